@@ -1,0 +1,2 @@
+//! Larder server binary.
+fn main() {}

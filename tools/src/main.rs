@@ -1,0 +1,2 @@
+//! larderctl.
+fn main() {}
