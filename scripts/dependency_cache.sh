@@ -61,7 +61,7 @@ save() { # PROFILE
     if (
         cd "$target/$1"
         find .fingerprint build -mindepth 1 -maxdepth 1
-        find deps -maxdepth 1 \( -name '*.rlib' -o -name '*.rmeta' -o -name '*.so' -o -name '*.d' \)
+        find deps -maxdepth 1 \( -name '*.rlib' -o -name '*.rmeta' -o -name '*.so' \)
     ) | { grep -vE "^[^/]+/(lib)?(${own%|})-[^/]*$" || true; } |
         tar -C "$target/$1" --format=posix --exclude='*.o' -cf - -T - | tar -C "$unfinished" -xf - &&
         mv -T "$unfinished" "$entry/$1"; then
