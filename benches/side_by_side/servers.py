@@ -16,6 +16,7 @@ from collections.abc import Iterable
 START_TIMEOUT_S = 120
 # Loading is done in writes of this many commands; their replies are read before the next write.
 COMMANDS_PER_WRITE = 10_000
+NULL_REPLY = b"$-1\r\n"
 
 
 class Peer:
@@ -73,8 +74,11 @@ class Server:
                     # Errors (LOADING) are asked again on the same connection.
                     while time.monotonic() < deadline:
                         connection.sendall(request)
-                        if receive_at_least(connection, len(expected)) == expected:
+                        reply = receive_at_least(connection, len(expected))
+                        if reply == expected:
                             return time.monotonic()
+                        if not reply.startswith(b"-"):
+                            raise RuntimeError(f"{self.peer.name} answered {reply[:80]!r} instead of {expected[:80]!r}")
                         time.sleep(0.001)
             except OSError:
                 time.sleep(0.001)
@@ -156,9 +160,9 @@ def free_port() -> int:
 
 
 def receive_at_least(connection: socket.socket, length: int) -> bytes:
-    """Reads until `length` bytes are there, or a whole error line."""
+    """Reads until `length` bytes are there, or a whole error line or null reply."""
     data = b""
-    while len(data) < length and not (data.startswith(b"-") and data.endswith(b"\r\n")):
+    while len(data) < length and data != NULL_REPLY and not (data.startswith(b"-") and data.endswith(b"\r\n")):
         piece = connection.recv(65536)
         if not piece:
             raise ConnectionError("the server closed the connection")
