@@ -12,6 +12,8 @@ pub mod durable;
 pub mod effect;
 mod envelope;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod items;
 pub mod log;
 pub mod manifest;
