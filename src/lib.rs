@@ -1,1 +1,13 @@
-//! Larder.
+//! Larder: a Redis-protocol cache that keeps more than fits in memory and survives restarts.
+//!
+//! `docs/ARCHITECTURE.md` has the bird's-eye view. The arrows: `net -> dispatch -> commands -> keyspace -> value ->
+//! storage-format`; `dispatch -> tier, persist`; `tier, persist -> keyspace`.
+
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod error;
+pub mod glob;
+pub mod keyspace;
+pub mod resp;
+pub mod value;

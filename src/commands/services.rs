@@ -1,0 +1,130 @@
+//! What commands ask of the server around them, as a trait, so that they name no tier, no log and no socket.
+//!
+//! The implementation is in `crate::server`. Calls that walk the whole keyspace or wait for the disk are made from
+//! jobs ([`super::context::Job`]), never under shard locks.
+
+use crate::error::CommandError;
+use storage_format::ValueKind;
+
+/// One step of SCAN.
+pub struct ScanRequest<'a> {
+    /// Which database.
+    pub database: u32,
+    /// Position to go on from; 0 is the start.
+    pub cursor: u64,
+    /// About how many keys to look at.
+    pub count: usize,
+    /// Only keys that match this glob pattern.
+    pub pattern: Option<&'a [u8]>,
+    /// Only keys of this type.
+    pub kind: Option<ValueKind>,
+}
+
+/// Where a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temperature {
+    /// In the keyspace.
+    Hot,
+    /// A compressed copy in memory.
+    Warm,
+    /// Only on disk.
+    Cold,
+}
+
+/// How SHUTDOWN ends the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownSave {
+    /// As the `save` directive says.
+    Default,
+    /// With a snapshot.
+    Save,
+    /// Without.
+    NoSave,
+}
+
+/// Which clients CLIENT LIST or CLIENT KILL mean; all conditions must hold.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFilter {
+    /// Ids; empty: any.
+    pub ids: Vec<u64>,
+    /// Remote address `ip:port`.
+    pub address: Option<String>,
+    /// Local address.
+    pub local_address: Option<String>,
+    /// `normal`, `master`, `replica` or `pubsub`.
+    pub kind: Option<String>,
+    /// User name.
+    pub user: Option<String>,
+    /// Leave out the caller (its id).
+    pub skip_id: Option<u64>,
+    /// Older than so many seconds.
+    pub older_than_seconds: Option<u64>,
+}
+
+/// See the module's comment.
+pub trait Services: Send + Sync {
+    // Whole keyspace. From jobs only.
+
+    /// One step of SCAN over all tiers: calls `found` for every key, returns the next cursor (0 at the end).
+    fn scan(&self, request: ScanRequest<'_>, found: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError>;
+    /// A key chosen at random from all tiers.
+    fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError>;
+    /// Keys of a database in all tiers, and how many have a deadline. May be called anywhere but under shard locks.
+    fn key_counts(&self, database: u32) -> (u64, u64);
+    /// Empties one database, or all.
+    fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError>;
+    /// Exchanges two databases.
+    fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError>;
+
+    // Persistence. From jobs only.
+
+    /// Takes a snapshot and waits for it.
+    fn save(&self) -> Result<(), CommandError>;
+    /// Starts a snapshot in the background; `schedule` allows it to wait for a running one.
+    fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError>;
+    /// Unix time in seconds of the last complete snapshot.
+    fn last_save_seconds(&self) -> u64;
+    /// Makes what is in memory durable, throws it away, and loads it again (DEBUG RELOAD).
+    fn reload(&self) -> Result<(), CommandError>;
+    /// Ends the server. Returns only if that fails.
+    fn shut_down(&self, save: ShutdownSave, now: bool, force: bool) -> Result<(), CommandError>;
+
+    // Tiers. From jobs only.
+
+    /// Where a key is, `None` if it does not exist.
+    fn temperature(&self, database: u32, key: &[u8]) -> Result<Option<Temperature>, CommandError>;
+    /// Moves keys (or, with `None`, all of the database) to the cold tier, and waits until they are there. Returns how many moved.
+    fn demote(&self, database: u32, keys: Option<Vec<Vec<u8>>>) -> Result<u64, CommandError>;
+    /// Names and figures for TIER STATS, in a fixed order.
+    fn tier_statistics(&self) -> Vec<(&'static str, u64)>;
+
+    // Server.
+
+    /// The text of INFO for these sections (lower case; empty: the default ones).
+    fn info(&self, sections: &[String]) -> String;
+    /// CONFIG GET.
+    fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, String)>;
+    /// CONFIG SET, all or nothing.
+    fn config_set(&self, pairs: &[(String, String)]) -> Result<(), CommandError>;
+    /// CONFIG REWRITE. From jobs only.
+    fn config_rewrite(&self) -> Result<(), CommandError>;
+    /// CONFIG RESETSTAT.
+    fn reset_statistics(&self);
+    /// Turns the active expiry on or off (DEBUG SET-ACTIVE-EXPIRE).
+    fn set_active_expire(&self, on: bool);
+    /// Memory in use, in bytes, as INFO's `used_memory` tells.
+    fn used_memory(&self) -> u64;
+    /// True if `password` is the right one (or none is required).
+    fn password_matches(&self, password: &[u8]) -> bool;
+
+    // Clients.
+
+    /// Lines of CLIENT LIST.
+    fn client_list(&self, filter: &ClientFilter) -> String;
+    /// Ends connections; returns how many.
+    fn client_kill(&self, filter: &ClientFilter) -> u64;
+    /// The session's name and the like changed: CLIENT LIST must show them.
+    fn client_changed(&self, session: &super::session::Session);
+    /// The version of this build, as `larder_version` in INFO.
+    fn version(&self) -> &'static str;
+}

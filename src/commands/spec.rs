@@ -1,0 +1,218 @@
+//! What is known of a command besides its function: one row each, written beside the function.
+//!
+//! Everything that needs to know commands reads these rows: dispatch (arity, flags, keys), COMMAND, and the
+//! generated `docs/commands.md`. A family file ends with its rows in a `COMMANDS` constant;
+//! [`super::table`] joins the families.
+
+use super::context::Context;
+use crate::error::CommandResult;
+use crate::resp::Reply;
+
+/// A command: plain synchronous code under the locks of its keys' shards. `arguments[0]` is the command's name.
+/// If it returns an error, what it wrote into the reply is thrown away.
+pub type CommandFunction = fn(&mut Context<'_>, &[&[u8]], &mut Reply<'_>) -> CommandResult;
+
+/// A set of properties, as COMMAND INFO names them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// None.
+    pub const NONE: Flags = Flags(0);
+    /// May change data.
+    pub const WRITE: Flags = Flags(1);
+    /// Never changes data.
+    pub const READONLY: Flags = Flags(1 << 1);
+    /// Refused when memory is short.
+    pub const DENYOOM: Flags = Flags(1 << 2);
+    /// For operators.
+    pub const ADMIN: Flags = Flags(1 << 3);
+    /// Publishes or subscribes.
+    pub const PUBSUB: Flags = Flags(1 << 4);
+    /// Not from scripts.
+    pub const NOSCRIPT: Flags = Flags(1 << 5);
+    /// Constant or logarithmic time.
+    pub const FAST: Flags = Flags(1 << 6);
+    /// Allowed before AUTH.
+    pub const NO_AUTH: Flags = Flags(1 << 7);
+    /// Not inside MULTI.
+    pub const NO_MULTI: Flags = Flags(1 << 8);
+    /// Allowed while the server is still recovering.
+    pub const LOADING: Flags = Flags(1 << 9);
+    /// Allowed on stale replicas (always, here).
+    pub const STALE: Flags = Flags(1 << 10);
+    /// Not shown by MONITOR.
+    pub const SKIP_MONITOR: Flags = Flags(1 << 11);
+    /// Not counted by SLOWLOG.
+    pub const SKIP_SLOWLOG: Flags = Flags(1 << 12);
+    /// May block.
+    pub const BLOCKING: Flags = Flags(1 << 13);
+    /// Key positions cannot be told from the row alone.
+    pub const MOVABLE_KEYS: Flags = Flags(1 << 14);
+    /// Larder's own: may be answered from a copy of a key that is not hot, without making it hot.
+    pub const PEEKS: Flags = Flags(1 << 15);
+    /// Larder's own: runs at once inside MULTI instead of being queued (EXEC, DISCARD, WATCH ...).
+    pub const NOT_QUEUED: Flags = Flags(1 << 16);
+    /// Larder's own: walks the whole keyspace, or waits for the disk; runs on the blocking pool without shard locks.
+    pub const OFFLOADED: Flags = Flags(1 << 17);
+
+    /// Both sets together.
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+    /// True if all of `other` is in here.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Where a command's keys are among its arguments.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySpec {
+    /// Arguments `first`, `first + step` ... up to `last`; a negative `last` counts from the end (-1 is the last).
+    Range {
+        /// Index of the first key; the name has index 0.
+        first: usize,
+        /// Index of the last key.
+        last: i32,
+        /// Distance between keys.
+        step: usize,
+    },
+    /// Argument `count_index` says how many keys follow it.
+    Counted {
+        /// Index of the count.
+        count_index: usize,
+    },
+}
+
+impl KeySpec {
+    /// The one key is the first argument.
+    pub const FIRST: &[KeySpec] = &[KeySpec::Range { first: 1, last: 1, step: 1 }];
+    /// The first two arguments are keys.
+    pub const FIRST_TWO: &[KeySpec] = &[KeySpec::Range { first: 1, last: 2, step: 1 }];
+    /// All arguments are keys.
+    pub const ALL: &[KeySpec] = &[KeySpec::Range { first: 1, last: -1, step: 1 }];
+    /// No keys.
+    pub const NONE: &[KeySpec] = &[];
+}
+
+/// The family a command belongs to, as COMMAND DOCS names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Group {
+    Connection,
+    Generic,
+    String,
+    Hash,
+    List,
+    Set,
+    SortedSet,
+    Transactions,
+    Server,
+    Tier,
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Group::Connection => "connection",
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::Hash => "hash",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Transactions => "transactions",
+            Group::Server => "server",
+            Group::Tier => "tier",
+        }
+    }
+}
+
+/// One row of the command table.
+#[derive(Clone, Copy)]
+pub struct CommandSpec {
+    /// Lower case.
+    pub name: &'static str,
+    /// Number of arguments with the name; negative: at least so many.
+    pub arity: i32,
+    /// Properties.
+    pub flags: Flags,
+    /// Where the keys are.
+    pub keys: &'static [KeySpec],
+    /// A second database in which the keys are looked up too (COPY ... DB, MOVE).
+    pub other_database: Option<fn(&[&[u8]]) -> Option<u32>>,
+    /// Family.
+    pub group: Group,
+    /// First Redis version that has it.
+    pub since: &'static str,
+    /// Time complexity in words.
+    pub complexity: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// The code. For a container command it is used where no subcommand fits.
+    pub function: CommandFunction,
+    /// Subcommands, if this is a container such as CLIENT; their arity counts the container's name too.
+    pub subcommands: &'static [CommandSpec],
+}
+
+impl CommandSpec {
+    /// A row with defaults, to be completed with struct update syntax:
+    /// `CommandSpec { summary: "...", ..CommandSpec::new("get", 2, flags, KeySpec::FIRST, Group::String, get) }`.
+    pub const fn new(
+        name: &'static str,
+        arity: i32,
+        flags: Flags,
+        keys: &'static [KeySpec],
+        group: Group,
+        function: CommandFunction,
+    ) -> CommandSpec {
+        CommandSpec {
+            name,
+            arity,
+            flags,
+            keys,
+            other_database: None,
+            group,
+            since: "1.0.0",
+            complexity: "O(1)",
+            summary: "",
+            function,
+            subcommands: &[],
+        }
+    }
+
+    /// True if `count` arguments (with the name) are right.
+    pub fn arity_allows(&self, count: usize) -> bool {
+        if self.arity >= 0 { count == self.arity as usize } else { count >= self.arity.unsigned_abs() as usize }
+    }
+
+    /// Calls `found` with the index of every key among `arguments`. Counts that are not numbers or point past the
+    /// end give no keys: the command itself reports them.
+    pub fn for_each_key(&self, arguments: &[&[u8]], mut found: impl FnMut(usize)) {
+        for keys in self.keys {
+            match *keys {
+                KeySpec::Range { first, last, step } => {
+                    let last = if last < 0 { arguments.len() as i64 + i64::from(last) } else { i64::from(last) };
+                    let last = last.min(arguments.len() as i64 - 1);
+                    let mut index = first;
+                    while (index as i64) <= last {
+                        found(index);
+                        index += step;
+                    }
+                }
+                KeySpec::Counted { count_index } => {
+                    let count = arguments
+                        .get(count_index)
+                        .and_then(|text| crate::resp::number::parse_integer(text))
+                        .and_then(|count| usize::try_from(count).ok())
+                        .unwrap_or(0);
+                    if count <= arguments.len().saturating_sub(count_index + 1) {
+                        (count_index + 1..=count_index + count).for_each(&mut found);
+                    }
+                }
+            }
+        }
+    }
+}

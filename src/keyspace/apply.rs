@@ -1,0 +1,455 @@
+//! Effects: the only way a key changes, live and in recovery.
+//!
+//! A command reads, decides, and applies effects. Applying one changes the entry, leaves a pre-image for a running
+//! snapshot, notes the effect in the journal, and tells how much changed; an effect that changes nothing is not
+//! noted. An effect that empties a collection removes the key.
+
+use super::entry::{Body, Entry, INLINE_TEXT_MAX, NewBody, PENDING_LSN};
+use super::keys::{Deadline, Keys};
+use super::table::Place;
+use crate::error::CommandError;
+use crate::value::{Hash, List, Set, SortedSet, Value};
+use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, Side, ValueKind};
+
+/// What an effect did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Elements that were added (SetAdd, HashSet: new fields, SortedSetPut: new members, ListPush) or removed.
+    pub added_or_removed: u64,
+    /// Elements that were there and got another value or score.
+    pub updated: u64,
+    /// Length of the value afterwards: elements, or bytes of a text.
+    pub length: u64,
+}
+
+impl Applied {
+    fn changed(self) -> bool {
+        self.added_or_removed + self.updated > 0
+    }
+}
+
+/// A key as an effect finds it.
+struct Target<'k> {
+    key: &'k [u8],
+    hash: u64,
+    place: Option<Place>,
+    /// The LSN that the effect names as its base.
+    previous_lsn: u64,
+}
+
+impl Keys<'_> {
+    /// Applies an effect to a key of the selected database.
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds another type than the effect is for; MISCONF if the log has no room.
+    pub fn apply(&mut self, key: &[u8], effect: Effect<'_>) -> Result<Applied, CommandError> {
+        self.ensure_room(key.len() + effect.encoded_bytes())?;
+        let target = self.target(key);
+        let applied = match &effect {
+            Effect::Put { kind: ValueKind::String, deadline_ms, encoded } => {
+                self.put_text(&target, encoded, (*deadline_ms != 0).then_some(*deadline_ms))
+            }
+            Effect::Put { kind, deadline_ms, encoded } => {
+                let value = Value::decode(*kind, encoded).map_err(|error| CommandError::new(format!("ERR {error}")))?;
+                self.put_value(&target, value, (*deadline_ms != 0).then_some(*deadline_ms))
+            }
+            Effect::Delete => self.delete_entry(&target),
+            Effect::SetDeadline { deadline_ms } => self.change_deadline(&target, (*deadline_ms != 0).then_some(*deadline_ms)),
+            Effect::Append { bytes } => self.change_text(&target, |text| text.append(bytes))?,
+            Effect::SetRange { offset, bytes } => self.change_text(&target, |text| text.set_range(*offset as usize, bytes))?,
+            _ => self.change_collection(&target, &effect)?,
+        };
+        if applied.changed() {
+            self.note(&target, effect);
+        }
+        Ok(applied)
+    }
+
+    /// Sets a key to a text.
+    pub fn set_text(&mut self, key: &[u8], text: &[u8], deadline: Deadline) -> Result<(), CommandError> {
+        let deadline_ms = self.resolve(key, deadline).unwrap_or(0);
+        self.apply(key, Effect::Put { kind: ValueKind::String, deadline_ms, encoded: text })?;
+        Ok(())
+    }
+
+    /// Sets a key to a value of any type (RENAME, COPY, the results of set operations). An empty collection removes
+    /// the key.
+    pub fn set_value(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), CommandError> {
+        if value.is_empty() {
+            self.delete(key)?;
+            return Ok(());
+        }
+        let deadline_ms = self.resolve(key, deadline);
+        let mut encoded = Vec::new();
+        if self.recorder.keeps_effects() {
+            value.encode(&mut encoded);
+        }
+        self.ensure_room(key.len() + encoded.len())?;
+        let target = self.target(key);
+        let kind = value.kind();
+        self.put_value(&target, value, deadline_ms);
+        self.note(&target, Effect::Put { kind, deadline_ms: deadline_ms.unwrap_or(0), encoded: &encoded });
+        Ok(())
+    }
+
+    /// Deletes a key; false if it did not exist.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, CommandError> {
+        self.apply(key, Effect::Delete).map(Applied::changed)
+    }
+
+    /// Gives an existing key a deadline (absolute, Unix milliseconds) or takes it away; false if nothing changed.
+    pub fn set_deadline(&mut self, key: &[u8], deadline_ms: Option<u64>) -> Result<bool, CommandError> {
+        self.apply(key, Effect::SetDeadline { deadline_ms: deadline_ms.unwrap_or(0) }).map(Applied::changed)
+    }
+
+    /// Marks a text as changed in place: OBJECT ENCODING says `raw`.
+    pub fn mark_raw_text(&mut self, key: &[u8]) {
+        let target = self.target(key);
+        if let Some(place) = target.place {
+            self.change_entry(&target, place, |entry| entry.set_raw_text(true));
+        }
+    }
+
+    fn resolve(&mut self, key: &[u8], deadline: Deadline) -> Option<u64> {
+        match deadline {
+            Deadline::None => None,
+            Deadline::At(deadline_ms) => Some(deadline_ms),
+            Deadline::Keep => self.deadline_ms(key).flatten(),
+        }
+    }
+
+    fn ensure_room(&self, bytes: usize) -> Result<(), CommandError> {
+        const FRAME_BYTES_MAX: usize = 64;
+        let bytes = self.journal.bytes() + bytes + FRAME_BYTES_MAX;
+        if self.recorder.has_room(bytes) { Ok(()) } else { Err(CommandError::LOG_UNWRITABLE) }
+    }
+
+    /// Removes an expired entry. Its deletion is an effect like any other.
+    pub(super) fn expire(&mut self, hash: u64, place: Place, key: &[u8]) {
+        if self.ensure_room(key.len()).is_err() {
+            return;
+        }
+        let previous_lsn = self.previous_lsn(hash, place);
+        let target = Target { key, hash, place: Some(place), previous_lsn };
+        self.remove(&target, place);
+        self.note(&target, Effect::Delete);
+        self.counts.expired += 1;
+    }
+
+    fn previous_lsn(&mut self, hash: u64, place: Place) -> u64 {
+        let database = self.database;
+        let entry = self.guards.shard_mut(hash).entry(database, place);
+        match entry.lsn() {
+            _ if entry.is_tombstone() => 0,
+            PENDING_LSN => SAME_RECORD_LSN,
+            lsn => lsn,
+        }
+    }
+
+    /// Finds the entry that an effect changes, after removing it if it has expired.
+    fn target<'k>(&mut self, key: &'k [u8]) -> Target<'k> {
+        let hash = self.keyspace.hash(key);
+        let (database, now_ms) = (self.database, self.now_ms);
+        let mut place = self.guards.shard_mut(hash).find(database, hash, key);
+        if let Some(found) = place {
+            let entry = self.guards.shard_mut(hash).entry(database, found);
+            let expired = !entry.is_tombstone() && entry.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms);
+            if expired {
+                self.expire(hash, found, key);
+                place = self.guards.shard_mut(hash).find(database, hash, key);
+            }
+        }
+        let previous_lsn = place.map_or(0, |place| self.previous_lsn(hash, place));
+        Target { key, hash, place, previous_lsn }
+    }
+
+    /// The place of the target's live entry.
+    fn live(&mut self, target: &Target<'_>) -> Option<Place> {
+        let database = self.database;
+        let shard = self.guards.shard_mut(target.hash);
+        target.place.filter(|place| !shard.entry(database, *place).is_tombstone())
+    }
+
+    fn note(&mut self, target: &Target<'_>, effect: Effect<'_>) {
+        let generation = self.keyspace.generation(self.database);
+        let record = EffectRecord { generation, key: target.key, previous_lsn: target.previous_lsn, effect };
+        let first_touch = target.previous_lsn != SAME_RECORD_LSN;
+        let touched = first_touch.then_some((self.database, target.hash));
+        let encode = self.recorder.keeps_effects();
+        self.journal.push(&record, touched, encode);
+    }
+
+    /// Changes an entry in place and marks it dirty and pending.
+    fn change_entry<R>(&mut self, target: &Target<'_>, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let generation = self.keyspace.generation(self.database);
+        let database = self.database;
+        let seconds = (self.now_ms / 1000) as u32;
+        let shard = self.guards.shard_mut(target.hash);
+        shard.keep_pre_image(database, generation, place, target.hash);
+        shard.tables[database as usize].change(place, |entry| {
+            let result = change(entry);
+            entry.set_lsn(PENDING_LSN);
+            entry.set_clean(false);
+            entry.set_access(seconds << 8 | entry.access() & 0xff);
+            entry.set_referenced(true);
+            result
+        })
+    }
+
+    /// Puts a new entry in the place of whatever the key had.
+    fn put_entry(&mut self, target: &Target<'_>, mut new: Entry) {
+        const NEW_KEY_FREQUENCY: u32 = 5;
+        let generation = self.keyspace.generation(self.database);
+        let database = self.database;
+        let deadline_ms = new.deadline_ms();
+        let was_live = self.live(target).is_some();
+        new.set_access((self.now_ms / 1000) as u32 * 256 | NEW_KEY_FREQUENCY);
+        new.set_lsn(PENDING_LSN);
+        new.set_referenced(true);
+        let placement = self.keyspace.placement();
+        let shard = self.guards.shard_mut(target.hash);
+        let mut former_deadline = false;
+        match target.place {
+            Some(place) => {
+                shard.keep_pre_image(database, generation, place, target.hash);
+                shard.note_cold_deadline(database, generation, place, deadline_ms);
+                let table = shard.table_mut(database);
+                former_deadline = was_live && table.entry(place).deadline_ms().is_some();
+                table.change(place, |entry| {
+                    new.set_cold_record(entry.has_cold_record());
+                    *entry = new;
+                });
+                if let Some(deadline_ms) = deadline_ms {
+                    table.segment_mut(target.hash).note_deadline(target.hash, deadline_ms);
+                }
+            }
+            None => {
+                shard.table_mut(database).insert(target.hash, new, |key| placement.hash(key));
+            }
+        }
+        let table = shard.table_mut(database);
+        table.key_balance += i64::from(!was_live);
+        table.deadline_balance += i64::from(deadline_ms.is_some()) - i64::from(former_deadline);
+    }
+
+    fn put_text(&mut self, target: &Target<'_>, text: &[u8], deadline_ms: Option<u64>) -> Applied {
+        let applied = Applied { added_or_removed: 1, updated: 0, length: text.len() as u64 };
+        if let Some(place) = self.live(target) {
+            let (database, hash) = (self.database, target.hash);
+            let generation = self.keyspace.generation(database);
+            let shard = self.guards.shard_mut(hash);
+            let former_ms = shard.entry(database, place).deadline_ms();
+            if former_ms.is_some() == deadline_ms.is_some() {
+                shard.note_cold_deadline(database, generation, place, deadline_ms);
+                let done = self.change_text_in_place(target, place, text, deadline_ms);
+                if done {
+                    if let Some(deadline_ms) = deadline_ms.filter(|_| former_ms != deadline_ms) {
+                        let table = self.guards.shard_mut(hash).table_mut(database);
+                        table.segment_mut(hash).note_deadline(hash, deadline_ms);
+                    }
+                    return applied;
+                }
+            }
+        }
+        self.put_entry(target, Entry::new(target.key, NewBody::Text(text), deadline_ms));
+        applied
+    }
+
+    /// Tries to overwrite an inline text where it is. A pre-image is kept first, so nothing else may have changed.
+    fn change_text_in_place(&mut self, target: &Target<'_>, place: Place, text: &[u8], deadline_ms: Option<u64>) -> bool {
+        let database = self.database;
+        let entry = self.guards.shard_mut(target.hash).entry(database, place);
+        if !entry.can_overwrite_text(text.len(), deadline_ms) {
+            return false;
+        }
+        self.change_entry(target, place, |entry| {
+            entry.overwrite_text(text, deadline_ms);
+            entry.set_raw_text(false);
+        });
+        true
+    }
+
+    fn put_value(&mut self, target: &Target<'_>, value: Value, deadline_ms: Option<u64>) -> Applied {
+        if let Some(text) = value.as_text().filter(|text| text.len() <= INLINE_TEXT_MAX) {
+            return self.put_text(target, text, deadline_ms);
+        }
+        let applied = Applied { added_or_removed: 1, updated: 0, length: 0 };
+        self.put_entry(target, Entry::new(target.key, NewBody::Boxed(value), deadline_ms));
+        applied
+    }
+
+    fn remove(&mut self, target: &Target<'_>, place: Place) {
+        let generation = self.keyspace.generation(self.database);
+        let database = self.database;
+        self.guards.shard_mut(target.hash).remove_live(database, generation, place, target.hash);
+    }
+
+    fn delete_entry(&mut self, target: &Target<'_>) -> Applied {
+        let Some(place) = self.live(target) else { return Applied::default() };
+        self.remove(target, place);
+        Applied { added_or_removed: 1, updated: 0, length: 0 }
+    }
+
+    fn change_deadline(&mut self, target: &Target<'_>, deadline_ms: Option<u64>) -> Applied {
+        let Some(place) = self.live(target) else { return Applied::default() };
+        let (database, hash) = (self.database, target.hash);
+        let generation = self.keyspace.generation(database);
+        let former_ms = self.guards.shard_mut(hash).entry(database, place).deadline_ms();
+        if former_ms == deadline_ms && deadline_ms.is_none() {
+            return Applied::default();
+        }
+        self.guards.shard_mut(hash).note_cold_deadline(database, generation, place, deadline_ms);
+        self.change_entry(target, place, |entry| {
+            let in_place = deadline_ms.is_some_and(|deadline_ms| entry.overwrite_deadline(deadline_ms));
+            if !in_place {
+                let placeholder = Entry::new(b"", NewBody::Tombstone, None);
+                let former = std::mem::replace(entry, placeholder);
+                *entry = former.with_deadline(deadline_ms);
+            }
+        });
+        let table = self.guards.shard_mut(hash).table_mut(database);
+        if let Some(deadline_ms) = deadline_ms {
+            table.segment_mut(hash).note_deadline(hash, deadline_ms);
+        }
+        table.deadline_balance += i64::from(deadline_ms.is_some()) - i64::from(former_ms.is_some());
+        Applied { added_or_removed: 0, updated: 1, length: 0 }
+    }
+
+    /// APPEND and SETRANGE: the text moves into a shared text when it outgrows its entry.
+    fn change_text(
+        &mut self,
+        target: &Target<'_>,
+        change: impl FnOnce(&mut crate::value::SharedText),
+    ) -> Result<Applied, CommandError> {
+        let Some(place) = self.live(target) else {
+            let mut text = crate::value::SharedText::new(b"");
+            change(&mut text);
+            let length = text.as_bytes().len() as u64;
+            self.put_value(target, Value::Text(text), None);
+            return Ok(Applied { added_or_removed: 1, updated: 0, length });
+        };
+        let database = self.database;
+        let entry = self.guards.shard_mut(target.hash).entry(database, place);
+        let deadline_ms = entry.deadline_ms();
+        match entry.body() {
+            Body::Boxed(Value::Text(_)) => {
+                let length = self.change_entry(target, place, |entry| match entry.value_mut() {
+                    Some(Value::Text(text)) => {
+                        change(text);
+                        text.as_bytes().len() as u64
+                    }
+                    _ => 0,
+                });
+                Ok(Applied { added_or_removed: 0, updated: 1, length })
+            }
+            Body::Text(inline) => {
+                let mut text = crate::value::SharedText::new(inline);
+                change(&mut text);
+                let length = text.as_bytes().len() as u64;
+                self.put_value(target, Value::Text(text), deadline_ms);
+                Ok(Applied { added_or_removed: 0, updated: 1, length })
+            }
+            _ => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    fn change_collection(&mut self, target: &Target<'_>, effect: &Effect<'_>) -> Result<Applied, CommandError> {
+        let kind = effect.kind().ok_or(CommandError::SYNTAX)?;
+        let Some(place) = self.live(target) else {
+            let mut value = match kind {
+                ValueKind::List => Value::List(List::default()),
+                ValueKind::Set => Value::Set(Set::default()),
+                ValueKind::Hash => Value::Hash(Hash::default()),
+                _ => Value::SortedSet(SortedSet::default()),
+            };
+            let applied = apply_to_value(&mut value, effect);
+            if applied.length > 0 {
+                self.put_value(target, value, None);
+            }
+            return Ok(applied);
+        };
+        let database = self.database;
+        let entry = self.guards.shard_mut(target.hash).entry(database, place);
+        if entry.kind() != Some(kind) {
+            return Err(CommandError::WRONG_TYPE);
+        }
+        let (former_lsn, was_clean) = (entry.lsn(), entry.is_clean());
+        let applied = self.change_entry(target, place, |entry| match entry.value_mut() {
+            Some(value) => apply_to_value(value, effect),
+            None => Applied::default(),
+        });
+        if applied.length == 0 {
+            self.remove(target, place);
+        } else if !applied.changed() {
+            self.guards.shard_mut(target.hash).tables[database as usize].change(place, |entry| {
+                entry.set_lsn(former_lsn);
+                entry.set_clean(was_clean);
+            });
+        }
+        Ok(applied)
+    }
+}
+
+/// Changes a collection as the effect says.
+fn apply_to_value(value: &mut Value, effect: &Effect<'_>) -> Applied {
+    let (mut added_or_removed, mut updated) = (0, 0);
+    match (&mut *value, effect) {
+        (Value::List(list), _) => (added_or_removed, updated) = apply_to_list(list, effect),
+        (Value::Set(set), Effect::SetAdd { members }) => {
+            added_or_removed = members.iter().map(|member| u64::from(set.insert(member))).sum();
+        }
+        (Value::Set(set), Effect::SetRemove { members }) => {
+            added_or_removed = members.iter().map(|member| u64::from(set.remove(member))).sum();
+        }
+        (Value::Hash(hash), Effect::HashSet { pairs }) => {
+            let mut items = pairs.iter();
+            while let (Some(field), Some(value)) = (items.next(), items.next()) {
+                let counter = if hash.insert(field, value) { &mut added_or_removed } else { &mut updated };
+                *counter += 1;
+            }
+        }
+        (Value::Hash(hash), Effect::HashDelete { fields }) => {
+            added_or_removed = fields.iter().map(|field| u64::from(hash.remove(field))).sum();
+        }
+        (Value::SortedSet(sorted_set), Effect::SortedSetPut { members }) => {
+            use crate::value::Inserted;
+            for (score, member) in members.iter() {
+                match sorted_set.insert(score, member) {
+                    Inserted::Added => added_or_removed += 1,
+                    Inserted::Updated => updated += 1,
+                    Inserted::Unchanged => {}
+                }
+            }
+        }
+        (Value::SortedSet(sorted_set), Effect::SortedSetRemove { members }) => {
+            added_or_removed = members.iter().map(|member| u64::from(sorted_set.remove(member))).sum();
+        }
+        _ => {}
+    }
+    Applied { added_or_removed, updated, length: value.len() as u64 }
+}
+
+fn apply_to_list(list: &mut List, effect: &Effect<'_>) -> (u64, u64) {
+    let before = list.len() as u64;
+    match effect {
+        Effect::ListPush { side, items } => items.iter().for_each(|item| list.push(*side, item)),
+        Effect::ListPop { side, count } => {
+            let count = (*count).min(before) as usize;
+            let start = if *side == Side::Left { 0 } else { before as usize - count };
+            list.remove_range(start, count);
+        }
+        Effect::ListSet { index, item } => {
+            if *index < before {
+                list.set(*index as usize, item);
+                return (0, 1);
+            }
+        }
+        Effect::ListInsert { index, item } => list.insert((*index).min(before) as usize, item),
+        Effect::ListRemove { index, count } => {
+            let start = (*index).min(before);
+            list.remove_range(start as usize, (*count).min(before - start) as usize);
+        }
+        _ => {}
+    }
+    ((list.len() as u64).abs_diff(before), 0)
+}

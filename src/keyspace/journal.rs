@@ -1,0 +1,83 @@
+//! What one command (or one EXEC) changed, on its way into the log.
+//!
+//! While a command runs, its effects are encoded here and the entries they touched carry [`PENDING_LSN`]. When it ends,
+//! still under its locks, the whole becomes one log record, and the entries get the record's LSN.
+
+use super::entry::PENDING_LSN;
+use super::shard::Shard;
+use storage_format::{Effect, EffectRecord};
+
+/// Where records go. The log implements it; a server without a log counts LSNs only.
+pub trait Recorder: Send + Sync {
+    /// Appends one record and returns its LSN. Space was claimed before (see [`Recorder::has_room`]).
+    fn append(&self, effects: &[u8]) -> u64;
+    /// True if a record of so many bytes can be appended whatever other threads append meanwhile.
+    fn has_room(&self, bytes: usize) -> bool;
+    /// False if effects need not be encoded, because nothing keeps them.
+    fn keeps_effects(&self) -> bool;
+}
+
+/// A reusable buffer for the effects of one record.
+#[derive(Default)]
+pub struct Journal {
+    effects: Vec<u8>,
+    touched: Vec<(u32, u64)>,
+    /// Number of changes since the journal was made; what `rdb_changes_since_last_save` counts.
+    pub changes: u64,
+}
+
+impl Journal {
+    /// True if the command changed nothing so far.
+    pub fn is_empty(&self) -> bool {
+        self.touched.is_empty() && self.effects.is_empty()
+    }
+
+    /// Bytes of effects so far.
+    pub fn bytes(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// Notes an effect. `touched` names database and hash of the entry that carries [`PENDING_LSN`] now.
+    pub fn push(&mut self, record: &EffectRecord<'_>, touched: Option<(u32, u64)>, encode: bool) {
+        if encode {
+            record.encode(&mut self.effects);
+        }
+        self.changes += 1;
+        self.touched.extend(touched);
+    }
+
+    /// Notes an effect that names no key (FLUSHDB, SWAPDB).
+    pub fn push_keyless(&mut self, generation: u32, effect: Effect<'_>, encode: bool) {
+        let record = EffectRecord { generation, key: b"", previous_lsn: 0, effect };
+        self.push(&record, None, encode);
+    }
+
+    /// The encoded effects.
+    pub fn effects(&self) -> &[u8] {
+        &self.effects
+    }
+
+    /// Database and hash of every touched entry.
+    pub fn touched(&self) -> &[(u32, u64)] {
+        &self.touched
+    }
+
+    /// Forgets the record, keeping the memory unless it became large.
+    pub fn clear(&mut self) {
+        const KEPT_BYTES_MAX: usize = 1 << 20;
+        self.effects.clear();
+        self.touched.clear();
+        self.effects.shrink_to(KEPT_BYTES_MAX);
+        self.touched.shrink_to(KEPT_BYTES_MAX / 16);
+    }
+}
+
+/// Gives the record's LSN to the entries of this hash that wait for one.
+pub fn stamp(shard: &mut Shard, database: u32, hash: u64, lsn: u64) {
+    let Some(table) = shard.tables.get_mut(database as usize) else { return };
+    table.segment_mut(hash).change_tagged(hash, |entry| {
+        if entry.lsn() == PENDING_LSN {
+            entry.set_lsn(lsn);
+        }
+    });
+}

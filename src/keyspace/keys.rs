@@ -1,0 +1,360 @@
+//! The keyspace as one command sees it: the locked shards of its keys, in the session's database.
+//!
+//! Reads hide expired keys. All changes go through [`Keys::apply`] (in `apply.rs`), which is also what
+//! recovery runs, so that a replayed state cannot differ from the live one. Keys are resident when a command runs:
+//! what is not here does not exist, except for copies that [`Keys::lend`] was given for commands that only look.
+
+use super::entry::{Body, Entry, EntryRef};
+use super::journal::{Journal, Recorder, stamp};
+use super::keyspace::Keyspace;
+use super::shard::Shard;
+use super::table::Place;
+use crate::error::CommandError;
+use crate::value::{Hash, List, Set, SortedSet, Value};
+use parking_lot::MutexGuard;
+use storage_format::ValueKind;
+
+/// Look-ups by commands that only read, for `keyspace_hits` and `keyspace_misses`.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct LookupCounts {
+    /// Keys that were there.
+    pub hits: u64,
+    /// Keys that were not.
+    pub misses: u64,
+    /// Keys that were found to have expired.
+    pub expired: u64,
+}
+
+/// What to do with the deadline when a value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// The key loses it, as with plain SET.
+    None,
+    /// It stays, as with KEEPTTL.
+    Keep,
+    /// The key expires then, in Unix milliseconds.
+    At(u64),
+}
+
+/// What OBJECT, MEMORY and TIER tell of a key, without using it.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryInfo {
+    /// Type of the value.
+    pub kind: ValueKind,
+    /// LSN of the last change.
+    pub lsn: u64,
+    /// Seconds since the last use.
+    pub idle_seconds: u32,
+    /// The logarithmic counter that OBJECT FREQ shows.
+    pub frequency: u8,
+    /// True for a text that was changed in place (encoding `raw`).
+    pub is_raw_text: bool,
+    /// Bytes of entry, slot and value.
+    pub memory_bytes: usize,
+    /// True if the cold record is this very version.
+    pub is_clean: bool,
+}
+
+/// The guards of the shards a command needs. One is the usual case and costs no allocation.
+pub(super) struct Guards<'a> {
+    first: Option<(usize, MutexGuard<'a, Shard>)>,
+    more: Vec<(usize, MutexGuard<'a, Shard>)>,
+}
+
+impl Guards<'_> {
+    pub(super) fn shard_mut(&mut self, hash: u64) -> &mut Shard {
+        let wanted = Keyspace::shard_of(hash);
+        match &mut self.first {
+            Some((shard, guard)) if *shard == wanted => guard,
+            _ => {
+                let index = self.more.binary_search_by_key(&wanted, |(shard, _)| *shard);
+                &mut self.more[index.expect("a key that the command's key specification names")].1
+            }
+        }
+    }
+
+    fn shard(&self, hash: u64) -> &Shard {
+        let wanted = Keyspace::shard_of(hash);
+        match &self.first {
+            Some((shard, guard)) if *shard == wanted => guard,
+            _ => {
+                let index = self.more.binary_search_by_key(&wanted, |(shard, _)| *shard);
+                &self.more[index.expect("a key that the command's key specification names")].1
+            }
+        }
+    }
+}
+
+/// See the module's comment.
+pub struct Keys<'a> {
+    pub(super) keyspace: &'a Keyspace,
+    pub(super) guards: Guards<'a>,
+    pub(super) journal: &'a mut Journal,
+    pub(super) recorder: &'a dyn Recorder,
+    pub(super) database: u32,
+    pub(super) now_ms: u64,
+    lent: Vec<(u32, Entry)>,
+    /// Look-ups so far; counted only while [`Keys::counts_lookups`] is set.
+    pub counts: LookupCounts,
+    /// Set for commands that only read.
+    pub counts_lookups: bool,
+    /// Set for clients that do not want to disturb what was used when (CLIENT NO-TOUCH).
+    pub no_touch: bool,
+    /// Set while the LFU policy is in force: the frequency counter is kept, with this log factor.
+    pub frequency_log_factor: Option<u32>,
+}
+
+impl<'a> Keys<'a> {
+    /// Locks the shards of `hashes`. `now_ms` decides what has expired: 0 for recovery, which has no clock.
+    pub fn lock(
+        keyspace: &'a Keyspace,
+        hashes: &[u64],
+        journal: &'a mut Journal,
+        recorder: &'a dyn Recorder,
+        database: u32,
+        now_ms: u64,
+    ) -> Keys<'a> {
+        let mut guards = Guards { first: None, more: Vec::new() };
+        match hashes {
+            [] => {}
+            [hash] => {
+                let shard = Keyspace::shard_of(*hash);
+                guards.first = Some((shard, keyspace.lock(shard)));
+            }
+            _ => {
+                let mut shards: Vec<usize> = hashes.iter().map(|hash| Keyspace::shard_of(*hash)).collect();
+                shards.sort_unstable();
+                shards.dedup();
+                guards.more = shards.into_iter().map(|shard| (shard, keyspace.lock(shard))).collect();
+            }
+        }
+        Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
+    }
+
+    /// Locks all shards.
+    pub fn lock_all(
+        keyspace: &'a Keyspace,
+        journal: &'a mut Journal,
+        recorder: &'a dyn Recorder,
+        database: u32,
+        now_ms: u64,
+    ) -> Keys<'a> {
+        let more = keyspace.lock_all().into_iter().enumerate().collect();
+        Keys::with_guards(keyspace, Guards { first: None, more }, journal, recorder, database, now_ms)
+    }
+
+    fn with_guards(
+        keyspace: &'a Keyspace,
+        guards: Guards<'a>,
+        journal: &'a mut Journal,
+        recorder: &'a dyn Recorder,
+        database: u32,
+        now_ms: u64,
+    ) -> Keys<'a> {
+        Keys {
+            keyspace,
+            guards,
+            journal,
+            recorder,
+            database,
+            now_ms,
+            lent: Vec::new(),
+            counts: LookupCounts::default(),
+            counts_lookups: false,
+            no_touch: false,
+            frequency_log_factor: None,
+        }
+    }
+
+    /// The database that look-ups go to.
+    pub fn database(&self) -> u32 {
+        self.database
+    }
+
+    /// Looks into another database from now on. The shards stay locked: a key's shard does not depend on the
+    /// database.
+    pub fn select(&mut self, database: u32) {
+        self.database = database;
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> u32 {
+        self.keyspace.databases()
+    }
+
+    /// The placement hash of a key.
+    pub fn hash_of(&self, key: &[u8]) -> u64 {
+        self.keyspace.hash(key)
+    }
+
+    /// The locked shard of a hash.
+    pub fn shard_mut(&mut self, hash: u64) -> &mut Shard {
+        self.guards.shard_mut(hash)
+    }
+
+    /// Lends a copy of a key that is not hot, for this command only.
+    pub fn lend(&mut self, database: u32, entry: Entry) {
+        self.lent.push((database, entry));
+    }
+
+    fn is_expired(&self, entry: &Entry) -> bool {
+        entry.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= self.now_ms)
+    }
+
+    /// Finds a live, unexpired entry without counting or touching.
+    fn peek(&self, key: &[u8]) -> Option<EntryRef<'_>> {
+        let hash = self.keyspace.hash(key);
+        let shard = self.guards.shard(hash);
+        if let Some(place) = shard.find(self.database, hash, key) {
+            let entry = shard.entry(self.database, place);
+            return (!entry.is_tombstone() && !self.is_expired(&entry)).then_some(entry);
+        }
+        let (_, entry) = self.lent.iter().find(|(database, entry)| *database == self.database && entry.key() == key)?;
+        (!self.is_expired(entry)).then(|| entry.view())
+    }
+
+    /// Finds a key as a command does that uses it: removes it if it has expired, counts, and notes the use.
+    fn look_up(&mut self, key: &[u8]) -> Option<EntryRef<'_>> {
+        let hash = self.keyspace.hash(key);
+        let (database, touch) = (self.database, !self.no_touch);
+        let found = self.guards.shard_mut(hash).find(database, hash, key);
+        let mut hit = false;
+        if let Some(place) = found {
+            let entry = self.guards.shard(hash).entry(database, place);
+            if !entry.is_tombstone() {
+                if self.is_expired(&entry) {
+                    self.expire(hash, place, key);
+                } else {
+                    hit = true;
+                    if touch {
+                        self.touch(hash, place);
+                    }
+                }
+            }
+        }
+        let hit = hit || found.is_none() && !self.lent.is_empty() && self.peek(key).is_some();
+        if self.counts_lookups {
+            *if hit { &mut self.counts.hits } else { &mut self.counts.misses } += 1;
+        }
+        if hit { self.peek(key) } else { None }
+    }
+
+    fn touch(&mut self, hash: u64, place: Place) {
+        let seconds = (self.now_ms / 1000) as u32;
+        let frequency_log_factor = self.frequency_log_factor;
+        let database = self.database as usize;
+        self.guards.shard_mut(hash).tables[database].change(place, |entry| {
+            let mut access = seconds << 8 | entry.access() & 0xff;
+            if let Some(log_factor) = frequency_log_factor {
+                access = super::entry::count_use(access, entry.access(), log_factor, hash ^ u64::from(entry.access()));
+            }
+            if access != entry.access() {
+                entry.set_access(access);
+            }
+            entry.set_referenced(true);
+        });
+    }
+
+    fn wrong_type<T>(found: Option<T>) -> Result<T, CommandError> {
+        found.ok_or(CommandError::WRONG_TYPE)
+    }
+
+    /// The text at `key`.
+    pub fn text(&mut self, key: &[u8]) -> Result<Option<&[u8]>, CommandError> {
+        match self.look_up(key).map(|entry| entry.body()) {
+            None => Ok(None),
+            Some(Body::Text(text)) => Ok(Some(text)),
+            Some(Body::Boxed(value)) => Self::wrong_type(value.as_text()).map(Some),
+            Some(Body::Tombstone) => Ok(None),
+        }
+    }
+
+    fn boxed(&mut self, key: &[u8]) -> Result<Option<&Value>, CommandError> {
+        match self.look_up(key).map(|entry| entry.body()) {
+            None | Some(Body::Tombstone) => Ok(None),
+            Some(Body::Boxed(value)) => Ok(Some(value)),
+            Some(Body::Text(_)) => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// The hash at `key`.
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        self.boxed(key)?.map(|value| Self::wrong_type(value.as_hash())).transpose()
+    }
+
+    /// The list at `key`.
+    pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, CommandError> {
+        self.boxed(key)?.map(|value| Self::wrong_type(value.as_list())).transpose()
+    }
+
+    /// The set at `key`.
+    pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
+        self.boxed(key)?.map(|value| Self::wrong_type(value.as_set())).transpose()
+    }
+
+    /// The sorted set at `key`.
+    pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
+        self.boxed(key)?.map(|value| Self::wrong_type(value.as_sorted_set())).transpose()
+    }
+
+    /// An O(1) clone of the value at `key`, whatever its type (a short text is copied).
+    pub fn value(&mut self, key: &[u8]) -> Option<Value> {
+        self.look_up(key).and_then(|entry| entry.to_value())
+    }
+
+    /// The type at `key`, counted as a use.
+    pub fn kind(&mut self, key: &[u8]) -> Option<ValueKind> {
+        self.look_up(key).and_then(|entry| entry.kind())
+    }
+
+    /// True if the key exists; counted as a use.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.look_up(key).is_some()
+    }
+
+    /// `None` if the key does not exist, `Some(None)` if it has no deadline, else the deadline in Unix milliseconds.
+    /// Not a use of the key.
+    pub fn deadline_ms(&mut self, key: &[u8]) -> Option<Option<u64>> {
+        let no_touch = std::mem::replace(&mut self.no_touch, true);
+        let found = self.look_up(key).map(|entry| entry.deadline_ms());
+        self.no_touch = no_touch;
+        found
+    }
+
+    /// The LSN of the key's last change, 0 if it does not exist: what WATCH compares.
+    pub fn lsn(&self, key: &[u8]) -> u64 {
+        self.peek(key).map_or(0, |entry| entry.lsn())
+    }
+
+    /// What is known of a key, without using it.
+    pub fn info(&self, key: &[u8]) -> Option<EntryInfo> {
+        let entry = self.peek(key)?;
+        let now_seconds = (self.now_ms / 1000) as u32 & 0x00ff_ffff;
+        let boxed_bytes = match entry.body() {
+            Body::Boxed(value) => value.memory_bytes(),
+            _ => 0,
+        };
+        Some(EntryInfo {
+            kind: entry.kind()?,
+            lsn: entry.lsn(),
+            idle_seconds: now_seconds.wrapping_sub(entry.access() >> 8) & 0x00ff_ffff,
+            frequency: (entry.access() & 0xff) as u8,
+            is_raw_text: entry.is_raw_text(),
+            memory_bytes: entry.allocated_bytes() + 8 + boxed_bytes,
+            is_clean: entry.is_clean(),
+        })
+    }
+
+    /// Ends the command: what it changed becomes one log record. Returns its LSN, or `None` if nothing changed.
+    pub fn commit(&mut self) -> Option<u64> {
+        if self.journal.is_empty() {
+            return None;
+        }
+        let lsn = self.recorder.append(self.journal.effects());
+        for (database, hash) in self.journal.touched() {
+            stamp(self.guards.shard_mut(*hash), *database, *hash, lsn);
+        }
+        self.journal.clear();
+        Some(lsn)
+    }
+}

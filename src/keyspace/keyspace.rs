@@ -1,0 +1,183 @@
+//! The shards, and what belongs to whole databases.
+
+use super::placement::Placement;
+use super::shard::Shard;
+use super::table::SHARD_BITS;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+/// Number of shards.
+pub const SHARDS: usize = 1 << SHARD_BITS;
+
+/// What a database has besides its tables.
+pub struct DatabaseState {
+    generation: AtomicU32,
+    /// Keys of this database that no table accounts for: those of a recovered directory.
+    base_keys: AtomicI64,
+    base_deadlines: AtomicI64,
+}
+
+/// A shard on cache lines of its own, so that neighbours' locks do not disturb each other.
+#[repr(align(128))]
+struct ShardCell(Mutex<Shard>);
+
+/// All hot keys of all databases.
+pub struct Keyspace {
+    shards: Box<[ShardCell]>,
+    databases: Box<[DatabaseState]>,
+    next_generation: AtomicU32,
+    placement: Placement,
+}
+
+impl Keyspace {
+    /// An empty keyspace; database `i` has generation `i`.
+    pub fn new(databases: u32, placement: Placement) -> Keyspace {
+        let state = |generation| DatabaseState {
+            generation: AtomicU32::new(generation),
+            base_keys: AtomicI64::new(0),
+            base_deadlines: AtomicI64::new(0),
+        };
+        Keyspace {
+            shards: (0..SHARDS).map(|_| ShardCell(Mutex::new(Shard::default()))).collect(),
+            databases: (0..databases).map(state).collect(),
+            next_generation: AtomicU32::new(databases),
+            placement,
+        }
+    }
+
+    /// The placement hash of a key.
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.placement.hash(key)
+    }
+
+    /// The hash function.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// The number of the shard that owns a hash.
+    pub fn shard_of(hash: u64) -> usize {
+        (hash >> (64 - SHARD_BITS)) as usize
+    }
+
+    /// Locks a shard. Whoever locks several does so in the order of their numbers.
+    pub fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard].0.lock()
+    }
+
+    /// Locks a shard if that is possible at once.
+    pub fn try_lock(&self, shard: usize) -> Option<MutexGuard<'_, Shard>> {
+        self.shards[shard].0.try_lock()
+    }
+
+    /// Asks the processor to load what a look-up will touch: the slot or, with `deep`, the entry. Does nothing if the
+    /// shard is busy.
+    pub fn prefetch(&self, database: u32, hash: u64, deep: bool) {
+        let Some(shard) = self.try_lock(Self::shard_of(hash)) else { return };
+        let Some(table) = shard.table(database) else { return };
+        let segment = table.segment(hash);
+        let address = if deep { segment.entry_address(hash) } else { segment.slot_address(hash) };
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing and faults on no address.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
+
+    /// Locks all shards, in order.
+    pub fn lock_all(&self) -> Vec<MutexGuard<'_, Shard>> {
+        (0..SHARDS).map(|shard| self.lock(shard)).collect()
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> u32 {
+        self.databases.len() as u32
+    }
+
+    /// The generation of a database; it changes only while all shards are locked.
+    pub fn generation(&self, database: u32) -> u32 {
+        self.databases[database as usize].generation.load(Ordering::Acquire)
+    }
+
+    /// The database whose generation this is now; `None` for one that was flushed.
+    pub fn database_of(&self, generation: u32) -> Option<u32> {
+        (0..self.databases()).find(|database| self.generation(*database) == generation)
+    }
+
+    /// The generation that the next FLUSHDB will take.
+    pub fn next_generation(&self) -> u32 {
+        self.next_generation.load(Ordering::Acquire)
+    }
+
+    /// Sets what a recovered directory says of a database.
+    pub fn restore_database(&self, database: u32, generation: u32, keys: u64, deadlines: u64) {
+        let state = &self.databases[database as usize];
+        state.generation.store(generation, Ordering::Release);
+        state.base_keys.store(keys as i64, Ordering::Release);
+        state.base_deadlines.store(deadlines as i64, Ordering::Release);
+        self.next_generation.fetch_max(generation + 1, Ordering::AcqRel);
+    }
+
+    /// Makes sure that generations up to `next` are not given out again.
+    pub fn reserve_generations(&self, next: u32) {
+        self.next_generation.fetch_max(next, Ordering::AcqRel);
+    }
+
+    /// Takes the number of a new generation.
+    pub fn take_generation(&self) -> u32 {
+        self.next_generation.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// Empties a database: its tables come back to the caller, who drops them where it does not hurt. All shards are
+    /// locked (`shards` are their guards).
+    pub fn flush_database(&self, shards: &mut [MutexGuard<'_, Shard>], database: u32, generation: u32) -> Vec<super::table::Table> {
+        let state = &self.databases[database as usize];
+        let former = state.generation.swap(generation, Ordering::AcqRel);
+        state.base_keys.store(0, Ordering::Release);
+        state.base_deadlines.store(0, Ordering::Release);
+        self.next_generation.fetch_max(generation + 1, Ordering::AcqRel);
+        let mut tables = Vec::new();
+        for shard in shards {
+            if let Some(table) = shard.tables.get_mut(database as usize) {
+                tables.push(std::mem::take(table));
+            }
+            shard.deletions.retain(|deletion| deletion.generation != former);
+            shard.cold_deadlines.retain(|(of, _), _| *of != former);
+        }
+        tables
+    }
+
+    /// Exchanges two databases. All shards are locked.
+    pub fn swap_databases(&self, shards: &mut [MutexGuard<'_, Shard>], first: u32, second: u32) {
+        if first == second {
+            return;
+        }
+        let (one, other) = (&self.databases[first as usize], &self.databases[second as usize]);
+        let generation = one.generation.swap(other.generation.load(Ordering::Acquire), Ordering::AcqRel);
+        other.generation.store(generation, Ordering::Release);
+        for (left, right) in [(&one.base_keys, &other.base_keys), (&one.base_deadlines, &other.base_deadlines)] {
+            let former = left.swap(right.load(Ordering::Acquire), Ordering::AcqRel);
+            right.store(former, Ordering::Release);
+        }
+        for shard in shards {
+            shard.table_mut(first.max(second));
+            shard.tables.swap(first as usize, second as usize);
+        }
+    }
+
+    /// Keys of a database in all tiers, and how many of them have a deadline.
+    pub fn key_counts(&self, database: u32) -> (u64, u64) {
+        let state = &self.databases[database as usize];
+        let mut keys = state.base_keys.load(Ordering::Acquire);
+        let mut deadlines = state.base_deadlines.load(Ordering::Acquire);
+        for shard in 0..SHARDS {
+            if let Some(table) = self.lock(shard).table(database) {
+                keys += table.key_balance;
+                deadlines += table.deadline_balance;
+            }
+        }
+        (keys.max(0) as u64, deadlines.max(0) as u64)
+    }
+}

@@ -1,0 +1,28 @@
+//! The hot tier: every live key in memory, in the order of its placement hash.
+//!
+//! The keyspace is authoritative for the keys it holds: a live entry, or a tombstone. It is an array of 256 shards with
+//! a lock each; a shard holds one [`table::Table`] per database, made of small segments ([`segment`]) of
+//! one-allocation entries ([`entry`]). Commands see it through [`Keys`], which holds the locks of one command.
+//!
+//! Why our own table: 8-byte slots that can be prefetched, one allocation a key, no rehash of the whole, and one hash
+//! order shared with cold records, snapshots and SCAN. What it costs: the unsafe code of [`entry`], about 48 bytes of
+//! allocation and 10 of slot for a small key.
+
+mod apply;
+pub mod entry;
+mod journal;
+mod keys;
+mod keyspace;
+mod placement;
+mod pre_image;
+pub mod segment;
+pub mod shard;
+pub mod table;
+pub mod walk;
+
+pub use apply::Applied;
+pub use journal::{Journal, Recorder};
+pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
+pub use keyspace::{DatabaseState, Keyspace, SHARDS};
+pub use placement::Placement;
+pub use pre_image::PreImage;
