@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod items;
 pub mod log;
 pub mod manifest;
+pub mod placement;
 mod reader;
 pub mod record;
 pub mod snapshot;
@@ -26,6 +27,7 @@ pub mod varint;
 pub use effect::{Effect, EffectRecord, Items, SAME_RECORD_LSN, ScoredItems, Side};
 pub use error::{FileError, FormatError};
 pub use manifest::Manifest;
+pub use placement::Placement;
 pub use snapshot::{SnapshotEntry, SnapshotReader, SnapshotWriter};
 pub use value::ValueKind;
 
