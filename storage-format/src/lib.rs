@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod items;
 pub mod log;
 pub mod manifest;
+pub mod mapped;
 pub mod placement;
 mod reader;
 pub mod record;
