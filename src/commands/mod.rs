@@ -5,6 +5,7 @@
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
 pub mod context;
+pub mod options;
 pub mod services;
 pub mod session;
 pub mod spec;
