@@ -11,6 +11,13 @@ pub mod session;
 pub mod spec;
 pub mod table;
 
+#[cfg(test)]
+pub mod test_replies;
+#[cfg(test)]
+pub mod test_services;
+#[cfg(test)]
+pub mod test_support;
+
 pub use context::{Context, Job};
 pub use services::Services;
 pub use session::Session;
