@@ -51,20 +51,19 @@ impl<'a> Items<'a> {
         }
     }
 
+    pub(crate) fn read(reader: &mut ByteReader<'a>) -> Result<Self, FormatError> {
+        let count = reader.count(1, "effect item count")?;
+        let start = reader.position();
+        for _ in 0..count {
+            reader.bytes("effect item")?;
+        }
+        Ok(Self::of_region(count, reader.since(start)))
+    }
+
     /// `region` must hold exactly `count` valid items.
     pub(crate) fn of_region(count: usize, region: &'a [u8]) -> Self {
         Self(ItemsForm::Encoded { count, region })
     }
-}
-
-/// Reads and validates a list of items.
-pub(crate) fn items_of_reader<'a>(reader: &mut ByteReader<'a>) -> Result<Items<'a>, FormatError> {
-    let count = reader.count(1, "effect item count")?;
-    let start = reader.position();
-    for _ in 0..count {
-        reader.bytes("effect item")?;
-    }
-    Ok(Items::of_region(count, reader.since(start)))
 }
 
 impl<'a> From<&'a [&'a [u8]]> for Items<'a> {

@@ -106,7 +106,7 @@ pub fn show_key(
     out: &mut dyn Write,
 ) -> Result<Outcome, ToolError> {
     let now_ms = render::now_ms();
-    let mut rows = table(&["LSN", "previous LSN", "generation", "effect"], 0);
+    let mut rows = table(&["LSN", "previous LSN", "generation", "effect"], 4);
     let walk = walk_log(segment, |record| {
         for effect in record.effects() {
             let effect = effect?;
