@@ -245,9 +245,10 @@ impl fmt::Debug for ScoredItems<'_> {
     }
 }
 
-/// Appends a member and its score.
+/// Appends a member and its score, which must not be NaN: no reader accepts it.
 #[inline]
 pub(crate) fn put_scored(out: &mut Vec<u8>, score: f64, member: &[u8]) {
+    debug_assert!(!score.is_nan(), "a score is a number");
     put_bytes(out, member);
     out.extend_from_slice(&score.to_le_bytes());
 }
