@@ -10,6 +10,7 @@ pub mod services;
 pub mod session;
 pub mod spec;
 pub mod table;
+pub mod transactions;
 
 #[cfg(test)]
 pub mod test_replies;
