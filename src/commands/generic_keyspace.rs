@@ -76,16 +76,14 @@ fn reply_scan(services: &dyn Services, scan: &Scan, reply: &mut Reply<'_>) -> Co
         pattern: scan.pattern.as_deref(),
         kind: scan.kind,
     };
-    let mut found: Vec<Vec<u8>> = Vec::new();
+    let (start, mut found) = (reply.begin_deferred(), 0);
     let next = services.scan(request, &mut |key| {
         if !scan.finds_nothing {
-            found.push(key.to_vec());
+            reply.bulk(key);
+            found += 1;
         }
     })?;
-    reply.array_header(2);
-    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-    reply.array_header(found.len());
-    found.iter().for_each(|key| reply.bulk(key));
+    reply.end_deferred_scan(start, next, found);
     Ok(())
 }
 
