@@ -4,12 +4,28 @@
 //! plain synchronous code on live values. It knows nothing of tiers, log or network: its keys are locked and resident
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
+pub mod administration;
+pub mod client;
+pub mod connection;
 pub mod context;
+pub mod generic;
+pub mod generic_expiry;
+pub mod generic_keyspace;
+pub mod generic_object;
+pub mod hashes;
+pub mod hashes_numbers;
+pub mod hashes_walk;
+pub mod introspection;
 pub mod options;
 pub mod services;
 pub mod session;
 pub mod spec;
+pub mod strings;
+pub mod strings_lcs;
+pub mod strings_numbers;
+pub mod strings_ranges;
 pub mod table;
+pub mod tiers;
 pub mod transactions;
 
 #[cfg(test)]

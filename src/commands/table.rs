@@ -5,7 +5,25 @@ use hashbrown::HashMap;
 use std::sync::LazyLock;
 
 /// The families. A new family is added here.
-pub const FAMILIES: &[&[CommandSpec]] = &[];
+pub const FAMILIES: &[&[CommandSpec]] = &[
+    super::connection::COMMANDS,
+    super::client::COMMANDS,
+    super::introspection::COMMANDS,
+    super::transactions::COMMANDS,
+    super::administration::COMMANDS,
+    super::strings::COMMANDS,
+    super::strings_numbers::COMMANDS,
+    super::strings_ranges::COMMANDS,
+    super::strings_lcs::COMMANDS,
+    super::hashes::COMMANDS,
+    super::hashes_numbers::COMMANDS,
+    super::hashes_walk::COMMANDS,
+    super::generic::COMMANDS,
+    super::generic_expiry::COMMANDS,
+    super::generic_object::COMMANDS,
+    super::generic_keyspace::COMMANDS,
+    super::tiers::COMMANDS,
+];
 
 /// A row and its number in the table, by which statistics are kept.
 #[derive(Clone, Copy)]
