@@ -23,14 +23,17 @@ const NO_FREQUENCY: CommandError = CommandError::fixed(
 /// Redis shares the objects of the integers below this, and gives them no reference count.
 const SHARED_INTEGERS: i64 = 10_000;
 
-fn encoding(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let key = arguments[2];
+/// The name that Redis gives the encoding of such a value; `None` if the key does not exist. Not a use of the key.
+pub fn encoding_name(context: &mut Context<'_>, key: &[u8]) -> Option<&'static str> {
     let is_raw_text = context.keys.info(key).is_some_and(|info| info.is_raw_text);
-    match without_touch(&mut context.keys, |keys| keys.value(key)) {
-        Some(Value::Text(text)) => reply.bulk(text_encoding(text.as_bytes(), is_raw_text).as_bytes()),
-        Some(value) => reply.bulk(collection_encoding(&value, context.settings).as_bytes()),
-        None => reply.null(),
-    }
+    without_touch(&mut context.keys, |keys| keys.value(key)).map(|value| match &value {
+        Value::Text(text) => text_encoding(text.as_bytes(), is_raw_text),
+        collection => collection_encoding(collection, context.settings),
+    })
+}
+
+fn encoding(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    reply.bulk_or_null(encoding_name(context, arguments[2]).map(str::as_bytes));
     Ok(())
 }
 
