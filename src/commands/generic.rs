@@ -13,7 +13,8 @@ use crate::resp::Reply;
 use crate::resp::number::parse_integer;
 use crate::value::Value;
 
-const SAME_OBJECT: CommandError = CommandError::fixed("ERR source and destination objects are the same");
+const SAME_OBJECT: CommandError =
+    CommandError::fixed("ERR source and destination objects are the same");
 
 /// Looks at keys without marking them as used.
 pub(super) fn without_touch<R>(keys: &mut Keys<'_>, look: impl FnOnce(&mut Keys<'_>) -> R) -> R {
@@ -33,13 +34,18 @@ fn del(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
 }
 
 fn exists(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let found = without_touch(&mut context.keys, |keys| arguments[1..].iter().filter(|key| keys.exists(key)).count());
+    let found = without_touch(&mut context.keys, |keys| {
+        arguments[1..].iter().filter(|key| keys.exists(key)).count()
+    });
     reply.count(found);
     Ok(())
 }
 
 fn touch(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let found = arguments[1..].iter().filter(|key| context.keys.exists(key)).count();
+    let found = arguments[1..]
+        .iter()
+        .filter(|key| context.keys.exists(key))
+        .count();
     reply.count(found);
     Ok(())
 }
@@ -58,7 +64,8 @@ fn take_along(keys: &mut Keys<'_>, key: &[u8]) -> Option<(Value, Deadline)> {
 
 /// Gives `destination` what `source` has, and removes the source.
 fn rename_key(context: &mut Context<'_>, source: &[u8], destination: &[u8]) -> CommandResult {
-    let (value, deadline) = take_along(&mut context.keys, source).ok_or(CommandError::NO_SUCH_KEY)?;
+    let (value, deadline) =
+        take_along(&mut context.keys, source).ok_or(CommandError::NO_SUCH_KEY)?;
     if source != destination {
         context.keys.set_value(destination, value, deadline)?;
         context.keys.delete(source)?;
@@ -72,7 +79,11 @@ fn rename(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     Ok(())
 }
 
-fn renamenx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn renamenx(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     if !context.keys.exists(arguments[1]) {
         return Err(CommandError::NO_SUCH_KEY);
     }
@@ -88,7 +99,11 @@ fn renamenx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_
 fn database(context: &Context<'_>, argument: &[u8]) -> Result<u32, CommandError> {
     let index = integer_in(argument, i64::from(i32::MIN)..=i64::from(i32::MAX))?;
     let index = u32::try_from(index).map_err(|_| CommandError::DATABASE_OUT_OF_RANGE)?;
-    if index < context.keys.databases() { Ok(index) } else { Err(CommandError::DATABASE_OUT_OF_RANGE) }
+    if index < context.keys.databases() {
+        Ok(index)
+    } else {
+        Err(CommandError::DATABASE_OUT_OF_RANGE)
+    }
 }
 
 /// Runs `work` on another database's keys. The shards are locked already: they do not depend on the database.
@@ -132,7 +147,10 @@ fn copy(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
 
 /// The database that COPY names.
 fn copy_database(arguments: &[&[u8]]) -> Option<u32> {
-    let option = arguments.iter().skip(3).rposition(|word| is_keyword(word, "db"))?;
+    let option = arguments
+        .iter()
+        .skip(3)
+        .rposition(|word| is_keyword(word, "db"))?;
     database_number(arguments.get(option + 4)?)
 }
 
@@ -145,7 +163,11 @@ fn database_number(argument: &[u8]) -> Option<u32> {
     parse_integer(argument).and_then(|index| u32::try_from(index).ok())
 }
 
-fn move_key(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn move_key(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let key = arguments[1];
     let target = database(context, arguments[2])?;
     if target == context.keys.database() {
@@ -187,7 +209,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(N) where N is the number of keys to check.",
         summary: "Determines whether one or more keys exist.",
-        ..CommandSpec::new("exists", -2, FAST_READ.and(Flags::PEEKS), KeySpec::ALL, Group::Generic, exists)
+        ..CommandSpec::new(
+            "exists",
+            -2,
+            FAST_READ.and(Flags::PEEKS),
+            KeySpec::ALL,
+            Group::Generic,
+            exists,
+        )
     },
     CommandSpec {
         since: "3.2.1",
@@ -197,30 +226,65 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         summary: "Determines the type of value stored at a key.",
-        ..CommandSpec::new("type", 2, FAST_READ.and(Flags::PEEKS), KeySpec::FIRST, Group::Generic, kind)
+        ..CommandSpec::new(
+            "type",
+            2,
+            FAST_READ.and(Flags::PEEKS),
+            KeySpec::FIRST,
+            Group::Generic,
+            kind,
+        )
     },
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key and overwrites the destination.",
-        ..CommandSpec::new("rename", 3, Flags::WRITE, KeySpec::FIRST_TWO, Group::Generic, rename)
+        ..CommandSpec::new(
+            "rename",
+            3,
+            Flags::WRITE,
+            KeySpec::FIRST_TWO,
+            Group::Generic,
+            rename,
+        )
     },
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key only when the target key name doesn't exist.",
-        ..CommandSpec::new("renamenx", 3, FAST_WRITE, KeySpec::FIRST_TWO, Group::Generic, renamenx)
+        ..CommandSpec::new(
+            "renamenx",
+            3,
+            FAST_WRITE,
+            KeySpec::FIRST_TWO,
+            Group::Generic,
+            renamenx,
+        )
     },
     CommandSpec {
         since: "6.2.0",
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Copies the value of a key to a new key.",
         other_database: Some(copy_database),
-        ..CommandSpec::new("copy", -3, Flags::WRITE.and(Flags::DENYOOM), KeySpec::FIRST_TWO, Group::Generic, copy)
+        ..CommandSpec::new(
+            "copy",
+            -3,
+            Flags::WRITE.and(Flags::DENYOOM),
+            KeySpec::FIRST_TWO,
+            Group::Generic,
+            copy,
+        )
     },
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Moves a key to another database.",
         other_database: Some(move_database),
-        ..CommandSpec::new("move", 3, FAST_WRITE, KeySpec::FIRST, Group::Generic, move_key)
+        ..CommandSpec::new(
+            "move",
+            3,
+            FAST_WRITE,
+            KeySpec::FIRST,
+            Group::Generic,
+            move_key,
+        )
     },
 ];
 
@@ -274,7 +338,10 @@ mod tests {
         let mut server = TestServer::new();
         server.check_all(&[
             ("COPY a b", ":0"),
-            ("COPY a a", "-ERR source and destination objects are the same"),
+            (
+                "COPY a a",
+                "-ERR source and destination objects are the same",
+            ),
             ("SET a 1 EX 10", "+OK"),
             ("COPY a b", ":1"),
             ("GET b", "\"1\""),
@@ -288,7 +355,10 @@ mod tests {
             ("COPY a b DB 3 REPLACE", ":1"),
             ("COPY a b DB 16", "-ERR DB index is out of range"),
             ("COPY a b DB -1", "-ERR DB index is out of range"),
-            ("COPY a b DB x", "-ERR value is not an integer or out of range"),
+            (
+                "COPY a b DB x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("COPY a b DB", "-ERR syntax error"),
             ("COPY a b FOO", "-ERR syntax error"),
             ("HSET h f 1", ":1"),
@@ -308,10 +378,16 @@ mod tests {
         server.check_all(&[
             ("MOVE a 1", ":0"),
             ("SET a 1 EX 10", "+OK"),
-            ("MOVE a 0", "-ERR source and destination objects are the same"),
+            (
+                "MOVE a 0",
+                "-ERR source and destination objects are the same",
+            ),
             ("MOVE a 16", "-ERR DB index is out of range"),
             ("MOVE a x", "-ERR value is not an integer or out of range"),
-            ("MOVE a 99999999999", "-ERR value is out of range, value must between -2147483648 and 2147483647"),
+            (
+                "MOVE a 99999999999",
+                "-ERR value is out of range, value must between -2147483648 and 2147483647",
+            ),
             ("MOVE a 1", ":1"),
             ("EXISTS a", ":0"),
             ("SET a 2", "+OK"),

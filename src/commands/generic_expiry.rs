@@ -11,7 +11,8 @@ use crate::resp::Reply;
 
 const NX_EXCLUDES: CommandError =
     CommandError::fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
-const GT_EXCLUDES_LT: CommandError = CommandError::fixed("ERR GT and LT options at the same time are not compatible");
+const GT_EXCLUDES_LT: CommandError =
+    CommandError::fixed("ERR GT and LT options at the same time are not compatible");
 
 /// The conditions under which EXPIRE does anything; all that are set must hold.
 #[derive(Clone, Copy, Default)]
@@ -39,14 +40,21 @@ impl Conditions {
             } else if is_keyword(word, "lt") {
                 &mut found.earlier
             } else {
-                return Err(CommandError::new(format!("ERR Unsupported option {}", String::from_utf8_lossy(word))));
+                return Err(CommandError::new(format!(
+                    "ERR Unsupported option {}",
+                    String::from_utf8_lossy(word)
+                )));
             };
             *flag = true;
         }
         if found.absent && (found.present || found.later || found.earlier) {
             return Err(NX_EXCLUDES);
         }
-        if found.later && found.earlier { Err(GT_EXCLUDES_LT) } else { Ok(found) }
+        if found.later && found.earlier {
+            Err(GT_EXCLUDES_LT)
+        } else {
+            Ok(found)
+        }
     }
 
     /// No deadline counts as an infinitely late one.
@@ -70,12 +78,17 @@ fn set_deadline(
     let (key, now_ms) = (arguments[1], context.now_ms);
     let conditions = Conditions::read(Options::new(arguments, 3))?;
     let time = integer(arguments[2])?;
-    let deadline_ms = form.to_unix_ms(time, now_ms).ok_or_else(|| CommandError::invalid_expire(name))?;
+    let deadline_ms = form
+        .to_unix_ms(time, now_ms)
+        .ok_or_else(|| CommandError::invalid_expire(name))?;
     let changed = match context.keys.deadline_ms(key) {
         None => false,
         Some(current_ms) if !conditions.hold(current_ms, deadline_ms) => false,
         Some(_) => {
-            match u64::try_from(deadline_ms).ok().filter(|deadline_ms| *deadline_ms > now_ms) {
+            match u64::try_from(deadline_ms)
+                .ok()
+                .filter(|deadline_ms| *deadline_ms > now_ms)
+            {
                 Some(deadline_ms) => context.keys.set_deadline(key, Some(deadline_ms))?,
                 None => context.keys.delete(key)?,
             };
@@ -94,16 +107,35 @@ fn pexpire(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
     set_deadline(context, arguments, reply, TimeForm::Milliseconds, "pexpire")
 }
 
-fn expireat(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn expireat(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     set_deadline(context, arguments, reply, TimeForm::SecondsAt, "expireat")
 }
 
-fn pexpireat(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    set_deadline(context, arguments, reply, TimeForm::MillisecondsAt, "pexpireat")
+fn pexpireat(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    set_deadline(
+        context,
+        arguments,
+        reply,
+        TimeForm::MillisecondsAt,
+        "pexpireat",
+    )
 }
 
 /// Replies -2 for no key, -1 for no deadline, else what `of` makes of it.
-fn reply_deadline(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>, of: impl FnOnce(u64) -> u64) -> CommandResult {
+fn reply_deadline(
+    context: &mut Context<'_>,
+    key: &[u8],
+    reply: &mut Reply<'_>,
+    of: impl FnOnce(u64) -> u64,
+) -> CommandResult {
     reply.integer(match context.keys.deadline_ms(key) {
         None => -2,
         Some(None) => -1,
@@ -118,19 +150,31 @@ fn to_seconds(milliseconds: u64) -> u64 {
 
 fn ttl(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let now_ms = context.now_ms;
-    reply_deadline(context, arguments[1], reply, |deadline_ms| to_seconds(deadline_ms.saturating_sub(now_ms)))
+    reply_deadline(context, arguments[1], reply, |deadline_ms| {
+        to_seconds(deadline_ms.saturating_sub(now_ms))
+    })
 }
 
 fn pttl(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let now_ms = context.now_ms;
-    reply_deadline(context, arguments[1], reply, |deadline_ms| deadline_ms.saturating_sub(now_ms))
+    reply_deadline(context, arguments[1], reply, |deadline_ms| {
+        deadline_ms.saturating_sub(now_ms)
+    })
 }
 
-fn expiretime(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn expiretime(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     reply_deadline(context, arguments[1], reply, to_seconds)
 }
 
-fn pexpiretime(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn pexpiretime(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     reply_deadline(context, arguments[1], reply, |deadline_ms| deadline_ms)
 }
 
@@ -152,17 +196,38 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.6.0",
         summary: "Sets the expiration time of a key in milliseconds.",
-        ..CommandSpec::new("pexpire", -3, WRITE, KeySpec::FIRST, Group::Generic, pexpire)
+        ..CommandSpec::new(
+            "pexpire",
+            -3,
+            WRITE,
+            KeySpec::FIRST,
+            Group::Generic,
+            pexpire,
+        )
     },
     CommandSpec {
         since: "1.2.0",
         summary: "Sets the expiration time of a key to a Unix timestamp.",
-        ..CommandSpec::new("expireat", -3, WRITE, KeySpec::FIRST, Group::Generic, expireat)
+        ..CommandSpec::new(
+            "expireat",
+            -3,
+            WRITE,
+            KeySpec::FIRST,
+            Group::Generic,
+            expireat,
+        )
     },
     CommandSpec {
         since: "2.6.0",
         summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
-        ..CommandSpec::new("pexpireat", -3, WRITE, KeySpec::FIRST, Group::Generic, pexpireat)
+        ..CommandSpec::new(
+            "pexpireat",
+            -3,
+            WRITE,
+            KeySpec::FIRST,
+            Group::Generic,
+            pexpireat,
+        )
     },
     CommandSpec {
         summary: "Returns the expiration time in seconds of a key.",
@@ -176,12 +241,26 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix timestamp.",
-        ..CommandSpec::new("expiretime", 2, READ, KeySpec::FIRST, Group::Generic, expiretime)
+        ..CommandSpec::new(
+            "expiretime",
+            2,
+            READ,
+            KeySpec::FIRST,
+            Group::Generic,
+            expiretime,
+        )
     },
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
-        ..CommandSpec::new("pexpiretime", 2, READ, KeySpec::FIRST, Group::Generic, pexpiretime)
+        ..CommandSpec::new(
+            "pexpiretime",
+            2,
+            READ,
+            KeySpec::FIRST,
+            Group::Generic,
+            pexpiretime,
+        )
     },
     CommandSpec {
         since: "2.2.0",
@@ -249,7 +328,14 @@ mod tests {
 
     #[test]
     fn a_deadline_in_the_past_deletes() {
-        for command in ["EXPIRE a 0", "EXPIRE a -1", "PEXPIRE a -1", "EXPIREAT a 1", "PEXPIREAT a -5", "PEXPIREAT a 1700000000000"] {
+        for command in [
+            "EXPIRE a 0",
+            "EXPIRE a -1",
+            "PEXPIRE a -1",
+            "EXPIREAT a 1",
+            "PEXPIREAT a -5",
+            "PEXPIREAT a 1700000000000",
+        ] {
             let mut server = TestServer::new();
             server.check("SET a 1", "+OK");
             server.check(command, ":1");
@@ -285,14 +371,38 @@ mod tests {
         TestServer::new().check_all(&[
             ("EXPIRE a x", "-ERR value is not an integer or out of range"),
             ("EXPIRE a x FOO", "-ERR Unsupported option FOO"),
-            ("EXPIRE a 1 NX XX", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
-            ("EXPIRE a 1 NX GT", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
-            ("EXPIRE a 1 LT GT", "-ERR GT and LT options at the same time are not compatible"),
-            ("EXPIRE a 9223372036854775807", "-ERR invalid expire time in 'expire' command"),
-            ("EXPIRE a -9223372036854775808", "-ERR invalid expire time in 'expire' command"),
-            ("EXPIRE a 9223372036854775", "-ERR invalid expire time in 'expire' command"),
-            ("PEXPIRE a 9223372036854775807", "-ERR invalid expire time in 'pexpire' command"),
-            ("EXPIREAT a 9223372036854776", "-ERR invalid expire time in 'expireat' command"),
+            (
+                "EXPIRE a 1 NX XX",
+                "-ERR NX and XX, GT or LT options at the same time are not compatible",
+            ),
+            (
+                "EXPIRE a 1 NX GT",
+                "-ERR NX and XX, GT or LT options at the same time are not compatible",
+            ),
+            (
+                "EXPIRE a 1 LT GT",
+                "-ERR GT and LT options at the same time are not compatible",
+            ),
+            (
+                "EXPIRE a 9223372036854775807",
+                "-ERR invalid expire time in 'expire' command",
+            ),
+            (
+                "EXPIRE a -9223372036854775808",
+                "-ERR invalid expire time in 'expire' command",
+            ),
+            (
+                "EXPIRE a 9223372036854775",
+                "-ERR invalid expire time in 'expire' command",
+            ),
+            (
+                "PEXPIRE a 9223372036854775807",
+                "-ERR invalid expire time in 'pexpire' command",
+            ),
+            (
+                "EXPIREAT a 9223372036854776",
+                "-ERR invalid expire time in 'expireat' command",
+            ),
             ("SET a 1", "+OK"),
             ("PEXPIREAT a 9223372036854775807", ":1"),
             ("PEXPIRETIME a", ":9223372036854775807"),

@@ -13,8 +13,14 @@ use crate::resp::Reply;
 use crate::resp::number::parse_integer;
 use storage_format::ValueKind;
 
-const ALL_KINDS: [ValueKind; 6] =
-    [ValueKind::String, ValueKind::List, ValueKind::Set, ValueKind::SortedSet, ValueKind::Hash, ValueKind::Stream];
+const ALL_KINDS: [ValueKind; 6] = [
+    ValueKind::String,
+    ValueKind::List,
+    ValueKind::Set,
+    ValueKind::SortedSet,
+    ValueKind::Hash,
+    ValueKind::Stream,
+];
 
 fn keys(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     let (database, pattern) = (context.keys.database(), arguments[1].to_vec());
@@ -22,12 +28,23 @@ fn keys(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> Co
     Ok(())
 }
 
-fn reply_keys(services: &dyn Services, database: u32, pattern: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+fn reply_keys(
+    services: &dyn Services,
+    database: u32,
+    pattern: &[u8],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     const KEYS_IN_A_STEP: usize = 4096;
     let pattern = (pattern != b"*").then_some(pattern);
     let (header, mut found, mut cursor) = (reply.begin_deferred(), 0, 0);
     loop {
-        let request = ScanRequest { database, cursor, count: KEYS_IN_A_STEP, pattern, kind: None };
+        let request = ScanRequest {
+            database,
+            cursor,
+            count: KEYS_IN_A_STEP,
+            pattern,
+            kind: None,
+        };
         cursor = services.scan(request, &mut |key| {
             reply.bulk(key);
             found += 1;
@@ -54,7 +71,11 @@ struct Scan {
 fn scan(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     let cursor = cursor(arguments[1])?;
     let options = ScanOptions::of_keys(Options::new(arguments, 2))?;
-    let kind_named = |name: &[u8]| ALL_KINDS.into_iter().find(|kind| is_keyword(name, type_name(*kind)));
+    let kind_named = |name: &[u8]| {
+        ALL_KINDS
+            .into_iter()
+            .find(|kind| is_keyword(name, type_name(*kind)))
+    };
     let kind = options.kind_name.and_then(kind_named);
     let scan = Scan {
         database: context.keys.database(),
@@ -130,9 +151,19 @@ fn flush(context: &mut Context<'_>, arguments: &[&[u8]], database: Option<u32>) 
 }
 
 fn swapdb(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
-    let index = |argument: &[u8], error| parse_integer(argument).and_then(|index| i32::try_from(index).ok()).ok_or(error);
-    let first = index(arguments[1], CommandError::fixed("ERR invalid first DB index"))?;
-    let second = index(arguments[2], CommandError::fixed("ERR invalid second DB index"))?;
+    let index = |argument: &[u8], error| {
+        parse_integer(argument)
+            .and_then(|index| i32::try_from(index).ok())
+            .ok_or(error)
+    };
+    let first = index(
+        arguments[1],
+        CommandError::fixed("ERR invalid first DB index"),
+    )?;
+    let second = index(
+        arguments[2],
+        CommandError::fixed("ERR invalid second DB index"),
+    )?;
     let databases = context.keys.databases();
     let existing = |index| u32::try_from(index).ok().filter(|index| *index < databases);
     let (Some(first), Some(second)) = (existing(first), existing(second)) else {
@@ -164,11 +195,25 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         summary: "Returns a random key name from the database.",
-        ..CommandSpec::new("randomkey", 1, READ, KeySpec::NONE, Group::Generic, randomkey)
+        ..CommandSpec::new(
+            "randomkey",
+            1,
+            READ,
+            KeySpec::NONE,
+            Group::Generic,
+            randomkey,
+        )
     },
     CommandSpec {
         summary: "Returns the number of keys in the database.",
-        ..CommandSpec::new("dbsize", 1, READ.and(Flags::FAST), KeySpec::NONE, Group::Server, dbsize)
+        ..CommandSpec::new(
+            "dbsize",
+            1,
+            READ.and(Flags::FAST),
+            KeySpec::NONE,
+            Group::Server,
+            dbsize,
+        )
     },
     CommandSpec {
         complexity: "O(1), and O(N) in the background with N being the number of keys in the database.",
@@ -178,13 +223,27 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(1), and O(N) in the background with N being the number of keys in all databases.",
         summary: "Removes all keys from all databases.",
-        ..CommandSpec::new("flushall", -1, WRITE, KeySpec::NONE, Group::Server, flushall)
+        ..CommandSpec::new(
+            "flushall",
+            -1,
+            WRITE,
+            KeySpec::NONE,
+            Group::Server,
+            flushall,
+        )
     },
     CommandSpec {
         since: "4.0.0",
         complexity: "O(1)",
         summary: "Swaps two databases.",
-        ..CommandSpec::new("swapdb", 3, WRITE.and(Flags::FAST), KeySpec::NONE, Group::Server, swapdb)
+        ..CommandSpec::new(
+            "swapdb",
+            3,
+            WRITE.and(Flags::FAST),
+            KeySpec::NONE,
+            Group::Server,
+            swapdb,
+        )
     },
 ];
 
@@ -220,7 +279,10 @@ mod tests {
         loop {
             let reply = server.run(&format!("SCAN {cursor} COUNT 7"));
             let mut words = reply.trim_matches(['[', ']']).split(' ');
-            cursor = words.next().map(|word| word.trim_matches('"').to_owned()).expect("a cursor");
+            cursor = words
+                .next()
+                .map(|word| word.trim_matches('"').to_owned())
+                .expect("a cursor");
             found += words.filter(|word| word.contains("key:")).count();
             if cursor == "0" {
                 break;
@@ -240,7 +302,10 @@ mod tests {
             ("SCAN 0 MATCH [a-b]", "[\"0\" [\"a\"]]"),
             ("SCAN x", "-ERR invalid cursor"),
             ("SCAN 0 COUNT 0", "-ERR syntax error"),
-            ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
+            (
+                "SCAN 0 COUNT x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("SCAN 0 MATCH", "-ERR syntax error"),
             ("SCAN 0 NOVALUES", "-ERR syntax error"),
         ]);
@@ -261,7 +326,11 @@ mod tests {
         ]);
         assert_eq!(
             server.services.take_calls(),
-            ["flush(Some(0), wait: true)", "flush(Some(0), wait: false)", "flush(None, wait: true)"]
+            [
+                "flush(Some(0), wait: true)",
+                "flush(Some(0), wait: false)",
+                "flush(None, wait: true)"
+            ]
         );
         server.settings.lazyfree_user_flush = true;
         server.check("FLUSHALL", "+OK");

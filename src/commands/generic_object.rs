@@ -32,7 +32,11 @@ pub fn encoding_name(context: &mut Context<'_>, key: &[u8]) -> Option<&'static s
     })
 }
 
-fn encoding(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn encoding(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     reply.bulk_or_null(encoding_name(context, arguments[2]).map(str::as_bytes));
     Ok(())
 }
@@ -54,19 +58,40 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     let packed = |is_packed: bool, otherwise| if is_packed { "listpack" } else { otherwise };
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
-        Value::List(list) => packed(is_one_listpack(list, settings.list_max_listpack_size), "quicklist"),
+        Value::List(list) => packed(
+            is_one_listpack(list, settings.list_max_listpack_size),
+            "quicklist",
+        ),
         Value::Set(set) if set.is_intset_like(settings.set_max_intset_entries as usize) => "intset",
         Value::Set(set) => {
-            let (entries, bytes) = (settings.set_max_listpack_entries, settings.set_max_listpack_value_bytes);
-            packed(set.is_packed_like(entries as usize, bytes as usize), "hashtable")
+            let (entries, bytes) = (
+                settings.set_max_listpack_entries,
+                settings.set_max_listpack_value_bytes,
+            );
+            packed(
+                set.is_packed_like(entries as usize, bytes as usize),
+                "hashtable",
+            )
         }
         Value::Hash(hash) => {
-            let (entries, bytes) = (settings.hash_max_listpack_entries, settings.hash_max_listpack_value_bytes);
-            packed(hash.is_packed_like(entries as usize, bytes as usize), "hashtable")
+            let (entries, bytes) = (
+                settings.hash_max_listpack_entries,
+                settings.hash_max_listpack_value_bytes,
+            );
+            packed(
+                hash.is_packed_like(entries as usize, bytes as usize),
+                "hashtable",
+            )
         }
         Value::SortedSet(members) => {
-            let (entries, bytes) = (settings.zset_max_listpack_entries, settings.zset_max_listpack_value_bytes);
-            packed(members.is_packed_like(entries as usize, bytes as usize), "skiplist")
+            let (entries, bytes) = (
+                settings.zset_max_listpack_entries,
+                settings.zset_max_listpack_value_bytes,
+            );
+            packed(
+                members.is_packed_like(entries as usize, bytes as usize),
+                "skiplist",
+            )
         }
     }
 }
@@ -82,7 +107,11 @@ fn is_one_listpack(list: &List, limit: i64) -> bool {
     }
 }
 
-fn idletime(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn idletime(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let tracks_frequency = context.keys.frequency_log_factor.is_some();
     match context.keys.info(arguments[2]) {
         None => reply.null(),
@@ -102,10 +131,17 @@ fn freq(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     Ok(())
 }
 
-fn refcount(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn refcount(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     match without_touch(&mut context.keys, |keys| keys.value(arguments[2])) {
         None => reply.null(),
-        Some(Value::Text(text)) if parse_integer(text.as_bytes()).is_some_and(|number| (0..SHARED_INTEGERS).contains(&number)) => {
+        Some(Value::Text(text))
+            if parse_integer(text.as_bytes())
+                .is_some_and(|number| (0..SHARED_INTEGERS).contains(&number)) =>
+        {
             reply.integer(i64::from(i32::MAX));
         }
         Some(_) => reply.integer(1),
@@ -143,7 +179,11 @@ fn object(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult 
 }
 
 const READ: Flags = Flags::READONLY.and(Flags::PEEKS);
-const KEY: &[KeySpec] = &[KeySpec::Range { first: 2, last: 2, step: 1 }];
+const KEY: &[KeySpec] = &[KeySpec::Range {
+    first: 2,
+    last: 2,
+    step: 1,
+}];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -169,7 +209,14 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "6.2.0",
         summary: "Returns helpful text about the different subcommands.",
-        ..CommandSpec::new("help", 2, Flags::LOADING.and(Flags::STALE), KeySpec::NONE, Group::Generic, help)
+        ..CommandSpec::new(
+            "help",
+            2,
+            Flags::LOADING.and(Flags::STALE),
+            KeySpec::NONE,
+            Group::Generic,
+            help,
+        )
     },
 ];
 
@@ -179,7 +226,14 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     complexity: "Depends on subcommand.",
     summary: "A container for object introspection commands.",
     subcommands: SUBCOMMANDS,
-    ..CommandSpec::new("object", -2, Flags::NONE, KeySpec::NONE, Group::Generic, object)
+    ..CommandSpec::new(
+        "object",
+        -2,
+        Flags::NONE,
+        KeySpec::NONE,
+        Group::Generic,
+        object,
+    )
 }];
 
 #[cfg(test)]
@@ -238,7 +292,11 @@ mod tests {
     #[test]
     fn idle_time_frequency_and_references() {
         let mut server = TestServer::new();
-        server.check_all(&[("SET a 1", "+OK"), ("OBJECT IDLETIME a", ":0"), ("OBJECT IDLETIME none", "nil")]);
+        server.check_all(&[
+            ("SET a 1", "+OK"),
+            ("OBJECT IDLETIME a", ":0"),
+            ("OBJECT IDLETIME none", "nil"),
+        ]);
         server.advance_ms(7_000);
         server.check_all(&[
             ("OBJECT ENCODING a", "\"int\""),
@@ -255,22 +313,42 @@ mod tests {
             ("OBJECT REFCOUNT none", "nil"),
         ]);
         let refused = server.run("OBJECT FREQ a");
-        assert!(refused.starts_with("-ERR An LFU maxmemory policy is not selected, access frequency not tracked."), "{refused}");
+        assert!(
+            refused.starts_with(
+                "-ERR An LFU maxmemory policy is not selected, access frequency not tracked."
+            ),
+            "{refused}"
+        );
         server.frequency_log_factor = Some(10);
         assert!(server.run("OBJECT FREQ a").starts_with(':'));
         let refused = server.run("OBJECT IDLETIME a");
-        assert!(refused.starts_with("-ERR An LFU maxmemory policy is selected, idle time not tracked."), "{refused}");
+        assert!(
+            refused.starts_with("-ERR An LFU maxmemory policy is selected, idle time not tracked."),
+            "{refused}"
+        );
     }
 
     #[test]
     fn subcommands() {
         let mut server = TestServer::new();
         server.check_all(&[
-            ("OBJECT", "-ERR wrong number of arguments for 'object' command"),
-            ("OBJECT FOO", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
-            ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
+            (
+                "OBJECT",
+                "-ERR wrong number of arguments for 'object' command",
+            ),
+            (
+                "OBJECT FOO",
+                "-ERR unknown subcommand 'FOO'. Try OBJECT HELP.",
+            ),
+            (
+                "OBJECT ENCODING",
+                "-ERR wrong number of arguments for 'object|encoding' command",
+            ),
         ]);
         let help = server.run("OBJECT HELP");
-        assert!(help.starts_with("[+OBJECT <subcommand> ") && help.ends_with("Print this help.]"), "{help}");
+        assert!(
+            help.starts_with("[+OBJECT <subcommand> ") && help.ends_with("Print this help.]"),
+            "{help}"
+        );
     }
 }

@@ -7,11 +7,20 @@ use crate::resp::Reply;
 use storage_format::Effect;
 
 /// Sets the fields of `arguments[2..]`; returns how many are new.
-fn set_fields(context: &mut Context<'_>, arguments: &[&[u8]], name: &str) -> Result<u64, CommandError> {
+fn set_fields(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    name: &str,
+) -> Result<u64, CommandError> {
     if !arguments.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(name));
     }
-    let applied = context.keys.apply(arguments[1], Effect::HashSet { pairs: arguments[2..].into() })?;
+    let applied = context.keys.apply(
+        arguments[1],
+        Effect::HashSet {
+            pairs: arguments[2..].into(),
+        },
+    )?;
     Ok(applied.added_or_removed)
 }
 
@@ -28,16 +37,29 @@ fn hmset(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
 
 fn hsetnx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let (key, field) = (arguments[1], arguments[2]);
-    let is_new = !context.keys.hash(key)?.is_some_and(|hash| hash.contains(field));
+    let is_new = !context
+        .keys
+        .hash(key)?
+        .is_some_and(|hash| hash.contains(field));
     if is_new {
-        context.keys.apply(key, Effect::HashSet { pairs: arguments[2..].into() })?;
+        context.keys.apply(
+            key,
+            Effect::HashSet {
+                pairs: arguments[2..].into(),
+            },
+        )?;
     }
     reply.integer(i64::from(is_new));
     Ok(())
 }
 
 fn hget(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    reply.bulk_or_null(context.keys.hash(arguments[1])?.and_then(|hash| hash.get(arguments[2])));
+    reply.bulk_or_null(
+        context
+            .keys
+            .hash(arguments[1])?
+            .and_then(|hash| hash.get(arguments[2])),
+    );
     Ok(())
 }
 
@@ -51,24 +73,40 @@ fn hmget(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
 }
 
 fn hdel(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let applied = context.keys.apply(arguments[1], Effect::HashDelete { fields: arguments[2..].into() })?;
+    let applied = context.keys.apply(
+        arguments[1],
+        Effect::HashDelete {
+            fields: arguments[2..].into(),
+        },
+    )?;
     reply.integer(applied.added_or_removed as i64);
     Ok(())
 }
 
 fn hlen(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    reply.count(context.keys.hash(arguments[1])?.map_or(0, |hash| hash.len()));
+    reply.count(
+        context
+            .keys
+            .hash(arguments[1])?
+            .map_or(0, |hash| hash.len()),
+    );
     Ok(())
 }
 
 fn hstrlen(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let value = context.keys.hash(arguments[1])?.and_then(|hash| hash.get(arguments[2]));
+    let value = context
+        .keys
+        .hash(arguments[1])?
+        .and_then(|hash| hash.get(arguments[2]));
     reply.count(value.map_or(0, <[u8]>::len));
     Ok(())
 }
 
 fn hexists(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let exists = context.keys.hash(arguments[1])?.is_some_and(|hash| hash.contains(arguments[2]));
+    let exists = context
+        .keys
+        .hash(arguments[1])?
+        .is_some_and(|hash| hash.contains(arguments[2]));
     reply.integer(i64::from(exists));
     Ok(())
 }
@@ -86,14 +124,18 @@ fn hgetall(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
 fn hkeys(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let hash = context.keys.hash(arguments[1])?;
     reply.array_header(hash.map_or(0, |hash| hash.len()));
-    hash.into_iter().flat_map(|hash| hash.iter()).for_each(|(field, _)| reply.bulk(field));
+    hash.into_iter()
+        .flat_map(|hash| hash.iter())
+        .for_each(|(field, _)| reply.bulk(field));
     Ok(())
 }
 
 fn hvals(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let hash = context.keys.hash(arguments[1])?;
     reply.array_header(hash.map_or(0, |hash| hash.len()));
-    hash.into_iter().flat_map(|hash| hash.iter()).for_each(|(_, value)| reply.bulk(value));
+    hash.into_iter()
+        .flat_map(|hash| hash.iter())
+        .for_each(|(_, value)| reply.bulk(value));
     Ok(())
 }
 
@@ -136,7 +178,14 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         complexity: PER_FIELD,
         summary: "Deletes one or more fields and their values from a hash. Deletes the hash if no fields remain.",
-        ..CommandSpec::new("hdel", -3, Flags::WRITE.and(Flags::FAST), KeySpec::FIRST, Group::Hash, hdel)
+        ..CommandSpec::new(
+            "hdel",
+            -3,
+            Flags::WRITE.and(Flags::FAST),
+            KeySpec::FIRST,
+            Group::Hash,
+            hdel,
+        )
     },
     CommandSpec {
         since: "2.0.0",
@@ -157,19 +206,40 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         complexity: WHOLE,
         summary: "Returns all fields and values in a hash.",
-        ..CommandSpec::new("hgetall", 2, Flags::READONLY, KeySpec::FIRST, Group::Hash, hgetall)
+        ..CommandSpec::new(
+            "hgetall",
+            2,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Hash,
+            hgetall,
+        )
     },
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
         summary: "Returns all fields in a hash.",
-        ..CommandSpec::new("hkeys", 2, Flags::READONLY, KeySpec::FIRST, Group::Hash, hkeys)
+        ..CommandSpec::new(
+            "hkeys",
+            2,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Hash,
+            hkeys,
+        )
     },
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
         summary: "Returns all values in a hash.",
-        ..CommandSpec::new("hvals", 2, Flags::READONLY, KeySpec::FIRST, Group::Hash, hvals)
+        ..CommandSpec::new(
+            "hvals",
+            2,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Hash,
+            hvals,
+        )
     },
 ];
 
@@ -252,11 +322,21 @@ mod tests {
 
     #[test]
     fn errors() {
-        const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+        const WRONG_TYPE: &str =
+            "-WRONGTYPE Operation against a key holding the wrong kind of value";
         TestServer::new().check_all(&[
-            ("HSET h a", "-ERR wrong number of arguments for 'hset' command"),
-            ("HSET h a 1 b", "-ERR wrong number of arguments for 'hset' command"),
-            ("HMSET h a 1 b", "-ERR wrong number of arguments for 'hmset' command"),
+            (
+                "HSET h a",
+                "-ERR wrong number of arguments for 'hset' command",
+            ),
+            (
+                "HSET h a 1 b",
+                "-ERR wrong number of arguments for 'hset' command",
+            ),
+            (
+                "HMSET h a 1 b",
+                "-ERR wrong number of arguments for 'hmset' command",
+            ),
             ("SET s x", "+OK"),
             ("HSET s a 1", WRONG_TYPE),
             ("HSETNX s a 1", WRONG_TYPE),

@@ -16,12 +16,21 @@ const FIELD_NOT_INTEGER: CommandError = CommandError::fixed("ERR hash value is n
 const FIELD_NOT_FLOAT: CommandError = CommandError::fixed("ERR hash value is not a float");
 const INFINITE_INCREMENT: CommandError = CommandError::fixed("ERR value is NaN or Infinity");
 
-fn field<'k>(context: &'k mut Context<'_>, key: &[u8], field: &[u8]) -> Result<Option<&'k [u8]>, CommandError> {
+fn field<'k>(
+    context: &'k mut Context<'_>,
+    key: &[u8],
+    field: &[u8],
+) -> Result<Option<&'k [u8]>, CommandError> {
     Ok(context.keys.hash(key)?.and_then(|hash| hash.get(field)))
 }
 
 fn set_field(context: &mut Context<'_>, key: &[u8], field: &[u8], value: &[u8]) -> CommandResult {
-    context.keys.apply(key, Effect::HashSet { pairs: (&[field, value]).into() })?;
+    context.keys.apply(
+        key,
+        Effect::HashSet {
+            pairs: (&[field, value]).into(),
+        },
+    )?;
     Ok(())
 }
 
@@ -32,12 +41,21 @@ fn hincrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         None => 0,
     };
     let sum = current.checked_add(increment).ok_or(WOULD_OVERFLOW)?;
-    set_field(context, arguments[1], arguments[2], itoa::Buffer::new().format(sum).as_bytes())?;
+    set_field(
+        context,
+        arguments[1],
+        arguments[2],
+        itoa::Buffer::new().format(sum).as_bytes(),
+    )?;
     reply.integer(sum);
     Ok(())
 }
 
-fn hincrbyfloat(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn hincrbyfloat(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let increment = LongDouble::parse(arguments[3]).ok_or(CommandError::NOT_FLOAT)?;
     if increment.is_infinite() {
         return Err(INFINITE_INCREMENT);
@@ -45,7 +63,10 @@ fn hincrbyfloat(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Repl
     let current = field(context, arguments[1], arguments[2])?.unwrap_or(b"0");
     let current = LongDouble::parse(current).ok_or(FIELD_NOT_FLOAT)?;
     let mut sum = Vec::new();
-    current.checked_add(increment).ok_or(NOT_A_NUMBER)?.format(&mut sum);
+    current
+        .checked_add(increment)
+        .ok_or(NOT_A_NUMBER)?
+        .format(&mut sum);
     set_field(context, arguments[1], arguments[2], &sum)?;
     reply.bulk(&sum);
     Ok(())
@@ -63,7 +84,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a field by a number. Uses 0 as initial value if the field doesn't exist.",
-        ..CommandSpec::new("hincrbyfloat", 4, WRITE, KeySpec::FIRST, Group::Hash, hincrbyfloat)
+        ..CommandSpec::new(
+            "hincrbyfloat",
+            4,
+            WRITE,
+            KeySpec::FIRST,
+            Group::Hash,
+            hincrbyfloat,
+        )
     },
 ];
 
@@ -82,13 +110,22 @@ mod tests {
             ("EXPIRE h 10", ":1"),
             ("HINCRBY h g 1", ":1"),
             ("TTL h", ":10"),
-            ("HINCRBY h f x", "-ERR value is not an integer or out of range"),
+            (
+                "HINCRBY h f x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("HSET h text x", ":1"),
             ("HINCRBY h text 1", "-ERR hash value is not an integer"),
             ("HSET h most 9223372036854775807", ":1"),
-            ("HINCRBY h most 1", "-ERR increment or decrement would overflow"),
+            (
+                "HINCRBY h most 1",
+                "-ERR increment or decrement would overflow",
+            ),
             ("SET s x", "+OK"),
-            ("HINCRBY s f x", "-ERR value is not an integer or out of range"),
+            (
+                "HINCRBY s f x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("HINCRBY s f 1", WRONG_TYPE),
         ]);
     }

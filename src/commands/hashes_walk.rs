@@ -17,7 +17,10 @@ fn hscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     };
     let options = ScanOptions::of_hash(Options::new(arguments, 3))?;
     let next = hash.scan(cursor, options.count, |field, value| {
-        if options.pattern.is_some_and(|pattern| !crate::glob::matches(pattern, field)) {
+        if options
+            .pattern
+            .is_some_and(|pattern| !crate::glob::matches(pattern, field))
+        {
             return;
         }
         reply.bulk(field);
@@ -31,17 +34,28 @@ fn hscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     Ok(())
 }
 
-fn hrandfield(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn hrandfield(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     if arguments.len() > 2 {
         return several_fields(context, arguments, reply);
     }
     let random = context.random();
-    let chosen = context.keys.hash(arguments[1])?.and_then(|hash| hash.random(random));
+    let chosen = context
+        .keys
+        .hash(arguments[1])?
+        .and_then(|hash| hash.random(random));
     reply.bulk_or_null(chosen.map(|(field, _)| field));
     Ok(())
 }
 
-fn several_fields(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn several_fields(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let count = integer_in(arguments[2], -i64::MAX..=i64::MAX)?;
     let with_values = match arguments[3..] {
         [] => false,
@@ -74,7 +88,7 @@ fn several_fields(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Re
 fn distinct_ranks(count: usize, hash: &Hash, mut random: impl FnMut() -> u64) -> Vec<usize> {
     let (mut seen, mut ranks) = (HashSet::with_capacity(count), Vec::with_capacity(count));
     for last in hash.len() - count..hash.len() {
-        let rank = (u128::from(random()) * (last as u128 + 1) >> 64) as usize;
+        let rank = ((u128::from(random()) * (last as u128 + 1)) >> 64) as usize;
         let rank = if seen.insert(rank) { rank } else { last };
         seen.insert(rank);
         ranks.push(rank);
@@ -90,7 +104,11 @@ fn reply_fields<'h>(
     with_values: bool,
 ) {
     let as_pairs = with_values && reply.protocol() == Protocol::Resp3;
-    reply.array_header(if with_values && !as_pairs { count * 2 } else { count });
+    reply.array_header(if with_values && !as_pairs {
+        count * 2
+    } else {
+        count
+    });
     for (field, value) in fields {
         if as_pairs {
             reply.array_header(2);
@@ -108,13 +126,27 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration.",
         summary: "Iterates over fields and values of a hash.",
-        ..CommandSpec::new("hscan", -3, Flags::READONLY, KeySpec::FIRST, Group::Hash, hscan)
+        ..CommandSpec::new(
+            "hscan",
+            -3,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Hash,
+            hscan,
+        )
     },
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of fields returned",
         summary: "Returns one or more random fields from a hash.",
-        ..CommandSpec::new("hrandfield", -2, Flags::READONLY, KeySpec::FIRST, Group::Hash, hrandfield)
+        ..CommandSpec::new(
+            "hrandfield",
+            -2,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Hash,
+            hrandfield,
+        )
     },
 ];
 
@@ -138,7 +170,10 @@ mod tests {
             ("HSCAN h 0 TYPE hash", "-ERR syntax error"),
             ("HSCAN h 0 COUNT 0", "-ERR syntax error"),
             ("SET s x", "+OK"),
-            ("HSCAN s 0", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "HSCAN s 0",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
         ]);
     }
 
@@ -151,7 +186,9 @@ mod tests {
         let (mut cursor, mut found, mut steps) = (String::from("0"), BTreeSet::new(), 0);
         loop {
             let reply = server.run(&format!("HSCAN h {cursor} COUNT 50 NOVALUES"));
-            let mut words = reply.split(['[', ']', ' ', '"']).filter(|word| !word.is_empty());
+            let mut words = reply
+                .split(['[', ']', ' ', '"'])
+                .filter(|word| !word.is_empty());
             cursor = words.next().expect("a cursor").to_owned();
             found.extend(words.map(str::to_owned));
             steps += 1;

@@ -46,7 +46,12 @@ impl<'a> SetOptions<'a> {
             } else if is_keyword(word, "keepttl") && found.time.is_none() {
                 found.keeps_deadline = true;
             } else {
-                found.time = Some(read_time(word, &mut options, found.time, found.keeps_deadline)?);
+                found.time = Some(read_time(
+                    word,
+                    &mut options,
+                    found.time,
+                    found.keeps_deadline,
+                )?);
             }
         }
         Ok(found)
@@ -79,12 +84,18 @@ fn set(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
     if arguments.len() > 3 {
         return set_with_options(context, arguments, reply);
     }
-    context.keys.set_text(arguments[1], arguments[2], Deadline::None)?;
+    context
+        .keys
+        .set_text(arguments[1], arguments[2], Deadline::None)?;
     reply.ok();
     Ok(())
 }
 
-fn set_with_options(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn set_with_options(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let (key, text) = (arguments[1], arguments[2]);
     let options = SetOptions::read(Options::new(arguments, 3))?;
     let deadline = options.deadline(context.now_ms)?;
@@ -114,7 +125,9 @@ fn set_with_options(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut 
 fn setnx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let is_new = !context.keys.exists(arguments[1]);
     if is_new {
-        context.keys.set_text(arguments[1], arguments[2], Deadline::None)?;
+        context
+            .keys
+            .set_text(arguments[1], arguments[2], Deadline::None)?;
     }
     reply.integer(i64::from(is_new));
     Ok(())
@@ -136,14 +149,18 @@ fn set_for_a_time(
     name: &str,
 ) -> CommandResult {
     let deadline_ms = form.deadline_ms(arguments[2], context.now_ms, name)?;
-    context.keys.set_text(arguments[1], arguments[3], Deadline::At(deadline_ms))?;
+    context
+        .keys
+        .set_text(arguments[1], arguments[3], Deadline::At(deadline_ms))?;
     reply.ok();
     Ok(())
 }
 
 fn getset(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     reply.bulk_or_null(context.keys.text(arguments[1])?);
-    context.keys.set_text(arguments[1], arguments[2], Deadline::None)
+    context
+        .keys
+        .set_text(arguments[1], arguments[2], Deadline::None)
 }
 
 fn getdel(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -167,7 +184,9 @@ fn getex(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         reply.null();
         return Ok(());
     };
-    let deadline_ms = time.map(|(form, time)| form.deadline_ms(time, now_ms, "getex")).transpose()?;
+    let deadline_ms = time
+        .map(|(form, time)| form.deadline_ms(time, now_ms, "getex"))
+        .transpose()?;
     reply.bulk(text);
     match deadline_ms {
         Some(deadline_ms) if deadline_ms <= now_ms => {
@@ -216,13 +235,19 @@ fn pairs<'a>(arguments: &'a [&'a [u8]], name: &str) -> Result<&'a [[&'a [u8]; 2]
 }
 
 fn set_pairs(context: &mut Context<'_>, pairs: &[[&[u8]; 2]]) -> CommandResult {
-    pairs.iter().try_for_each(|[key, text]| context.keys.set_text(key, text, Deadline::None))
+    pairs
+        .iter()
+        .try_for_each(|[key, text]| context.keys.set_text(key, text, Deadline::None))
 }
 
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
 const FAST_WRITE: Flags = WRITE.and(Flags::FAST);
 const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST).and(Flags::PEEKS);
-const PAIRS: &[KeySpec] = &[KeySpec::Range { first: 1, last: -1, step: 2 }];
+const PAIRS: &[KeySpec] = &[KeySpec::Range {
+    first: 1,
+    last: -1,
+    step: 2,
+}];
 
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -250,17 +275,38 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         summary: "Returns the previous string value of a key after setting it to a new value.",
-        ..CommandSpec::new("getset", 3, FAST_WRITE, KeySpec::FIRST, Group::String, getset)
+        ..CommandSpec::new(
+            "getset",
+            3,
+            FAST_WRITE,
+            KeySpec::FIRST,
+            Group::String,
+            getset,
+        )
     },
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after deleting the key.",
-        ..CommandSpec::new("getdel", 2, Flags::WRITE.and(Flags::FAST), KeySpec::FIRST, Group::String, getdel)
+        ..CommandSpec::new(
+            "getdel",
+            2,
+            Flags::WRITE.and(Flags::FAST),
+            KeySpec::FIRST,
+            Group::String,
+            getdel,
+        )
     },
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after setting its expiration time.",
-        ..CommandSpec::new("getex", -2, Flags::WRITE.and(Flags::FAST), KeySpec::FIRST, Group::String, getex)
+        ..CommandSpec::new(
+            "getex",
+            -2,
+            Flags::WRITE.and(Flags::FAST),
+            KeySpec::FIRST,
+            Group::String,
+            getex,
+        )
     },
     CommandSpec {
         complexity: "O(N) where N is the number of keys to retrieve.",
@@ -298,7 +344,10 @@ mod tests {
             ("GET", "-ERR wrong number of arguments for 'get' command"),
             ("SET a", "-ERR wrong number of arguments for 'set' command"),
             ("HSET h f v", ":1"),
-            ("GET h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "GET h",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
             ("SET h now-a-string", "+OK"),
             ("TYPE h", "+string"),
         ]);
@@ -334,7 +383,10 @@ mod tests {
             ("SET b 1 NX GET", "nil"),
             ("GET b", "\"1\""),
             ("HSET h f v", ":1"),
-            ("SET h 1 GET", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "SET h 1 GET",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
             ("SET h 1 NX", "nil"),
             ("TYPE h", "+hash"),
             ("SET h 1 XX", "+OK"),
@@ -365,12 +417,24 @@ mod tests {
             ("SET a 1 KEEPTTL EX 10", "-ERR syntax error"),
             ("SET a 1 PERSIST", "-ERR syntax error"),
             ("SET a 1 EX", "-ERR syntax error"),
-            ("SET a 1 EX x", "-ERR value is not an integer or out of range"),
+            (
+                "SET a 1 EX x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("SET a 1 EX 0", "-ERR invalid expire time in 'set' command"),
             ("SET a 1 EX -5", "-ERR invalid expire time in 'set' command"),
-            ("SET a 1 EX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
-            ("SET a 1 PX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
-            ("SET a 1 EX 0 NX", "-ERR invalid expire time in 'set' command"),
+            (
+                "SET a 1 EX 9223372036854775807",
+                "-ERR invalid expire time in 'set' command",
+            ),
+            (
+                "SET a 1 PX 9223372036854775807",
+                "-ERR invalid expire time in 'set' command",
+            ),
+            (
+                "SET a 1 EX 0 NX",
+                "-ERR invalid expire time in 'set' command",
+            ),
             ("SET past 1 PXAT 1", "+OK"),
             ("GET past", "nil"),
             ("SETEX s 10 v", "+OK"),
@@ -378,7 +442,10 @@ mod tests {
             ("PSETEX s 10 v", "+OK"),
             ("PTTL s", ":10"),
             ("SETEX s 0 v", "-ERR invalid expire time in 'setex' command"),
-            ("PSETEX s -1 v", "-ERR invalid expire time in 'psetex' command"),
+            (
+                "PSETEX s -1 v",
+                "-ERR invalid expire time in 'psetex' command",
+            ),
         ]);
         server.advance_ms(10);
         server.check("GET s", "nil");
@@ -397,10 +464,19 @@ mod tests {
             ("GETDEL a", "\"2\""),
             ("GETDEL a", "nil"),
             ("HSET h f v", ":1"),
-            ("GETDEL h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-            ("GETSET h x", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "GETDEL h",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+            (
+                "GETSET h x",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
             ("SETNX h x", ":0"),
-            ("GETEX h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "GETEX h",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
         ]);
     }
 
@@ -421,7 +497,10 @@ mod tests {
             ("PTTL a", ":100"),
             ("GETEX a PERSIST", "\"1\""),
             ("TTL a", ":-1"),
-            ("GETEX a EX 0", "-ERR invalid expire time in 'getex' command"),
+            (
+                "GETEX a EX 0",
+                "-ERR invalid expire time in 'getex' command",
+            ),
             ("GETEX a PERSIST EX 10", "-ERR syntax error"),
             ("GETEX a EX 10 PERSIST", "-ERR syntax error"),
             ("GETEX a KEEPTTL", "-ERR syntax error"),
@@ -436,13 +515,22 @@ mod tests {
             ("MSET a 1 b 2 a 3", "+OK"),
             ("HSET h f v", ":1"),
             ("MGET a b c h a", "[\"3\" \"2\" nil nil \"3\"]"),
-            ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command"),
+            (
+                "MSET a 1 b",
+                "-ERR wrong number of arguments for 'mset' command",
+            ),
             ("MSETNX c 1 a 9", ":0"),
             ("EXISTS c", ":0"),
             ("MSETNX c 1 d 2 c 3", ":1"),
             ("MGET c d", "[\"3\" \"2\"]"),
-            ("MSETNX a", "-ERR wrong number of arguments for 'msetnx' command"),
-            ("MSETNX a 1 b", "-ERR wrong number of arguments for 'msetnx' command"),
+            (
+                "MSETNX a",
+                "-ERR wrong number of arguments for 'msetnx' command",
+            ),
+            (
+                "MSETNX a 1 b",
+                "-ERR wrong number of arguments for 'msetnx' command",
+            ),
         ]);
         TestServer::resp3().check("MGET a", "[null]");
     }
@@ -451,8 +539,14 @@ mod tests {
     fn a_full_log_refuses_writes_and_changes_nothing() {
         let mut server = TestServer::new();
         server.check("SET a 1", "+OK");
-        server.recorder.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
-        server.check("SET a 2 GET", "-MISCONF Errors writing to the AOF file: No space left on device");
+        server
+            .recorder
+            .is_full
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        server.check(
+            "SET a 2 GET",
+            "-MISCONF Errors writing to the AOF file: No space left on device",
+        );
         server.check("GET a", "\"1\"");
     }
 }

@@ -9,11 +9,14 @@ use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 
-const NOT_TEXTS: CommandError = CommandError::fixed("ERR The specified keys must contain string values");
-const BOTH_FORMS: CommandError = CommandError::fixed("ERR If you want both the length and indexes, please just use IDX.");
+const NOT_TEXTS: CommandError =
+    CommandError::fixed("ERR The specified keys must contain string values");
+const BOTH_FORMS: CommandError =
+    CommandError::fixed("ERR If you want both the length and indexes, please just use IDX.");
 const TOO_LONG: CommandError = CommandError::fixed("ERR String too long for LCS");
-const TOO_MUCH_MEMORY: CommandError =
-    CommandError::fixed("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+const TOO_MUCH_MEMORY: CommandError = CommandError::fixed(
+    "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+);
 
 /// The options of LCS.
 #[derive(Default)]
@@ -40,7 +43,11 @@ impl LcsOptions {
                 return Err(CommandError::SYNTAX);
             }
         }
-        if found.ranges && found.length_only { Err(BOTH_FORMS) } else { Ok(found) }
+        if found.ranges && found.length_only {
+            Err(BOTH_FORMS)
+        } else {
+            Ok(found)
+        }
     }
 }
 
@@ -60,7 +67,10 @@ impl Lengths {
         if cells.saturating_mul(size_of::<u32>() as u64) > bytes_max {
             return Err(TOO_MUCH_MEMORY);
         }
-        let mut lengths = Lengths { cells: vec![0; cells as usize], columns };
+        let mut lengths = Lengths {
+            cells: vec![0; cells as usize],
+            columns,
+        };
         for (row, byte) in first.iter().enumerate() {
             for (column, other) in second.iter().enumerate() {
                 let length = if byte == other {
@@ -107,9 +117,17 @@ fn matches(first: &[u8], second: &[u8], lengths: &Lengths) -> Vec<Match> {
         }
         match found.last_mut() {
             Some(run) if run.first_start == row && run.second_start == column => {
-                *run = Match { first_start: row - 1, second_start: column - 1, length: run.length + 1 };
+                *run = Match {
+                    first_start: row - 1,
+                    second_start: column - 1,
+                    length: run.length + 1,
+                };
             }
-            _ => found.push(Match { first_start: row - 1, second_start: column - 1, length: 1 }),
+            _ => found.push(Match {
+                first_start: row - 1,
+                second_start: column - 1,
+                length: 1,
+            }),
         }
         row -= 1;
         column -= 1;
@@ -118,7 +136,13 @@ fn matches(first: &[u8], second: &[u8], lengths: &Lengths) -> Vec<Match> {
 }
 
 fn lcs(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let mut text = |key: &[u8]| context.keys.text(key).map(|text| text.unwrap_or_default().to_vec()).map_err(|_| NOT_TEXTS);
+    let mut text = |key: &[u8]| {
+        context
+            .keys
+            .text(key)
+            .map(|text| text.unwrap_or_default().to_vec())
+            .map_err(|_| NOT_TEXTS)
+    };
     let (first, second) = (text(arguments[1])?, text(arguments[2])?);
     let options = LcsOptions::read(Options::new(arguments, 3))?;
     let lengths = Lengths::new(&first, &second, context.settings.bulk_limit_bytes)?;
@@ -128,7 +152,10 @@ fn lcs(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
     }
     let mut matches = matches(&first, &second, &lengths);
     if !options.ranges {
-        let runs = matches.iter().rev().map(|run| &first[run.first_start..run.first_start + run.length]);
+        let runs = matches
+            .iter()
+            .rev()
+            .map(|run| &first[run.first_start..run.first_start + run.length]);
         reply.bulk(&runs.collect::<Vec<_>>().concat());
         return Ok(());
     }
@@ -157,7 +184,14 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "7.0.0",
     complexity: "O(N*M) where N and M are the lengths of s1 and s2, respectively",
     summary: "Finds the longest common substring.",
-    ..CommandSpec::new("lcs", -3, Flags::READONLY.and(Flags::PEEKS), KeySpec::FIRST_TWO, Group::String, lcs)
+    ..CommandSpec::new(
+        "lcs",
+        -3,
+        Flags::READONLY.and(Flags::PEEKS),
+        KeySpec::FIRST_TWO,
+        Group::String,
+        lcs,
+    )
 }];
 
 #[cfg(test)]
@@ -172,9 +206,18 @@ mod tests {
             (TEXTS, "+OK"),
             ("LCS a b", "\"mytext\""),
             ("LCS a b LEN", ":6"),
-            ("LCS a b IDX", "[\"matches\" [[[:4 :7] [:5 :8]] [[:2 :3] [:0 :1]]] \"len\" :6]"),
-            ("LCS a b IDX MINMATCHLEN 4", "[\"matches\" [[[:4 :7] [:5 :8]]] \"len\" :6]"),
-            ("LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN", "[\"matches\" [[[:4 :7] [:5 :8] :4]] \"len\" :6]"),
+            (
+                "LCS a b IDX",
+                "[\"matches\" [[[:4 :7] [:5 :8]] [[:2 :3] [:0 :1]]] \"len\" :6]",
+            ),
+            (
+                "LCS a b IDX MINMATCHLEN 4",
+                "[\"matches\" [[[:4 :7] [:5 :8]]] \"len\" :6]",
+            ),
+            (
+                "LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN",
+                "[\"matches\" [[[:4 :7] [:5 :8] :4]] \"len\" :6]",
+            ),
             ("LCS a none", "\"\""),
             ("LCS a none IDX", "[\"matches\" [] \"len\" :0]"),
             ("LCS none none LEN", ":0"),
@@ -182,7 +225,10 @@ mod tests {
         ]);
         let mut server = TestServer::resp3();
         server.check(TEXTS, "+OK");
-        server.check("LCS a b IDX MINMATCHLEN -5", "{\"matches\" [[[:4 :7] [:5 :8]] [[:2 :3] [:0 :1]]] \"len\" :6}");
+        server.check(
+            "LCS a b IDX MINMATCHLEN -5",
+            "{\"matches\" [[[:4 :7] [:5 :8]] [[:2 :3] [:0 :1]]] \"len\" :6}",
+        );
     }
 
     #[test]
@@ -190,14 +236,26 @@ mod tests {
         let mut server = TestServer::new();
         server.check_all(&[
             (TEXTS, "+OK"),
-            ("LCS a b LEN IDX", "-ERR If you want both the length and indexes, please just use IDX."),
+            (
+                "LCS a b LEN IDX",
+                "-ERR If you want both the length and indexes, please just use IDX.",
+            ),
             ("LCS a b MINMATCHLEN", "-ERR syntax error"),
-            ("LCS a b MINMATCHLEN x", "-ERR value is not an integer or out of range"),
+            (
+                "LCS a b MINMATCHLEN x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("LCS a b FOO", "-ERR syntax error"),
             ("HSET h f v", ":1"),
-            ("LCS a h FOO", "-ERR The specified keys must contain string values"),
+            (
+                "LCS a h FOO",
+                "-ERR The specified keys must contain string values",
+            ),
         ]);
         server.settings.bulk_limit_bytes = 100;
-        server.check("LCS a b", "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+        server.check(
+            "LCS a b",
+            "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        );
     }
 }

@@ -11,14 +11,25 @@ use crate::keyspace::Deadline;
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 
-pub(super) const WOULD_OVERFLOW: CommandError = CommandError::fixed("ERR increment or decrement would overflow");
-pub(super) const NOT_A_NUMBER: CommandError = CommandError::fixed("ERR increment would produce NaN or Infinity");
+pub(super) const WOULD_OVERFLOW: CommandError =
+    CommandError::fixed("ERR increment or decrement would overflow");
+pub(super) const NOT_A_NUMBER: CommandError =
+    CommandError::fixed("ERR increment would produce NaN or Infinity");
 const DECREMENT_OVERFLOWS: CommandError = CommandError::fixed("ERR decrement would overflow");
 
-fn add(context: &mut Context<'_>, key: &[u8], increment: i64, reply: &mut Reply<'_>) -> CommandResult {
+fn add(
+    context: &mut Context<'_>,
+    key: &[u8],
+    increment: i64,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let current = context.keys.text(key)?.map_or(Ok(0), integer)?;
     let sum = current.checked_add(increment).ok_or(WOULD_OVERFLOW)?;
-    context.keys.set_text(key, itoa::Buffer::new().format(sum).as_bytes(), Deadline::Keep)?;
+    context.keys.set_text(
+        key,
+        itoa::Buffer::new().format(sum).as_bytes(),
+        Deadline::Keep,
+    )?;
     reply.integer(sum);
     Ok(())
 }
@@ -37,15 +48,28 @@ fn incrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
 
 fn decrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let decrement = integer(arguments[2])?;
-    add(context, arguments[1], decrement.checked_neg().ok_or(DECREMENT_OVERFLOWS)?, reply)
+    add(
+        context,
+        arguments[1],
+        decrement.checked_neg().ok_or(DECREMENT_OVERFLOWS)?,
+        reply,
+    )
 }
 
-fn incrbyfloat(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn incrbyfloat(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let key = arguments[1];
-    let current = LongDouble::parse(context.keys.text(key)?.unwrap_or(b"0")).ok_or(CommandError::NOT_FLOAT)?;
+    let current = LongDouble::parse(context.keys.text(key)?.unwrap_or(b"0"))
+        .ok_or(CommandError::NOT_FLOAT)?;
     let increment = LongDouble::parse(arguments[2]).ok_or(CommandError::NOT_FLOAT)?;
     let mut sum = Vec::new();
-    current.checked_add(increment).ok_or(NOT_A_NUMBER)?.format(&mut sum);
+    current
+        .checked_add(increment)
+        .ok_or(NOT_A_NUMBER)?
+        .format(&mut sum);
     context.keys.set_text(key, &sum, Deadline::Keep)?;
     reply.bulk(&sum);
     Ok(())
@@ -74,7 +98,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
-        ..CommandSpec::new("incrbyfloat", 3, WRITE, KeySpec::FIRST, Group::String, incrbyfloat)
+        ..CommandSpec::new(
+            "incrbyfloat",
+            3,
+            WRITE,
+            KeySpec::FIRST,
+            Group::String,
+            incrbyfloat,
+        )
     },
 ];
 
@@ -99,11 +130,20 @@ mod tests {
             ("INCR a", "-ERR increment or decrement would overflow"),
             ("SET a -9223372036854775808", "+OK"),
             ("DECR a", "-ERR increment or decrement would overflow"),
-            ("DECRBY a -9223372036854775808", "-ERR decrement would overflow"),
+            (
+                "DECRBY a -9223372036854775808",
+                "-ERR decrement would overflow",
+            ),
             ("INCRBY a x", "-ERR value is not an integer or out of range"),
-            ("INCRBY a 1.5", "-ERR value is not an integer or out of range"),
+            (
+                "INCRBY a 1.5",
+                "-ERR value is not an integer or out of range",
+            ),
             ("HSET h f v", ":1"),
-            ("INCR h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "INCR h",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
         ]);
         let mut server = TestServer::new();
         for text in ["x", "1.0", " 1", "1 ", "01", "", "9223372036854775808"] {
@@ -125,13 +165,19 @@ mod tests {
             ("INCRBYFLOAT a 2.0e2", "\"5200\""),
             ("SET a 3.0", "+OK"),
             ("INCRBYFLOAT a 0", "\"3\""),
-            ("INCRBYFLOAT a inf", "-ERR increment would produce NaN or Infinity"),
+            (
+                "INCRBYFLOAT a inf",
+                "-ERR increment would produce NaN or Infinity",
+            ),
             ("INCRBYFLOAT a nan", "-ERR value is not a valid float"),
             ("INCRBYFLOAT a x", "-ERR value is not a valid float"),
             ("SET a x", "+OK"),
             ("INCRBYFLOAT a 1", "-ERR value is not a valid float"),
             ("HSET h f v", ":1"),
-            ("INCRBYFLOAT h x", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "INCRBYFLOAT h x",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
         ]);
     }
 }

@@ -27,7 +27,11 @@ fn append(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
 /// Refuses a text that would grow past `proto-max-bulk-len`.
 fn check_length(context: &Context<'_>, offset: u64, bytes: &[u8]) -> CommandResult {
     let length = offset.saturating_add(bytes.len() as u64);
-    if length > context.settings.bulk_limit_bytes { Err(CommandError::TEXT_TOO_LONG) } else { Ok(()) }
+    if length > context.settings.bulk_limit_bytes {
+        Err(CommandError::TEXT_TOO_LONG)
+    } else {
+        Ok(())
+    }
 }
 
 fn strlen(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -35,7 +39,11 @@ fn strlen(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     Ok(())
 }
 
-fn setrange(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn setrange(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let (key, bytes) = (arguments[1], arguments[3]);
     let offset = u64::try_from(integer(arguments[2])?).map_err(|_| OFFSET_OUT_OF_RANGE)?;
     let length = context.keys.text(key)?.map_or(0, <[u8]>::len);
@@ -44,13 +52,19 @@ fn setrange(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_
         return Ok(());
     }
     check_length(context, offset, bytes)?;
-    let applied = context.keys.apply(key, Effect::SetRange { offset, bytes })?;
+    let applied = context
+        .keys
+        .apply(key, Effect::SetRange { offset, bytes })?;
     context.keys.mark_raw_text(key);
     reply.integer(applied.length as i64);
     Ok(())
 }
 
-fn getrange(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn getrange(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let (start, end) = (integer(arguments[2])?, integer(arguments[3])?);
     let text = context.keys.text(arguments[1])?.unwrap_or_default();
     reply.bulk(slice(text, start, end));
@@ -63,9 +77,19 @@ fn slice(text: &[u8], start: i64, end: i64) -> &[u8] {
         return &[];
     }
     let length = text.len() as i64;
-    let from_front = |position: i64| if position < 0 { (position + length).max(0) } else { position };
+    let from_front = |position: i64| {
+        if position < 0 {
+            (position + length).max(0)
+        } else {
+            position
+        }
+    };
     let (start, end) = (from_front(start), from_front(end).min(length - 1));
-    if start > end { &[] } else { &text[start as usize..=end as usize] }
+    if start > end {
+        &[]
+    } else {
+        &text[start as usize..=end as usize]
+    }
 }
 
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
@@ -76,18 +100,39 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
         summary: "Appends a string to the value of a key. Creates the key if it doesn't exist.",
-        ..CommandSpec::new("append", 3, WRITE.and(Flags::FAST), KeySpec::FIRST, Group::String, append)
+        ..CommandSpec::new(
+            "append",
+            3,
+            WRITE.and(Flags::FAST),
+            KeySpec::FIRST,
+            Group::String,
+            append,
+        )
     },
     CommandSpec {
         since: "2.2.0",
         summary: "Returns the length of a string value.",
-        ..CommandSpec::new("strlen", 2, READ.and(Flags::FAST), KeySpec::FIRST, Group::String, strlen)
+        ..CommandSpec::new(
+            "strlen",
+            2,
+            READ.and(Flags::FAST),
+            KeySpec::FIRST,
+            Group::String,
+            strlen,
+        )
     },
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for small values, O(M) with M being the length of the value where a snapshot shares it.",
         summary: "Overwrites a part of a string value with another by an offset. Creates the key if it doesn't exist.",
-        ..CommandSpec::new("setrange", 4, WRITE, KeySpec::FIRST, Group::String, setrange)
+        ..CommandSpec::new(
+            "setrange",
+            4,
+            WRITE,
+            KeySpec::FIRST,
+            Group::String,
+            setrange,
+        )
     },
     CommandSpec {
         since: "2.4.0",
@@ -122,8 +167,14 @@ mod tests {
             ("APPEND a !", ":12"),
             ("TTL a", ":10"),
             ("HSET h f v", ":1"),
-            ("APPEND h x", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-            ("STRLEN h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "APPEND h x",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+            (
+                "STRLEN h",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
         ]);
         let long = "x".repeat(5000);
         server.check(&format!("APPEND long {long}"), ":5000");
@@ -146,12 +197,27 @@ mod tests {
             ("SETRANGE none 5 \"\"", ":0"),
             ("EXISTS none", ":0"),
             ("SETRANGE a -1 x", "-ERR offset is out of range"),
-            ("SETRANGE a x x", "-ERR value is not an integer or out of range"),
-            ("SETRANGE a 536870911 xx", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
-            ("SETRANGE a 9223372036854775807 xx", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+            (
+                "SETRANGE a x x",
+                "-ERR value is not an integer or out of range",
+            ),
+            (
+                "SETRANGE a 536870911 xx",
+                "-ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            ),
+            (
+                "SETRANGE a 9223372036854775807 xx",
+                "-ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            ),
             ("HSET h f v", ":1"),
-            ("SETRANGE h 0 x", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-            ("SETRANGE h 0 \"\"", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "SETRANGE h 0 x",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+            (
+                "SETRANGE h 0 \"\"",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
         ]);
     }
 
@@ -172,7 +238,11 @@ mod tests {
             (i64::MAX, i64::MAX, ""),
         ];
         for (start, end, expected) in cases {
-            assert_eq!(slice(b"Hello", *start, *end), expected.as_bytes(), "{start} {end}");
+            assert_eq!(
+                slice(b"Hello", *start, *end),
+                expected.as_bytes(),
+                "{start} {end}"
+            );
             assert_eq!(slice(b"", *start, *end), b"", "{start} {end}");
         }
         TestServer::new().check_all(&[
@@ -180,10 +250,19 @@ mod tests {
             ("SET a Hello", "+OK"),
             ("GETRANGE a 1 -2", "\"ell\""),
             ("SUBSTR a 1 -2", "\"ell\""),
-            ("GETRANGE a x 1", "-ERR value is not an integer or out of range"),
-            ("GETRANGE a 1 x", "-ERR value is not an integer or out of range"),
+            (
+                "GETRANGE a x 1",
+                "-ERR value is not an integer or out of range",
+            ),
+            (
+                "GETRANGE a 1 x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("HSET h f v", ":1"),
-            ("GETRANGE h 0 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "GETRANGE h 0 1",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
         ]);
     }
 }

@@ -170,8 +170,18 @@ impl TestServer {
 
     fn dispatch(&mut self, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
         let spec = resolve(arguments)?.spec;
-        if let Some(transaction) = self.session.transaction.as_mut().filter(|_| !spec.flags.has(Flags::NOT_QUEUED)) {
-            transaction.queue.push(arguments.iter().map(|argument| Box::from(*argument)).collect());
+        if let Some(transaction) = self
+            .session
+            .transaction
+            .as_mut()
+            .filter(|_| !spec.flags.has(Flags::NOT_QUEUED))
+        {
+            transaction.queue.push(
+                arguments
+                    .iter()
+                    .map(|argument| Box::from(*argument))
+                    .collect(),
+            );
             reply.raw(QUEUED);
             return Ok(());
         }
@@ -179,10 +189,19 @@ impl TestServer {
         if spec.name == "exec" {
             queue_keys(&self.session, |_, key| hashes.push(self.keyspace.hash(key)));
         }
-        spec.for_each_key(arguments, |index| hashes.push(self.keyspace.hash(arguments[index])));
+        spec.for_each_key(arguments, |index| {
+            hashes.push(self.keyspace.hash(arguments[index]))
+        });
         let mut journal = Journal::default();
         let (database, now_ms) = (self.session.database, self.now_ms);
-        let mut keys = Keys::lock(&self.keyspace, &hashes, &mut journal, &*self.recorder, database, now_ms);
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &hashes,
+            &mut journal,
+            &*self.recorder,
+            database,
+            now_ms,
+        );
         keys.counts_lookups = spec.flags.has(Flags::READONLY);
         keys.no_touch = self.session.no_touch;
         keys.frequency_log_factor = self.frequency_log_factor;
@@ -196,9 +215,15 @@ impl TestServer {
         };
         let result = (spec.function)(&mut context, arguments, reply);
         let selected = context.session.database;
-        assert!([database, selected].contains(&context.keys.database()), "a command leaves its own database selected");
+        assert!(
+            [database, selected].contains(&context.keys.database()),
+            "a command leaves its own database selected"
+        );
         let lsn = context.keys.commit();
-        assert!(lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0, "read-only, but wrote");
+        assert!(
+            lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0,
+            "read-only, but wrote"
+        );
         let job = context.job.take();
         drop(context);
         result?;
@@ -213,7 +238,11 @@ impl TestServer {
     #[track_caller]
     fn replay_and_compare(&mut self, arguments: &[&[u8]]) {
         const KEYS_COMPARED_MAX: usize = 50;
-        let mut keys: BTreeSet<Vec<u8>> = arguments.iter().skip(1).map(|argument| argument.to_vec()).collect();
+        let mut keys: BTreeSet<Vec<u8>> = arguments
+            .iter()
+            .skip(1)
+            .map(|argument| argument.to_vec())
+            .collect();
         self.databases.insert(self.session.database);
         for (lsn, body) in self.recorder.take() {
             for record in EffectsIter::new(&body) {
@@ -223,20 +252,44 @@ impl TestServer {
             }
         }
         self.keys.extend(keys.iter().cloned());
-        let compared = if self.keys.len() <= KEYS_COMPARED_MAX { &self.keys } else { &keys };
+        let compared = if self.keys.len() <= KEYS_COMPARED_MAX {
+            &self.keys
+        } else {
+            &keys
+        };
         for database in self.databases.iter().copied() {
-            assert_eq!(self.keyspace.generation(database), self.replica.generation(database));
+            assert_eq!(
+                self.keyspace.generation(database),
+                self.replica.generation(database)
+            );
             for key in compared {
-                let (live, replayed) = (state_of(&self.keyspace, database, key), state_of(&self.replica, database, key));
-                assert_eq!(live, replayed, "live and replayed {} after {}", key.escape_ascii(), show(arguments));
+                let (live, replayed) = (
+                    state_of(&self.keyspace, database, key),
+                    state_of(&self.replica, database, key),
+                );
+                assert_eq!(
+                    live,
+                    replayed,
+                    "live and replayed {} after {}",
+                    key.escape_ascii(),
+                    show(arguments)
+                );
             }
-            assert_eq!(self.keyspace.key_counts(database), self.replica.key_counts(database), "keys after {}", show(arguments));
+            assert_eq!(
+                self.keyspace.key_counts(database),
+                self.replica.key_counts(database),
+                "keys after {}",
+                show(arguments)
+            );
         }
     }
 }
 
 fn show(arguments: &[&[u8]]) -> String {
-    arguments.iter().map(|argument| format!("{} ", argument.escape_ascii())).collect()
+    arguments
+        .iter()
+        .map(|argument| format!("{} ", argument.escape_ascii()))
+        .collect()
 }
 
 /// Applies one effect of a record as recovery does: no clock, and only on the base that the effect names. Returns the
@@ -253,12 +306,29 @@ fn replay(replica: &Keyspace, lsn: u64, record: &EffectRecord<'_>) -> Vec<u32> {
             vec![first, second]
         }
         effect => {
-            let database = replica.database_of(record.generation).expect("a current generation");
-            let mut keys = Keys::lock(replica, &[replica.hash(record.key)], &mut journal, &recorder, database, 0);
-            let base = if record.previous_lsn == SAME_RECORD_LSN { lsn } else { record.previous_lsn };
+            let database = replica
+                .database_of(record.generation)
+                .expect("a current generation");
+            let mut keys = Keys::lock(
+                replica,
+                &[replica.hash(record.key)],
+                &mut journal,
+                &recorder,
+                database,
+                0,
+            );
+            let base = if record.previous_lsn == SAME_RECORD_LSN {
+                lsn
+            } else {
+                record.previous_lsn
+            };
             let found = keys.lsn(record.key);
-            assert!(found == base || found == 0 && base == lsn, "{record:?} is for another base: {found}");
-            keys.apply(record.key, effect).expect("an effect fits the value it was made for");
+            assert!(
+                found == base || found == 0 && base == lsn,
+                "{record:?} is for another base: {found}"
+            );
+            keys.apply(record.key, effect)
+                .expect("an effect fits the value it was made for");
             assert_eq!(keys.commit(), Some(lsn), "{record:?} changes nothing");
             vec![database]
         }
@@ -266,9 +336,20 @@ fn replay(replica: &Keyspace, lsn: u64, record: &EffectRecord<'_>) -> Vec<u32> {
 }
 
 /// LSN, deadline and content of a key, expired or not; `None` if it is not there.
-fn state_of(keyspace: &Keyspace, database: u32, key: &[u8]) -> Option<(u64, Option<u64>, Vec<String>)> {
+fn state_of(
+    keyspace: &Keyspace,
+    database: u32,
+    key: &[u8],
+) -> Option<(u64, Option<u64>, Vec<String>)> {
     let (recorder, mut journal) = (ReplayRecorder(0), Journal::default());
-    let mut keys = Keys::lock(keyspace, &[keyspace.hash(key)], &mut journal, &recorder, database, 0);
+    let mut keys = Keys::lock(
+        keyspace,
+        &[keyspace.hash(key)],
+        &mut journal,
+        &recorder,
+        database,
+        0,
+    );
     keys.no_touch = true;
     let (deadline_ms, value) = (keys.deadline_ms(key)?, keys.value(key)?);
     Some((keys.lsn(key), deadline_ms, content(&value)))
@@ -281,8 +362,14 @@ fn content(value: &Value) -> Vec<String> {
         Value::Text(text) => vec![show(text.as_bytes())],
         Value::List(list) => list.iter().map(show).collect(),
         Value::Set(set) => set.iter().map(show).collect(),
-        Value::Hash(hash) => hash.iter().map(|(field, value)| format!("{} = {}", show(field), show(value))).collect(),
-        Value::SortedSet(members) => members.iter().map(|(member, score)| format!("{} {score:?}", show(member))).collect(),
+        Value::Hash(hash) => hash
+            .iter()
+            .map(|(field, value)| format!("{} = {}", show(field), show(value)))
+            .collect(),
+        Value::SortedSet(members) => members
+            .iter()
+            .map(|(member, score)| format!("{} {score:?}", show(member)))
+            .collect(),
     };
     if matches!(value, Value::Set(_) | Value::Hash(_)) {
         elements.sort();
