@@ -29,6 +29,8 @@ pub mod tiers;
 pub mod transactions;
 
 #[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
 pub mod test_replies;
 #[cfg(test)]
 pub mod test_services;

@@ -234,7 +234,14 @@ fn pairs<'a>(arguments: &'a [&'a [u8]], name: &str) -> Result<&'a [[&'a [u8]; 2]
     }
 }
 
+/// Sets all pairs, or none.
 fn set_pairs(context: &mut Context<'_>, pairs: &[[&[u8]; 2]]) -> CommandResult {
+    const EFFECT_HEADER_BYTES_MAX: usize = 40;
+    let bytes = pairs
+        .as_flattened()
+        .iter()
+        .map(|bytes| bytes.len() + EFFECT_HEADER_BYTES_MAX);
+    context.keys.ensure_room(bytes.sum())?;
     pairs
         .iter()
         .try_for_each(|[key, text]| context.keys.set_text(key, text, Deadline::None))
