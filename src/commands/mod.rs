@@ -8,15 +8,28 @@ pub mod administration;
 pub mod client;
 pub mod connection;
 pub mod context;
+pub mod generic;
+pub mod generic_expiry;
+pub mod generic_keyspace;
+pub mod generic_object;
+pub mod hashes;
+pub mod hashes_numbers;
+pub mod hashes_walk;
 pub mod introspection;
 pub mod options;
 pub mod services;
 pub mod session;
 pub mod spec;
+pub mod strings;
+pub mod strings_lcs;
+pub mod strings_numbers;
+pub mod strings_ranges;
 pub mod table;
 pub mod tiers;
 pub mod transactions;
 
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 pub mod test_replies;
 #[cfg(test)]

@@ -69,6 +69,11 @@ impl LongDouble {
         })
     }
 
+    /// True for both infinities.
+    pub fn is_infinite(self) -> bool {
+        self.magnitude == Magnitude::Infinite
+    }
+
     /// The sum, or None where it would be infinite or not a number.
     pub fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
         let (Magnitude::Finite { .. }, Magnitude::Finite { .. }) =
