@@ -5,10 +5,18 @@
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
 pub mod context;
+pub mod options;
 pub mod services;
 pub mod session;
 pub mod spec;
 pub mod table;
+
+#[cfg(test)]
+pub mod test_replies;
+#[cfg(test)]
+pub mod test_services;
+#[cfg(test)]
+pub mod test_support;
 
 pub use context::{Context, Job};
 pub use services::Services;
