@@ -4,10 +4,23 @@
 //! plain synchronous code on live values. It knows nothing of tiers, log or network: its keys are locked and resident
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
+pub mod collections;
 pub mod context;
+pub mod lists;
+pub mod lists_move;
+pub mod lists_search;
 pub mod options;
 pub mod services;
 pub mod session;
+pub mod sets;
+pub mod sets_algebra;
+pub mod sets_random;
+pub mod sorted_sets;
+pub mod sorted_sets_algebra;
+pub mod sorted_sets_bounds;
+pub mod sorted_sets_pop;
+pub mod sorted_sets_range;
+pub mod sorted_sets_remove;
 pub mod spec;
 pub mod table;
 
