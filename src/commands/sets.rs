@@ -96,7 +96,8 @@ fn smove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     let is_member = set.contains(member);
     context.keys.set(destination)?;
     if is_member && source != destination {
-        let members = (&[member]).into();
+        let members = [member];
+        let members = (&members).into();
         context.keys.apply(source, Effect::SetRemove { members })?;
         context.keys.apply(destination, Effect::SetAdd { members })?;
     }

@@ -43,10 +43,15 @@ pub(super) fn pop_members(
         return Ok(Default::default());
     };
     let count = count.min(members.len());
-    let (popped, scores): (CopiedItems, Vec<f64>) = match end {
-        ScoreEnd::Least => members.range(0, count).unzip(),
-        ScoreEnd::Greatest => members.range(members.len() - count, count).rev().unzip(),
+    let found: Vec<(&[u8], f64)> = match end {
+        ScoreEnd::Least => members.range(0, count).collect(),
+        ScoreEnd::Greatest => {
+            let found = members.range(members.len() - count, count);
+            found.rev().collect()
+        }
     };
+    let popped: CopiedItems = found.iter().map(|(member, _)| *member).collect();
+    let scores = found.iter().map(|(_, score)| *score).collect();
     let slices = popped.slices();
     if !slices.is_empty() {
         let members = slices[..].into();
