@@ -25,6 +25,10 @@ pub mod spec;
 pub mod table;
 
 #[cfg(test)]
+mod lists_tests;
+#[cfg(test)]
+mod sets_tests;
+#[cfg(test)]
 pub mod test_replies;
 #[cfg(test)]
 pub mod test_services;
