@@ -4,8 +4,12 @@
 //! plain synchronous code on live values. It knows nothing of tiers, log or network: its keys are locked and resident
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
+pub mod administration;
+pub mod client;
 pub mod collections;
+pub mod connection;
 pub mod context;
+pub mod introspection;
 pub mod lists;
 pub mod lists_move;
 pub mod lists_search;
@@ -23,6 +27,8 @@ pub mod sorted_sets_range;
 pub mod sorted_sets_remove;
 pub mod spec;
 pub mod table;
+pub mod tiers;
+pub mod transactions;
 
 #[cfg(test)]
 mod lists_tests;

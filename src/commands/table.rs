@@ -17,6 +17,12 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::sorted_sets_pop::COMMANDS,
     super::sorted_sets_range::COMMANDS,
     super::sorted_sets_remove::COMMANDS,
+    super::connection::COMMANDS,
+    super::client::COMMANDS,
+    super::introspection::COMMANDS,
+    super::transactions::COMMANDS,
+    super::administration::COMMANDS,
+    super::tiers::COMMANDS,
 ];
 
 /// A row and its number in the table, by which statistics are kept.
