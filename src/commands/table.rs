@@ -22,6 +22,17 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::introspection::COMMANDS,
     super::transactions::COMMANDS,
     super::administration::COMMANDS,
+    super::strings::COMMANDS,
+    super::strings_numbers::COMMANDS,
+    super::strings_ranges::COMMANDS,
+    super::strings_lcs::COMMANDS,
+    super::hashes::COMMANDS,
+    super::hashes_numbers::COMMANDS,
+    super::hashes_walk::COMMANDS,
+    super::generic::COMMANDS,
+    super::generic_expiry::COMMANDS,
+    super::generic_object::COMMANDS,
+    super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
 ];
 

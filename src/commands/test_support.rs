@@ -9,12 +9,14 @@
 
 use super::context::Context;
 use super::session::Session;
-use super::spec::{CommandSpec, Flags};
+use super::spec::Flags;
 use super::test_replies::render;
 use super::test_services::TestServices;
+use super::transactions::{queue_keys, resolve};
 use crate::config::Settings;
-use crate::error::{CommandError, CommandResult};
+use crate::error::CommandResult;
 use crate::keyspace::{Journal, Keys, Keyspace, Placement, Recorder};
+use crate::resp::reply::QUEUED;
 use crate::resp::{Protocol, Reply, quoting};
 use crate::value::Value;
 use parking_lot::Mutex;
@@ -120,7 +122,7 @@ impl TestServer {
     /// An empty server whose client speaks RESP3.
     pub fn resp3() -> TestServer {
         let mut server = TestServer::new();
-        server.session.protocol = 3;
+        server.session.protocol = Protocol::Resp3;
         server
     }
 
@@ -154,9 +156,8 @@ impl TestServer {
     /// Runs a command; the bytes of the reply.
     #[track_caller]
     pub fn run_arguments(&mut self, arguments: &[&[u8]]) -> Vec<u8> {
-        let protocol = if self.session.protocol == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
         let mut buffer = Vec::new();
-        let mut reply = Reply::new(&mut buffer, protocol);
+        let mut reply = Reply::new(&mut buffer, self.session.protocol);
         if let Err(error) = self.dispatch(arguments, &mut reply) {
             reply.rewind(0);
             reply.error(error.text());
@@ -166,8 +167,16 @@ impl TestServer {
     }
 
     fn dispatch(&mut self, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-        let spec = find_row(arguments)?;
+        let spec = resolve(arguments)?.spec;
+        if let Some(transaction) = self.session.transaction.as_mut().filter(|_| !spec.flags.has(Flags::NOT_QUEUED)) {
+            transaction.queue.push(arguments.iter().map(|argument| Box::from(*argument)).collect());
+            reply.raw(QUEUED);
+            return Ok(());
+        }
         let mut hashes = Vec::new();
+        if spec.name == "exec" {
+            queue_keys(&self.session, |_, key| hashes.push(self.keyspace.hash(key)));
+        }
         spec.for_each_key(arguments, |index| hashes.push(self.keyspace.hash(arguments[index])));
         let mut journal = Journal::default();
         let (database, now_ms) = (self.session.database, self.now_ms);
@@ -184,7 +193,8 @@ impl TestServer {
             job: None,
         };
         let result = (spec.function)(&mut context, arguments, reply);
-        assert_eq!(context.keys.database(), database, "a command selects its own database again before it returns");
+        let selected = context.session.database;
+        assert!([database, selected].contains(&context.keys.database()), "a command leaves its own database selected");
         let lsn = context.keys.commit();
         assert!(lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0, "read-only, but wrote");
         let job = context.job.take();
@@ -220,22 +230,6 @@ impl TestServer {
 
 fn show(arguments: &[&[u8]]) -> String {
     arguments.iter().map(|argument| format!("{} ", argument.escape_ascii())).collect()
-}
-
-/// The row for a command line, subcommands included, its arity checked.
-fn find_row(arguments: &[&[u8]]) -> Result<&'static CommandSpec, CommandError> {
-    let name = arguments[0];
-    let spec = super::table::find(name).unwrap_or_else(|| panic!("no command {}", name.escape_ascii()));
-    if !spec.arity_allows(arguments.len()) {
-        return Err(CommandError::wrong_arity(spec.name));
-    }
-    let Some(subcommand) = arguments.get(1).and_then(|name| super::table::find_subcommand(spec, name)) else {
-        return Ok(spec);
-    };
-    if !subcommand.arity_allows(arguments.len()) {
-        return Err(CommandError::wrong_arity(&format!("{}|{}", spec.name, subcommand.name)));
-    }
-    Ok(subcommand)
 }
 
 /// Applies one effect of a record as recovery does: no clock, and only on the base that the effect names.
