@@ -31,18 +31,20 @@ pub fn element_count(argument: &[u8]) -> Result<usize, CommandError> {
 }
 
 /// A number of at least `least`, or else `error`.
-pub fn count_or(
-    argument: &[u8],
-    least: i64,
-    error: CommandError,
-) -> Result<usize, CommandError> {
+pub fn count_or(argument: &[u8], least: i64, error: CommandError) -> Result<usize, CommandError> {
     integer_or(argument, least..=i64::MAX, error).map(|count| count as usize)
 }
 
 /// The positions that `start` and `end` mean in a sequence of `length` elements; both are inclusive, and below 0 they
 /// count from its end. Empty if there are none.
 pub fn positions(start: i64, end: i64, length: usize) -> Range<usize> {
-    let from_end = |index: i64| if index < 0 { index + length as i64 } else { index };
+    let from_end = |index: i64| {
+        if index < 0 {
+            index + length as i64
+        } else {
+            index
+        }
+    };
     let (start, end) = (from_end(start).max(0) as usize, from_end(end));
     if end < start as i64 || start >= length {
         return 0..0;
@@ -71,8 +73,7 @@ impl<'a, End> MultiplePop<'a, End> {
         first: usize,
         end_of: impl Fn(&[u8]) -> Result<End, CommandError>,
     ) -> Result<MultiplePop<'a, End>, CommandError> {
-        const BAD_KEYS: CommandError =
-            CommandError::fixed("ERR numkeys should be greater than 0");
+        const BAD_KEYS: CommandError = CommandError::fixed("ERR numkeys should be greater than 0");
         const BAD_COUNT: CommandError = CommandError::fixed("ERR count should be greater than 0");
         let (number, rest) = arguments
             .get(first..)
@@ -133,9 +134,7 @@ impl RandomCount {
             _ if length == 0 => Vec::new(),
             RandomCount::Different(count) if count >= length => (0..length).collect(),
             RandomCount::Different(count) => choose_different(length, count, random),
-            RandomCount::Repeating(count) => {
-                (0..count).map(|_| below(random(), length)).collect()
-            }
+            RandomCount::Repeating(count) => (0..count).map(|_| below(random(), length)).collect(),
         }
     }
 }
@@ -146,11 +145,7 @@ fn below(random: u64, limit: usize) -> usize {
 }
 
 /// Floyd's way to choose `count` of `length` positions, each combination equally likely, in `count` steps.
-fn choose_different(
-    length: usize,
-    count: usize,
-    mut random: impl FnMut() -> u64,
-) -> Vec<usize> {
+fn choose_different(length: usize, count: usize, mut random: impl FnMut() -> u64) -> Vec<usize> {
     let mut seen = HashSet::with_capacity(count);
     let mut chosen = Vec::with_capacity(count);
     for last in length - count..length {

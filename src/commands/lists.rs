@@ -258,24 +258,52 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
         summary: "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
-        ..CommandSpec::new("lpush", -3, GROWING_FAST, KeySpec::FIRST, Group::List, lpush)
+        ..CommandSpec::new(
+            "lpush",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            lpush,
+        )
     },
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
         summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
-        ..CommandSpec::new("rpush", -3, GROWING_FAST, KeySpec::FIRST, Group::List, rpush)
+        ..CommandSpec::new(
+            "rpush",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            rpush,
+        )
     },
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
         summary: "Prepends one or more elements to a list only when the list exists.",
-        ..CommandSpec::new("lpushx", -3, GROWING_FAST, KeySpec::FIRST, Group::List, lpushx)
+        ..CommandSpec::new(
+            "lpushx",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            lpushx,
+        )
     },
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
         summary: "Appends one or more elements to a list only when the list exists.",
-        ..CommandSpec::new("rpushx", -3, GROWING_FAST, KeySpec::FIRST, Group::List, rpushx)
+        ..CommandSpec::new(
+            "rpushx",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            rpushx,
+        )
     },
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
@@ -294,7 +322,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(log(N)) where N is the number of elements in the list.",
         summary: "Returns an element from a list by its index.",
-        ..CommandSpec::new("lindex", 3, Flags::READONLY, KeySpec::FIRST, Group::List, lindex)
+        ..CommandSpec::new(
+            "lindex",
+            3,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::List,
+            lindex,
+        )
     },
     CommandSpec {
         complexity: "O(log(N)) where N is the length of the list.",
@@ -310,7 +345,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(log(N)+M) where N is the length of the list and M the number of elements in the range.",
         summary: "Returns a range of elements from a list.",
-        ..CommandSpec::new("lrange", 4, Flags::READONLY, KeySpec::FIRST, Group::List, lrange)
+        ..CommandSpec::new(
+            "lrange",
+            4,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::List,
+            lrange,
+        )
     },
     CommandSpec {
         complexity: "O(N) where N is the number of elements to be removed by the operation.",

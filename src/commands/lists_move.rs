@@ -127,7 +127,14 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "1.2.0",
         summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list \
                   if the last element was popped.",
-        ..CommandSpec::new("rpoplpush", 3, GROWING, KeySpec::FIRST_TWO, Group::List, rpoplpush)
+        ..CommandSpec::new(
+            "rpoplpush",
+            3,
+            GROWING,
+            KeySpec::FIRST_TWO,
+            Group::List,
+            rpoplpush,
+        )
     },
     CommandSpec {
         since: "7.0.0",

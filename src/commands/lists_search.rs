@@ -144,7 +144,14 @@ pub const COMMANDS: &[CommandSpec] = &[
                      elements near the head or the tail of the list, or when the MAXLEN option is provided, the \
                      command may run in constant time.",
         summary: "Returns the index of matching elements in a list.",
-        ..CommandSpec::new("lpos", -3, Flags::READONLY, KeySpec::FIRST, Group::List, lpos)
+        ..CommandSpec::new(
+            "lpos",
+            -3,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::List,
+            lpos,
+        )
     },
     CommandSpec {
         complexity: "O(N+M) where N is the length of the list and M is the number of elements removed.",

@@ -22,14 +22,23 @@ fn pushing_and_reading() {
         ("lrange list 3 2", "[]"),
         ("lrange list -100 0", r#"["x"]"#),
         ("lrange missing 0 -1", "[]"),
-        ("lrange missing 0 x", "-ERR value is not an integer or out of range"),
+        (
+            "lrange missing 0 x",
+            "-ERR value is not an integer or out of range",
+        ),
         ("lindex list 0", r#""x""#),
         ("lindex list -1", r#""e""#),
         ("lindex list 8", "nil"),
         ("lindex list -9", "nil"),
-        ("lindex list x", "-ERR value is not an integer or out of range"),
+        (
+            "lindex list x",
+            "-ERR value is not an integer or out of range",
+        ),
         ("lindex missing x", "nil"),
-        ("lpush list", "-ERR wrong number of arguments for 'lpush' command"),
+        (
+            "lpush list",
+            "-ERR wrong number of arguments for 'lpush' command",
+        ),
     ]);
 }
 
@@ -42,7 +51,10 @@ fn changing_by_index() {
         ("lset list -1 C", "+OK"),
         ("lset list 3 D", "-ERR index out of range"),
         ("lset list -4 D", "-ERR index out of range"),
-        ("lset list x D", "-ERR value is not an integer or out of range"),
+        (
+            "lset list x D",
+            "-ERR value is not an integer or out of range",
+        ),
         ("linsert list before a 0", ":4"),
         ("linsert list AFTER C 4", ":5"),
         ("linsert list after a 1.5", ":6"),
@@ -56,7 +68,10 @@ fn changing_by_index() {
         ("llen list", ":4"),
         ("ltrim list 3 2", "+OK"),
         ("llen list", ":0"),
-        ("ltrim list 0 x", "-ERR value is not an integer or out of range"),
+        (
+            "ltrim list 0 x",
+            "-ERR value is not an integer or out of range",
+        ),
         ("ltrim list 0 1", "+OK"),
     ]);
 }
@@ -79,11 +94,21 @@ fn popping() {
         ("lpop list 2", r#"["a" "b"]"#),
         ("lpop list -1", NOT_POSITIVE),
         ("rpop list x", NOT_POSITIVE),
-        ("lpop list 1 2", "-ERR wrong number of arguments for 'lpop' command"),
-        ("rpop list 1 2", "-ERR wrong number of arguments for 'rpop' command"),
+        (
+            "lpop list 1 2",
+            "-ERR wrong number of arguments for 'lpop' command",
+        ),
+        (
+            "rpop list 1 2",
+            "-ERR wrong number of arguments for 'rpop' command",
+        ),
     ]);
     let mut server = TestServer::resp3();
-    server.check_all(&[("lpop list", "null"), ("lpop list 1", "null"), ("lmpop 1 list left", "null")]);
+    server.check_all(&[
+        ("lpop list", "null"),
+        ("lpop list 1", "null"),
+        ("lmpop 1 list left", "null"),
+    ]);
 }
 
 #[test]
@@ -128,7 +153,10 @@ fn removing_by_value() {
         ("lrange list 0 -1", r#"["x" "a" "a" "y"]"#),
         ("lrem list 5 nobody", ":0"),
         ("lrem list 0 a", ":2"),
-        ("lrem list x a", "-ERR value is not an integer or out of range"),
+        (
+            "lrem list x a",
+            "-ERR value is not an integer or out of range",
+        ),
         ("lrem list 0 x", ":1"),
         ("lrem list 0 y", ":1"),
         ("llen list", ":0"),
@@ -170,8 +198,14 @@ fn popping_from_the_first_list_that_exists() {
         ("lmpop 2 one left", "-ERR syntax error"),
         ("lmpop 9223372036854775807 one left", "-ERR syntax error"),
         ("lmpop 1 one up", "-ERR syntax error"),
-        ("lmpop 1 one left count 0", "-ERR count should be greater than 0"),
-        ("lmpop 1 one left count x", "-ERR count should be greater than 0"),
+        (
+            "lmpop 1 one left count 0",
+            "-ERR count should be greater than 0",
+        ),
+        (
+            "lmpop 1 one left count x",
+            "-ERR count should be greater than 0",
+        ),
         ("lmpop 1 one left count", "-ERR syntax error"),
         ("lmpop 1 one left count 1 count 1", "-ERR syntax error"),
     ]);
@@ -199,7 +233,10 @@ fn other_types_are_refused() {
         "rpoplpush list set",
         "lmpop 2 set list left",
     ] {
-        server.check(line, "-WRONGTYPE Operation against a key holding the wrong kind of value");
+        server.check(
+            line,
+            "-WRONGTYPE Operation against a key holding the wrong kind of value",
+        );
     }
     server.check("lrange list 0 -1", r#"["a"]"#);
     // A destination is looked at only if there is something to move.
@@ -211,7 +248,12 @@ enum Step {
     Push(Vec<u8>),
     Trim(i64, i64),
     Remove(i64, u8),
-    Position { value: u8, rank: i64, count: usize, compared: usize },
+    Position {
+        value: u8,
+        rank: i64,
+        count: usize,
+        compared: usize,
+    },
     Range(i64, i64),
 }
 
@@ -230,10 +272,19 @@ fn step() -> impl Strategy<Value = Step> {
 /// The items from `start` to `end` as the manual describes them.
 fn slice(model: &[u8], start: i64, end: i64) -> Vec<u8> {
     let length = model.len() as i64;
-    let from_end = |index: i64| if index < 0 { (length + index).max(-1) } else { index };
+    let from_end = |index: i64| {
+        if index < 0 {
+            (length + index).max(-1)
+        } else {
+            index
+        }
+    };
     let (start, end) = (from_end(start).max(0), from_end(end));
     let inside = |index: &i64| (start..=end).contains(index);
-    (0..length).filter(inside).map(|index| model[index as usize]).collect()
+    (0..length)
+        .filter(inside)
+        .map(|index| model[index as usize])
+        .collect()
 }
 
 /// Matching positions in the order of searching.
@@ -253,7 +304,10 @@ fn integers(values: &[usize]) -> String {
 }
 
 fn items(values: &[u8]) -> String {
-    let values: Vec<String> = values.iter().map(|value| format!("\"{}\"", *value as char)).collect();
+    let values: Vec<String> = values
+        .iter()
+        .map(|value| format!("\"{}\"", *value as char))
+        .collect();
     format!("[{}]", values.join(" "))
 }
 
@@ -262,8 +316,14 @@ fn run(server: &mut TestServer, model: &mut Vec<u8>, step: &Step) -> (String, St
     let (line, expected) = match step {
         Step::Push(values) => {
             model.extend(values);
-            let values: Vec<String> = values.iter().map(|value| (*value as char).to_string()).collect();
-            (format!("rpush list {}", values.join(" ")), format!(":{}", model.len()))
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| (*value as char).to_string())
+                .collect();
+            (
+                format!("rpush list {}", values.join(" ")),
+                format!(":{}", model.len()),
+            )
         }
         Step::Trim(start, end) => {
             *model = slice(model, *start, *end);
@@ -271,28 +331,47 @@ fn run(server: &mut TestServer, model: &mut Vec<u8>, step: &Step) -> (String, St
         }
         Step::Remove(count, value) => {
             let mut found = matches(model, *value, *count < 0, 0);
-            found.truncate(if *count == 0 { usize::MAX } else { count.unsigned_abs() as usize });
+            found.truncate(if *count == 0 {
+                usize::MAX
+            } else {
+                count.unsigned_abs() as usize
+            });
             let mut index = 0;
             model.retain(|_| {
                 index += 1;
                 !found.contains(&(index - 1))
             });
-            (format!("lrem list {count} {}", *value as char), format!(":{}", found.len()))
+            (
+                format!("lrem list {count} {}", *value as char),
+                format!(":{}", found.len()),
+            )
         }
-        Step::Position { value, rank, count, compared } => {
+        Step::Position {
+            value,
+            rank,
+            count,
+            compared,
+        } => {
             let mut found = matches(model, *value, *rank < 0, *compared);
             found.drain(..(rank.unsigned_abs() as usize - 1).min(found.len()));
             found.truncate(if *count == 0 { usize::MAX } else { *count });
-            let line = format!("lpos list {} rank {rank} count {count} maxlen {compared}", *value as char);
+            let line = format!(
+                "lpos list {} rank {rank} count {count} maxlen {compared}",
+                *value as char
+            );
             (line, integers(&found))
         }
-        Step::Range(start, end) => (format!("lrange list {start} {end}"), items(&slice(model, *start, *end))),
+        Step::Range(start, end) => (
+            format!("lrange list {start} {end}"),
+            items(&slice(model, *start, *end)),
+        ),
     };
     let reply = server.run(&line);
     (line, reply, expected)
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn lists_behave_as_vectors(steps in prop::collection::vec(step(), 1..30)) {
         let (mut server, mut model) = (TestServer::new(), Vec::new());

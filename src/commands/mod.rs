@@ -46,6 +46,12 @@ mod lists_tests;
 #[cfg(test)]
 mod sets_tests;
 #[cfg(test)]
+mod sorted_sets_algebra_tests;
+#[cfg(test)]
+mod sorted_sets_model_tests;
+#[cfg(test)]
+mod sorted_sets_tests;
+#[cfg(test)]
 pub mod test_replies;
 #[cfg(test)]
 pub mod test_services;

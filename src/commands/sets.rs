@@ -99,7 +99,9 @@ fn smove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         let members = [member];
         let members = (&members).into();
         context.keys.apply(source, Effect::SetRemove { members })?;
-        context.keys.apply(destination, Effect::SetAdd { members })?;
+        context
+            .keys
+            .apply(destination, Effect::SetAdd { members })?;
     }
     reply.integer(is_member.into());
     Ok(())
@@ -116,7 +118,10 @@ fn sscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     write_scan(reply, |reply| {
         let mut written = 0;
         let next = set.scan(cursor, options.count, |member| {
-            if options.pattern.is_none_or(|pattern| glob::matches(pattern, member)) {
+            if options
+                .pattern
+                .is_none_or(|pattern| glob::matches(pattern, member))
+            {
                 reply.bulk(member);
                 written += 1;
             }
@@ -151,18 +156,39 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         summary: "Determines whether a member belongs to a set.",
-        ..CommandSpec::new("sismember", 3, READ_FAST, KeySpec::FIRST, Group::Set, sismember)
+        ..CommandSpec::new(
+            "sismember",
+            3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::Set,
+            sismember,
+        )
     },
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of elements being checked for membership",
         summary: "Determines whether multiple members belong to a set.",
-        ..CommandSpec::new("smismember", -3, READ_FAST, KeySpec::FIRST, Group::Set, smismember)
+        ..CommandSpec::new(
+            "smismember",
+            -3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::Set,
+            smismember,
+        )
     },
     CommandSpec {
         complexity: "O(N) where N is the set cardinality.",
         summary: "Returns all members of a set.",
-        ..CommandSpec::new("smembers", 2, Flags::READONLY, KeySpec::FIRST, Group::Set, smembers)
+        ..CommandSpec::new(
+            "smembers",
+            2,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Set,
+            smembers,
+        )
     },
     CommandSpec {
         summary: "Returns the number of members in a set.",
@@ -170,13 +196,27 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         summary: "Moves a member from one set to another.",
-        ..CommandSpec::new("smove", 4, WRITE_FAST, KeySpec::FIRST_TWO, Group::Set, smove)
+        ..CommandSpec::new(
+            "smove",
+            4,
+            WRITE_FAST,
+            KeySpec::FIRST_TWO,
+            Group::Set,
+            smove,
+        )
     },
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
                      cursor to return back to 0. N is the number of elements inside the collection.",
         summary: "Iterates over members of a set.",
-        ..CommandSpec::new("sscan", -3, Flags::READONLY, KeySpec::FIRST, Group::Set, sscan)
+        ..CommandSpec::new(
+            "sscan",
+            -3,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Set,
+            sscan,
+        )
     },
 ];

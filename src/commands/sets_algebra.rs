@@ -169,20 +169,33 @@ const STORING: Flags = Flags::WRITE.and(Flags::DENYOOM);
 
 const INTERSECTION_COMPLEXITY: &str = "O(N*M) worst case where N is the cardinality of the \
                                        smallest set and M is the number of sets.";
-const TOTAL_COMPLEXITY: &str =
-    "O(N) where N is the total number of elements in all given sets.";
+const TOTAL_COMPLEXITY: &str = "O(N) where N is the total number of elements in all given sets.";
 
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Returns the intersect of multiple sets.",
-        ..CommandSpec::new("sinter", -2, Flags::READONLY, KeySpec::ALL, Group::Set, sinter)
+        ..CommandSpec::new(
+            "sinter",
+            -2,
+            Flags::READONLY,
+            KeySpec::ALL,
+            Group::Set,
+            sinter,
+        )
     },
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Stores the intersect of multiple sets in a key.",
-        ..CommandSpec::new("sinterstore", -3, STORING, KeySpec::ALL, Group::Set, sinterstore)
+        ..CommandSpec::new(
+            "sinterstore",
+            -3,
+            STORING,
+            KeySpec::ALL,
+            Group::Set,
+            sinterstore,
+        )
     },
     CommandSpec {
         since: "7.0.0",
@@ -200,21 +213,49 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Returns the union of multiple sets.",
-        ..CommandSpec::new("sunion", -2, Flags::READONLY, KeySpec::ALL, Group::Set, sunion)
+        ..CommandSpec::new(
+            "sunion",
+            -2,
+            Flags::READONLY,
+            KeySpec::ALL,
+            Group::Set,
+            sunion,
+        )
     },
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the union of multiple sets in a key.",
-        ..CommandSpec::new("sunionstore", -3, STORING, KeySpec::ALL, Group::Set, sunionstore)
+        ..CommandSpec::new(
+            "sunionstore",
+            -3,
+            STORING,
+            KeySpec::ALL,
+            Group::Set,
+            sunionstore,
+        )
     },
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Returns the difference of multiple sets.",
-        ..CommandSpec::new("sdiff", -2, Flags::READONLY, KeySpec::ALL, Group::Set, sdiff)
+        ..CommandSpec::new(
+            "sdiff",
+            -2,
+            Flags::READONLY,
+            KeySpec::ALL,
+            Group::Set,
+            sdiff,
+        )
     },
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the difference of multiple sets in a key.",
-        ..CommandSpec::new("sdiffstore", -3, STORING, KeySpec::ALL, Group::Set, sdiffstore)
+        ..CommandSpec::new(
+            "sdiffstore",
+            -3,
+            STORING,
+            KeySpec::ALL,
+            Group::Set,
+            sdiffstore,
+        )
     },
 ];

@@ -4,8 +4,8 @@
 
 use super::collections::{CopiedItems, RandomCount, element_count};
 use super::context::Context;
-use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::sets::write_set;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;

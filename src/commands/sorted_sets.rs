@@ -109,8 +109,7 @@ impl AddOptions {
         if score.is_nan() {
             return Err(NOT_A_NUMBER);
         }
-        let forbidden =
-            self.only_less && score >= current || self.only_greater && score <= current;
+        let forbidden = self.only_less && score >= current || self.only_greater && score <= current;
         Ok((!forbidden).then_some(score))
     }
 }
@@ -299,7 +298,10 @@ fn zscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         let mut written = 0;
         let mut score_text = Vec::new();
         let next = members.scan(cursor, options.count, |member, score| {
-            if options.pattern.is_none_or(|pattern| glob::matches(pattern, member)) {
+            if options
+                .pattern
+                .is_none_or(|pattern| glob::matches(pattern, member))
+            {
                 reply.bulk(member);
                 // A string in RESP3 too, unlike all other scores.
                 score_text.clear();
@@ -324,54 +326,117 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
         summary: "Adds one or more members to a sorted set, or updates their scores. Creates the key if it doesn't \
                   exist.",
-        ..CommandSpec::new("zadd", -4, GROWING_FAST, KeySpec::FIRST, Group::SortedSet, zadd)
+        ..CommandSpec::new(
+            "zadd",
+            -4,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zadd,
+        )
     },
     CommandSpec {
         since: "1.2.0",
         complexity: "O(log(N)) where N is the number of elements in the sorted set.",
         summary: "Increments the score of a member in a sorted set.",
-        ..CommandSpec::new("zincrby", 4, GROWING_FAST, KeySpec::FIRST, Group::SortedSet, zincrby)
+        ..CommandSpec::new(
+            "zincrby",
+            4,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zincrby,
+        )
     },
     CommandSpec {
         since: "1.2.0",
         complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M the number of elements \
                      to be removed.",
         summary: "Removes one or more members from a sorted set. Deletes the sorted set if all members were removed.",
-        ..CommandSpec::new("zrem", -3, WRITE_FAST, KeySpec::FIRST, Group::SortedSet, zrem)
+        ..CommandSpec::new(
+            "zrem",
+            -3,
+            WRITE_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrem,
+        )
     },
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the number of members in a sorted set.",
-        ..CommandSpec::new("zcard", 2, READ_FAST, KeySpec::FIRST, Group::SortedSet, zcard)
+        ..CommandSpec::new(
+            "zcard",
+            2,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zcard,
+        )
     },
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the score of a member in a sorted set.",
-        ..CommandSpec::new("zscore", 3, READ_FAST, KeySpec::FIRST, Group::SortedSet, zscore)
+        ..CommandSpec::new(
+            "zscore",
+            3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zscore,
+        )
     },
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of members being requested.",
         summary: "Returns the score of one or more members in a sorted set.",
-        ..CommandSpec::new("zmscore", -3, READ_FAST, KeySpec::FIRST, Group::SortedSet, zmscore)
+        ..CommandSpec::new(
+            "zmscore",
+            -3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zmscore,
+        )
     },
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N))",
         summary: "Returns the index of a member in a sorted set ordered by ascending scores.",
-        ..CommandSpec::new("zrank", -3, READ_FAST, KeySpec::FIRST, Group::SortedSet, zrank)
+        ..CommandSpec::new(
+            "zrank",
+            -3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrank,
+        )
     },
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N))",
         summary: "Returns the index of a member in a sorted set ordered by descending scores.",
-        ..CommandSpec::new("zrevrank", -3, READ_FAST, KeySpec::FIRST, Group::SortedSet, zrevrank)
+        ..CommandSpec::new(
+            "zrevrank",
+            -3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrevrank,
+        )
     },
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
                      cursor to return back to 0. N is the number of elements inside the collection.",
         summary: "Iterates over members and scores of a sorted set.",
-        ..CommandSpec::new("zscan", -3, Flags::READONLY, KeySpec::FIRST, Group::SortedSet, zscan)
+        ..CommandSpec::new(
+            "zscan",
+            -3,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zscan,
+        )
     },
 ];

@@ -155,8 +155,7 @@ impl Request {
     }
 
     fn read_weights(&mut self, options: &mut Options<'_>) -> CommandResult {
-        const NOT_A_WEIGHT: CommandError =
-            CommandError::fixed("ERR weight value is not a float");
+        const NOT_A_WEIGHT: CommandError = CommandError::fixed("ERR weight value is not a float");
         for operand in &mut self.operands {
             operand.weight = double(options.value()?).map_err(|_| NOT_A_WEIGHT)?;
         }
@@ -215,9 +214,7 @@ fn sort_by_length(operands: &mut [Operand]) {
 }
 
 fn union(operands: &[Operand], aggregate: Aggregate) -> Vec<(&[u8], f64)> {
-    let largest = operands
-        .last()
-        .map_or(0, |operand| operand.members.len());
+    let largest = operands.last().map_or(0, |operand| operand.members.len());
     let mut scores: HashMap<&[u8], f64> = HashMap::with_capacity(largest);
     for operand in operands {
         for (member, score) in operand.members.iter() {
@@ -232,10 +229,7 @@ fn union(operands: &[Operand], aggregate: Aggregate) -> Vec<(&[u8], f64)> {
 }
 
 /// Members of the first operand, which should be the smallest, that all others have too.
-fn intersection(
-    operands: &[Operand],
-    aggregate: Aggregate,
-) -> impl Iterator<Item = (&[u8], f64)> {
+fn intersection(operands: &[Operand], aggregate: Aggregate) -> impl Iterator<Item = (&[u8], f64)> {
     let (smallest, others) = operands.split_at(operands.len().min(1));
     smallest.iter().flat_map(move |smallest| {
         smallest.members.iter().filter_map(move |(member, score)| {
@@ -288,9 +282,7 @@ fn store(
     }
     reply.count(stored.len());
     let stored = Value::SortedSet(stored);
-    context
-        .keys
-        .set_value(arguments[1], stored, Deadline::None)
+    context.keys.set_value(arguments[1], stored, Deadline::None)
 }
 
 /// ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
@@ -400,9 +392,7 @@ const fn listing(name: &'static str, function: CommandFunction) -> CommandSpec {
 
 /// A row of a command that stores its result.
 const fn storing(name: &'static str, function: CommandFunction) -> CommandSpec {
-    const FLAGS: Flags = Flags::WRITE
-        .and(Flags::DENYOOM)
-        .and(Flags::MOVABLE_KEYS);
+    const FLAGS: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLE_KEYS);
     const KEYS: &[KeySpec] = &[
         KeySpec::Range {
             first: 1,

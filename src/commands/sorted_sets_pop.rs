@@ -170,10 +170,7 @@ fn zrandmember(
 }
 
 /// The count when more arguments follow. It is looked at first, but its limit, half as high, only after them.
-fn parse_count_with_scores(
-    count: &[u8],
-    options: &[&[u8]],
-) -> Result<RandomCount, CommandError> {
+fn parse_count_with_scores(count: &[u8], options: &[&[u8]]) -> Result<RandomCount, CommandError> {
     const COUNT_MAX: u64 = i64::MAX as u64 / 2;
     let parsed = RandomCount::parse(count);
     if parsed.is_err() && parsed != Err(CommandError::OUT_OF_RANGE) {
@@ -200,14 +197,28 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: POP_COMPLEXITY,
         summary: "Returns the lowest-scoring members from a sorted set after removing them. Deletes the sorted set \
                   if the last member was popped.",
-        ..CommandSpec::new("zpopmin", -2, WRITE_FAST, KeySpec::FIRST, Group::SortedSet, zpopmin)
+        ..CommandSpec::new(
+            "zpopmin",
+            -2,
+            WRITE_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zpopmin,
+        )
     },
     CommandSpec {
         since: "5.0.0",
         complexity: POP_COMPLEXITY,
         summary: "Returns the highest-scoring members from a sorted set after removing them. Deletes the sorted set \
                   if the last member was popped.",
-        ..CommandSpec::new("zpopmax", -2, WRITE_FAST, KeySpec::FIRST, Group::SortedSet, zpopmax)
+        ..CommandSpec::new(
+            "zpopmax",
+            -2,
+            WRITE_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zpopmax,
+        )
     },
     CommandSpec {
         since: "7.0.0",

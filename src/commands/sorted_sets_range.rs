@@ -222,9 +222,7 @@ fn zrangestore(
     }
     reply.count(result.len());
     let result = Value::SortedSet(result);
-    context
-        .keys
-        .set_value(arguments[1], result, Deadline::None)
+    context.keys.set_value(arguments[1], result, Deadline::None)
 }
 
 fn count(
@@ -255,8 +253,7 @@ fn zlexcount(
 
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
-const RANGE_COMPLEXITY: &str =
-    "O(log(N)+M) with N being the number of elements in the sorted set and \
+const RANGE_COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted set and \
                                 M the number of elements returned.";
 
 /// The rows of this file.
@@ -271,31 +268,66 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "1.2.0",
         complexity: RANGE_COMPLEXITY,
         summary: "Returns members in a sorted set within a range of indexes in reverse order.",
-        ..CommandSpec::new("zrevrange", -4, READ, KeySpec::FIRST, Group::SortedSet, zrevrange)
+        ..CommandSpec::new(
+            "zrevrange",
+            -4,
+            READ,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrevrange,
+        )
     },
     CommandSpec {
         since: "1.0.5",
         complexity: RANGE_COMPLEXITY,
         summary: "Returns members in a sorted set within a range of scores.",
-        ..CommandSpec::new("zrangebyscore", -4, READ, KeySpec::FIRST, Group::SortedSet, zrangebyscore)
+        ..CommandSpec::new(
+            "zrangebyscore",
+            -4,
+            READ,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrangebyscore,
+        )
     },
     CommandSpec {
         since: "2.2.0",
         complexity: RANGE_COMPLEXITY,
         summary: "Returns members in a sorted set within a range of scores in reverse order.",
-        ..CommandSpec::new("zrevrangebyscore", -4, READ, KeySpec::FIRST, Group::SortedSet, zrevrangebyscore)
+        ..CommandSpec::new(
+            "zrevrangebyscore",
+            -4,
+            READ,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrevrangebyscore,
+        )
     },
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
         summary: "Returns members in a sorted set within a lexicographical range.",
-        ..CommandSpec::new("zrangebylex", -4, READ, KeySpec::FIRST, Group::SortedSet, zrangebylex)
+        ..CommandSpec::new(
+            "zrangebylex",
+            -4,
+            READ,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrangebylex,
+        )
     },
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
         summary: "Returns members in a sorted set within a lexicographical range in reverse order.",
-        ..CommandSpec::new("zrevrangebylex", -4, READ, KeySpec::FIRST, Group::SortedSet, zrevrangebylex)
+        ..CommandSpec::new(
+            "zrevrangebylex",
+            -4,
+            READ,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zrevrangebylex,
+        )
     },
     CommandSpec {
         since: "6.2.0",
@@ -315,12 +347,26 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
         summary: "Returns the count of members in a sorted set that have scores within a range.",
-        ..CommandSpec::new("zcount", 4, READ_FAST, KeySpec::FIRST, Group::SortedSet, zcount)
+        ..CommandSpec::new(
+            "zcount",
+            4,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zcount,
+        )
     },
     CommandSpec {
         since: "2.8.9",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
         summary: "Returns the number of members in a sorted set within a lexicographical range.",
-        ..CommandSpec::new("zlexcount", 4, READ_FAST, KeySpec::FIRST, Group::SortedSet, zlexcount)
+        ..CommandSpec::new(
+            "zlexcount",
+            4,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::SortedSet,
+            zlexcount,
+        )
     },
 ];

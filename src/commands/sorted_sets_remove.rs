@@ -71,7 +71,14 @@ const REMOVAL_COMPLEXITY: &str = "O(log(N)+M) with N being the number of element
                                   set and M the number of elements removed by the operation.";
 
 const fn row(name: &'static str, function: super::spec::CommandFunction) -> CommandSpec {
-    CommandSpec::new(name, 4, Flags::WRITE, KeySpec::FIRST, Group::SortedSet, function)
+    CommandSpec::new(
+        name,
+        4,
+        Flags::WRITE,
+        KeySpec::FIRST,
+        Group::SortedSet,
+        function,
+    )
 }
 
 /// The rows of this file.
