@@ -6,6 +6,17 @@ use std::sync::LazyLock;
 
 /// The families. A new family is added here.
 pub const FAMILIES: &[&[CommandSpec]] = &[
+    super::lists::COMMANDS,
+    super::lists_move::COMMANDS,
+    super::lists_search::COMMANDS,
+    super::sets::COMMANDS,
+    super::sets_algebra::COMMANDS,
+    super::sets_random::COMMANDS,
+    super::sorted_sets::COMMANDS,
+    super::sorted_sets_algebra::COMMANDS,
+    super::sorted_sets_pop::COMMANDS,
+    super::sorted_sets_range::COMMANDS,
+    super::sorted_sets_remove::COMMANDS,
     super::connection::COMMANDS,
     super::client::COMMANDS,
     super::introspection::COMMANDS,
