@@ -107,7 +107,7 @@ fn assemble(settings: Settings, keyspace: Arc<Keyspace>, cold: Option<Arc<Cold>>
 
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {
     let no_thread = |error| InternalError::Other(format!("cannot start a thread: {error}"));
-    Tier::start(&server.tier);
+    Tier::start(&server.tier)?;
     let mut senders = Vec::new();
     for (number, metrics) in server.workers.iter().enumerate() {
         let (sender, receiver) = mpsc::unbounded_channel();
