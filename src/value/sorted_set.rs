@@ -8,7 +8,7 @@ use super::compact::{Compact, Form, FormMut};
 use super::hash_table::{
     Cursor, Duplicate, HashLayout, HashSlot, HashTable, NewElement, Place, RunElements, position,
 };
-use super::order::{Bound, Order, OrderLayout, read_score};
+use super::order::{Bound, Order, OrderLayout};
 use super::packed::{Entries, Packed};
 use super::peaks::{Peaks, random_rank};
 use super::run::{Layout, Piece, memory_estimate_bytes};
@@ -417,6 +417,13 @@ impl<'a> Scored<'a> {
     }
 }
 
+/// Reads the score in front of a packed member or an element of the index.
+fn read_score(bytes: &[u8]) -> f64 {
+    let mut score = [0; SCORE_BYTES];
+    score.copy_from_slice(&bytes[..SCORE_BYTES]);
+    f64::from_le_bytes(score)
+}
+
 fn split_entry(entry: &[u8]) -> (&[u8], f64) {
     (&entry[SCORE_BYTES..], read_score(entry))
 }
@@ -448,7 +455,7 @@ impl<'a> Iterator for SortedSetIter<'a> {
             Elements::Packed(scored) => scored.next()?,
             Elements::Large(elements) => {
                 let (run, index) = elements.next()?;
-                (run.first(index), read_score(run.prefix(index)))
+                (run.first(index), run.slots()[index].score())
             }
         };
         self.left -= 1;
@@ -466,7 +473,7 @@ impl DoubleEndedIterator for SortedSetIter<'_> {
             Elements::Packed(scored) => split_entry(scored.entries.next_back()?),
             Elements::Large(elements) => {
                 let (run, index) = elements.next_back()?;
-                (run.first(index), read_score(run.prefix(index)))
+                (run.first(index), run.slots()[index].score())
             }
         };
         self.left -= 1;
