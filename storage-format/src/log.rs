@@ -10,6 +10,7 @@
 //! A body's CRC is computed when the body is made, before the log's lock; framing under the lock costs one copy of the body and the
 //! CRC of 20 bytes.
 
+use crate::bytes::{u32_at, u64_at};
 use crate::effect::EffectsIter;
 use crate::error::FormatError;
 
@@ -378,18 +379,6 @@ impl<'a> Scanner<'a> {
         }
         None
     }
-}
-
-fn u32_at<const N: usize>(bytes: &[u8; N], offset: usize) -> u32 {
-    let mut number = [0; 4];
-    number.copy_from_slice(&bytes[offset..offset + 4]);
-    u32::from_le_bytes(number)
-}
-
-fn u64_at<const N: usize>(bytes: &[u8; N], offset: usize) -> u64 {
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[offset..offset + 8]);
-    u64::from_le_bytes(number)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A cursor over untrusted bytes: every read is checked, every failure says what was being read and where.
 
+use crate::LSN_LIMIT;
 use crate::error::FormatError;
 use crate::varint::read_varint;
 
@@ -69,6 +70,17 @@ impl<'a> ByteReader<'a> {
         let start = self.position;
         let number = self.varint(what)?;
         u32::try_from(number).map_err(|_| FormatError::damaged(what, start))
+    }
+
+    /// An LSN: below [`LSN_LIMIT`].
+    pub(crate) fn lsn(&mut self, what: &'static str) -> Result<u64, FormatError> {
+        let start = self.position;
+        let lsn = self.varint(what)?;
+        if lsn < LSN_LIMIT {
+            Ok(lsn)
+        } else {
+            Err(FormatError::damaged(what, start))
+        }
     }
 
     /// A count of things that take at least `least_bytes` each: refused if that many cannot be in what is left.
