@@ -34,9 +34,7 @@ impl Tier {
         let Some(cold) = self.cold.as_deref() else { return Ok(0) };
         self.drain_deletions(cold)?;
         let _hand = self.writer.lock();
-        if cold.has_unflushed() {
-            cold.flush()?;
-        }
+        cold.flush()?;
         Ok(cold.sequence())
     }
 
