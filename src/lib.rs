@@ -10,4 +10,5 @@ pub mod error;
 pub mod glob;
 pub mod keyspace;
 pub mod resp;
+pub mod tier;
 pub mod value;

@@ -503,7 +503,9 @@ fn apply_to_list(list: &mut List, effect: &Effect<'_>) -> (u64, u64) {
                 return (0, 1);
             }
         }
-        Effect::ListInsert { index, item } => list.insert((*index).min(before) as usize, item),
+        Effect::ListInsert { index, item } => {
+            list.insert((*index).min(before) as usize, item);
+        }
         Effect::ListRemove { index, count } => {
             let start = (*index).min(before);
             list.remove_range(start as usize, (*count).min(before - start) as usize);

@@ -182,11 +182,6 @@ impl<'a> Keys<'a> {
         self.now_ms
     }
 
-    /// The time of this command, in Unix milliseconds; 0 in recovery.
-    pub fn now_ms(&self) -> u64 {
-        self.now_ms
-    }
-
     /// Number of databases.
     pub fn databases(&self) -> u32 {
         self.keyspace.databases()

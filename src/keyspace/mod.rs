@@ -18,7 +18,6 @@ mod pre_image;
 pub mod segment;
 pub mod shard;
 pub mod table;
-pub mod walk;
 
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};
@@ -26,3 +25,14 @@ pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use keyspace::{DatabaseState, Keyspace, SHARDS};
 pub use placement::Placement;
 pub use pre_image::PreImage;
+
+/// Where a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temperature {
+    /// In the keyspace.
+    Hot,
+    /// A compressed copy in memory.
+    Warm,
+    /// Only on disk.
+    Cold,
+}

@@ -71,11 +71,6 @@ impl<'a> ColdWrite<'a> {
         self.delete_index(due.index_key().cold_key, due.deadline_ms);
     }
 
-    /// Number of operations so far.
-    pub fn is_empty(&self) -> bool {
-        self.batch.is_empty()
-    }
-
     /// Writes it all, or nothing. Not durable before the next flush: the log is.
     ///
     /// # Errors

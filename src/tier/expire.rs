@@ -67,7 +67,8 @@ impl Tier {
         let mut shard = self.keyspace.lock(number);
         for database in 0..shard.tables.len() as u32 {
             let table = shard.table_mut(database);
-            for segment in (0..table.segments()).map(|number| table.segment_at_mut(number)) {
+            for number in 0..table.segments() {
+                let segment = table.segment_at_mut(number);
                 if segment.next_deadline_ms().is_none_or(|deadline_ms| deadline_ms > now_ms) {
                     continue;
                 }

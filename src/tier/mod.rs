@@ -34,34 +34,26 @@ mod victims;
 mod warm;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use budget::{Admission, Budget};
 pub use cold::{Cold, ColdCursor, ColdRecord, ColdSnapshot, DueRecord, Probe};
 pub use cold_options::ColdBudget;
 pub use pool::{FetchTicket, Fetched};
 pub use ports::{Durability, Loader, Ports};
-pub use residency::Residency;
+pub use residency::{KeyRequest, Residency};
 pub use settings::{MaxmemoryPolicy, TierSettings};
-pub use statistics::TierStatistics;
+pub use statistics::{MemoryFigures, TierStatistics};
 
 use crate::clock;
 use crate::error::InternalError;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Temperature};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use storage_format::record::ColdKey;
-
-/// Where a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Temperature {
-    /// In the keyspace.
-    Hot,
-    /// A compressed copy in memory.
-    Warm,
-    /// Only on disk.
-    Cold,
-}
 
 /// See the module's comment. One for each server.
 pub struct Tier {
@@ -83,22 +75,12 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// The tiers behind `keyspace`; without `cold` there are none (`maxdisk 0`), only the memory budget and expiry. The
-    /// I/O threads run from now on, the others from [`Tier::start`].
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub fn new(
-        keyspace: Arc<Keyspace>,
-        cold: Option<Arc<Cold>>,
-        ports: Ports,
-        settings: TierSettings,
-    ) -> Result<Arc<Tier>, InternalError> {
-        const IO_THREADS: usize = 3;
-        let threads = if cold.is_some() { IO_THREADS } else { 1 };
-        Ok(Arc::new(Tier {
+    /// The tiers behind `keyspace`; without `cold` there are none (`maxdisk 0`), only the memory budget and expiry.
+    /// Fetches wait and nothing moves by itself until [`Tier::start`].
+    pub fn new(keyspace: Arc<Keyspace>, cold: Option<Arc<Cold>>, ports: Ports, settings: TierSettings) -> Arc<Tier> {
+        Arc::new(Tier {
             warm: warm::Warm::new(if cold.is_some() { settings.warm_bytes() } else { 0 }),
-            pool: pool::Pool::start(threads, cold.clone())?,
+            pool: pool::Pool::new(),
             budget: Arc::new(Budget::new(settings.maxmemory_bytes)),
             settings: RwLock::new(settings),
             counters: statistics::Counters::default(),
@@ -110,7 +92,7 @@ impl Tier {
             keyspace,
             cold,
             ports,
-        }))
+        })
     }
 
     /// Takes over changed settings (CONFIG SET). Whether there is a cold tier is decided at start-up.
@@ -138,6 +120,11 @@ impl Tier {
     /// True if no key was ever demoted: every key is in the keyspace or does not exist.
     pub fn everything_is_hot(&self) -> bool {
         self.cold.as_ref().is_none_or(|cold| cold.is_empty())
+    }
+
+    /// May a command that needs memory run?
+    pub fn admission(&self) -> Admission {
+        self.budget.admission()
     }
 
     /// Turns active expiry on or off.

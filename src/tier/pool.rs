@@ -37,15 +37,15 @@ pub(super) struct FetchedRecord {
     pub copy: Option<Arc<WarmCopy>>,
 }
 
-/// What was found: a record, none, or an error. Cloning is cheap.
-pub(super) type Outcome = Result<Option<Arc<FetchedRecord>>, Arc<InternalError>>;
+/// What a read gives: a record, none, or an error. Cloning is cheap.
+type Outcome = Result<Option<Arc<FetchedRecord>>, Arc<InternalError>>;
 
 /// A fetch that is done; to be shown to `Tier::resolve`.
 #[derive(Clone)]
 pub struct Fetched {
     pub(super) cold_key: Box<[u8]>,
     pub(super) departures: u64,
-    pub(super) outcome: Outcome,
+    pub(super) record: Option<Arc<FetchedRecord>>,
 }
 
 type Identity = (Box<[u8]>, u64);
@@ -59,32 +59,36 @@ enum Job {
 /// See the module's comment.
 pub struct Pool {
     jobs: Mutex<Option<Sender<Job>>>,
+    queue: Receiver<Job>,
     waiting: Arc<Waiting>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Pool {
+    /// A pool without threads: jobs wait until [`Pool::start`].
+    pub fn new() -> Pool {
+        let (jobs, queue) = unbounded();
+        Pool { jobs: Mutex::new(Some(jobs)), queue, waiting: Arc::default(), threads: Mutex::default() }
+    }
+
     /// Starts the threads. `cold` is where they read.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(threads: usize, cold: Option<Arc<Cold>>) -> Result<Pool, InternalError> {
-        let (jobs, queue) = unbounded();
-        let waiting: Arc<Waiting> = Arc::default();
-        let mut started = Vec::new();
+    pub fn start(&self, threads: usize, cold: Option<&Arc<Cold>>) -> Result<(), InternalError> {
         for number in 0..threads {
-            let (queue, cold, waiting) = (queue.clone(), cold.clone(), Arc::clone(&waiting));
+            let (queue, cold, waiting) = (self.queue.clone(), cold.cloned(), Arc::clone(&self.waiting));
             let thread = std::thread::Builder::new()
                 .name(format!("larder-io-{number}"))
                 .spawn(move || work(&queue, cold.as_deref(), &waiting))
                 .map_err(|error| InternalError::Other(format!("cannot start an I/O thread: {error}")))?;
-            started.push(thread);
+            self.threads.lock().push(thread);
         }
-        Ok(Pool { jobs: Mutex::new(Some(jobs)), waiting, threads: Mutex::new(started) })
+        Ok(())
     }
 
     /// Reads what a ticket names. The read is under way when this returns, before the future is awaited.
-    pub fn fetch(&self, ticket: FetchTicket) -> impl Future<Output = Fetched> + use<> {
+    pub fn fetch(&self, ticket: FetchTicket) -> impl Future<Output = Result<Fetched, Arc<InternalError>>> + Send + use<> {
         let (cold_key, departures) = (ticket.cold_key.clone(), ticket.departures);
         let receiver = self.submit(ticket);
         async move {
@@ -93,7 +97,8 @@ impl Pool {
                 None => None,
             };
             let stopped = || Err(Arc::new(InternalError::Other("the I/O threads have stopped".into())));
-            Fetched { cold_key, departures, outcome: answer.unwrap_or_else(stopped) }
+            let record = answer.unwrap_or_else(stopped)?;
+            Ok(Fetched { cold_key, departures, record })
         }
     }
 

@@ -63,7 +63,60 @@ pub struct TierStatistics {
     pub is_disk_full: bool,
 }
 
+/// Memory, as INFO tells it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryFigures {
+    /// Bytes handed out by the allocator.
+    pub used_bytes: u64,
+    /// Bytes resident.
+    pub resident_bytes: u64,
+    /// Bytes of everything but the warm tier and RocksDB.
+    pub hot_bytes: u64,
+    /// Bytes of warm copies.
+    pub warm_bytes: u64,
+    /// Bytes that the process may use: the machine's memory, or what its control group allows.
+    pub system_bytes: u64,
+}
+
+impl TierStatistics {
+    /// Names and figures, for TIER STATS.
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("hot_bytes", self.hot_bytes),
+            ("warm_bytes", self.warm_bytes),
+            ("warm_keys", self.warm_keys),
+            ("cold_memory_bytes", self.cold_memory_bytes),
+            ("cold_disk_bytes", self.cold_disk_bytes),
+            ("cold_records", self.cold_records),
+            ("warm_hits", self.warm_hits),
+            ("cold_hits", self.cold_hits),
+            ("fetches", self.fetches),
+            ("promotions", self.promotions),
+            ("demotions", self.demotions),
+            ("demotions_outrun", self.demotions_outrun),
+            ("records_written", self.records_written),
+            ("records_deleted", self.records_deleted),
+            ("expired_keys", self.expired_keys),
+            ("evicted_keys", self.evicted_keys),
+            ("disk_full", u64::from(self.is_disk_full)),
+        ]
+    }
+}
+
 impl Tier {
+    /// Memory, measured now.
+    pub fn memory(&self) -> MemoryFigures {
+        self.budget.sample();
+        let statistics = self.statistics();
+        MemoryFigures {
+            used_bytes: statistics.used_memory_bytes,
+            resident_bytes: statistics.resident_bytes,
+            hot_bytes: statistics.hot_bytes,
+            warm_bytes: statistics.warm_bytes,
+            system_bytes: crate::config::memory::available_bytes().unwrap_or(0),
+        }
+    }
+
     /// All figures. Asks RocksDB for properties: not for every request.
     pub fn statistics(&self) -> TierStatistics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

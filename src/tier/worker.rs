@@ -16,11 +16,13 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Tier {
-    /// Starts the background threads.
+    /// Starts all threads.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(self: &Arc<Self>) -> Result<(), InternalError> {
+        const IO_THREADS: usize = 3;
+        self.pool.start(if self.cold.is_some() { IO_THREADS } else { 1 }, self.cold.as_ref())?;
         type Body = fn(&Weak<Tier>);
         let bodies: [(&str, Body); 2] = [("larder-demote", watch_memory), ("larder-expire", watch_deadlines)];
         for (name, body) in bodies {
