@@ -75,7 +75,7 @@ impl Tier {
     }
 
     /// One step of the hand: looks at segments until something was taken (or a lap is done), and demotes it.
-    fn sweep(&self, cold: &Cold, hand: &mut Hand, choice: Choice) -> Result<Demoted, InternalError> {
+    pub(super) fn sweep(&self, cold: &Cold, hand: &mut Hand, choice: Choice) -> Result<Demoted, InternalError> {
         let lap = hand.laps;
         while hand.laps == lap {
             let (database, hash) = (hand.database, hand.hash);

@@ -28,10 +28,10 @@ pub(super) struct EvictionHand {
 }
 
 /// An entry that may be evicted; the one with the highest score goes.
-struct Candidate {
+pub(super) struct Candidate {
     database: u32,
     hash: u64,
-    key: Box<[u8]>,
+    pub(super) key: Box<[u8]>,
     score: u64,
 }
 
@@ -89,7 +89,7 @@ impl Tier {
             .find_map(|database| self.best_of_segment(hand, &shard, database, hash, settings))
     }
 
-    fn best_of_segment(
+    pub(super) fn best_of_segment(
         &self,
         hand: &mut EvictionHand,
         shard: &Shard,

@@ -1,0 +1,116 @@
+//! SCAN over all tiers, at rest and in motion.
+
+use super::fixture::Fixture;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use storage_format::{Effect, Items, ValueKind};
+
+/// Keys in all tiers: of every five, two cold, one promoted again, one deleted while cold, one hot.
+fn fill(fixture: &Fixture, keys: u32) -> BTreeSet<Vec<u8>> {
+    let key = |number: u32| number.to_be_bytes().to_vec();
+    for number in (0..keys).filter(|number| number % 5 != 4) {
+        fixture.set(&key(number), b"value", None);
+    }
+    fixture.tier.demote_all(0).expect("demoted");
+    for number in 0..keys {
+        match number % 5 {
+            2 => drop(fixture.get(&key(number))),
+            3 => assert!(fixture.delete(&key(number))),
+            4 => fixture.set(&key(number), b"value", None),
+            _ => {}
+        }
+    }
+    (0..keys).filter(|number| number % 5 != 3).map(key).collect()
+}
+
+#[test]
+fn every_key_comes_once_whatever_the_count() {
+    let fixture = Fixture::new();
+    let expected = fill(&fixture, 2000);
+    for count in [1, 7, 100, 10_000] {
+        let found = fixture.scan(count);
+        assert_eq!(found.len(), expected.len(), "COUNT {count}");
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_step_returns_about_as_many_keys_as_asked_for() {
+    let fixture = Fixture::new();
+    fill(&fixture, 2000);
+    let mut cursor = 0;
+    loop {
+        let mut keys = 0;
+        cursor = fixture.tier.scan(0, cursor, 50, &|_| true, None, &mut |_| keys += 1).expect("scanned");
+        assert!(cursor < 1 << 48);
+        if cursor == 0 {
+            break;
+        }
+        assert!((50..150).contains(&keys), "{keys}");
+    }
+}
+
+#[test]
+fn types_and_patterns_are_respected_in_all_tiers() {
+    let fixture = Fixture::new();
+    let members: [&[u8]; 1] = [b"m"];
+    for number in 0..100u8 {
+        let key = [b's', number];
+        let add = Effect::SetAdd { members: Items::from(&members[..]) };
+        fixture.run(0, &key, false, |keys| keys.apply(&key, add)).expect("added");
+        fixture.set(&[b't', number], b"value", None);
+        if number == 50 {
+            fixture.tier.demote_all(0).expect("demoted");
+        }
+    }
+    let count = |prefix: u8, kind: Option<ValueKind>| {
+        let mut keys = 0;
+        let accepts = |key: &[u8]| key[0] == prefix;
+        let cursor = fixture.tier.scan(0, 0, 10_000, &accepts, kind, &mut |_| keys += 1).expect("scanned");
+        assert_eq!(cursor, 0);
+        keys
+    };
+    assert_eq!([count(b's', None), count(b's', Some(ValueKind::Set)), count(b's', Some(ValueKind::String))], [100, 100, 0]);
+    assert_eq!([count(b't', Some(ValueKind::String)), count(b'u', None)], [100, 0]);
+}
+
+#[test]
+fn a_random_key_is_some_key() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.tier.random_key(0, 7).expect("chosen"), None);
+    let expected = fill(&fixture, 500);
+    let mut seen = HashMap::new();
+    for number in 0..2000u64 {
+        let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7);
+        let key = fixture.tier.random_key(0, random).expect("chosen").expect("there are keys");
+        assert!(expected.contains(&key));
+        *seen.entry(key).or_insert(0) += 1;
+    }
+    assert!(seen.len() > expected.len() * 3 / 4, "{}", seen.len());
+    assert_eq!(fixture.tier.random_key(1, 7).expect("chosen"), None);
+}
+
+#[test]
+fn keys_that_change_tiers_during_a_scan_are_neither_missed_nor_doubled() {
+    let fixture = Arc::new(Fixture::new());
+    let expected = fill(&fixture, 1000);
+    let over = Arc::new(AtomicBool::new(false));
+    let mover = {
+        let (fixture, over, keys) = (Arc::clone(&fixture), Arc::clone(&over), expected.clone());
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                keys.iter().for_each(|key| drop(fixture.get(key)));
+                fixture.tier.demote_all(0).expect("demoted");
+                fixture.tier.drain_deletions(fixture.cold()).expect("drained");
+            }
+        })
+    };
+    for count in [3, 10, 64, 3, 10, 64] {
+        let found = fixture.scan(count);
+        assert_eq!(found.len(), expected.len(), "COUNT {count}");
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected, "COUNT {count}");
+    }
+    over.store(true, Ordering::Relaxed);
+    mover.join().expect("the mover is well");
+}
