@@ -13,7 +13,6 @@ pub mod entry;
 mod journal;
 mod keys;
 mod keyspace;
-mod placement;
 mod pre_image;
 pub mod segment;
 pub mod shard;
@@ -23,7 +22,7 @@ pub use apply::Applied;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use keyspace::{DatabaseState, Keyspace, SHARDS};
-pub use placement::Placement;
+pub use storage_format::Placement;
 pub use pre_image::PreImage;
 
 /// Where a key is.
