@@ -107,7 +107,10 @@ impl Budget {
 
     /// Notes about how many bytes a batch of commands has brought, for the time until the next sample.
     pub fn note_written(&self, bytes: usize) {
-        let written = self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let written = self
+            .written_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed)
+            + bytes as u64;
         if self.limit_bytes() != 0 && written > self.limit_bytes() / 64 && self.is_high() {
             self.wake_demoter();
         }
@@ -130,15 +133,23 @@ impl Budget {
             memory::purge();
             usage = memory::usage();
         }
-        let excess_bytes = usage.resident_bytes.saturating_sub(usage.allocated_bytes + slack_bytes);
+        let excess_bytes = usage
+            .resident_bytes
+            .saturating_sub(usage.allocated_bytes + slack_bytes);
         // Fragmentation counts, but never so much that demoting everything would be the answer.
-        self.publish(usage.allocated_bytes + excess_bytes.min(limit_bytes / 8), usage);
+        self.publish(
+            usage.allocated_bytes + excess_bytes.min(limit_bytes / 8),
+            usage,
+        );
     }
 
     fn publish(&self, counted_bytes: u64, usage: memory::Usage) {
-        self.allocated_bytes.store(usage.allocated_bytes, Ordering::Relaxed);
-        self.resident_bytes.store(usage.resident_bytes, Ordering::Relaxed);
-        self.peak_bytes.fetch_max(usage.allocated_bytes, Ordering::Relaxed);
+        self.allocated_bytes
+            .store(usage.allocated_bytes, Ordering::Relaxed);
+        self.resident_bytes
+            .store(usage.resident_bytes, Ordering::Relaxed);
+        self.peak_bytes
+            .fetch_max(usage.allocated_bytes, Ordering::Relaxed);
         self.counted_bytes.store(counted_bytes, Ordering::Release);
         if counted_bytes <= self.limit_bytes() {
             self.exhausted.store(false, Ordering::Release);
@@ -162,7 +173,10 @@ impl Budget {
     pub fn excess_bytes(&self) -> u64 {
         match self.limit_bytes() {
             0 => 0,
-            limit_bytes => self.counted_bytes.load(Ordering::Acquire).saturating_sub(limit_bytes / 100 * LOW_PERCENT),
+            limit_bytes => self
+                .counted_bytes
+                .load(Ordering::Acquire)
+                .saturating_sub(limit_bytes / 100 * LOW_PERCENT),
         }
     }
 
@@ -212,7 +226,10 @@ mod tests {
     use super::*;
 
     fn usage(allocated_bytes: u64) -> memory::Usage {
-        memory::Usage { allocated_bytes, resident_bytes: allocated_bytes }
+        memory::Usage {
+            allocated_bytes,
+            resident_bytes: allocated_bytes,
+        }
     }
 
     #[test]

@@ -12,13 +12,15 @@ use super::cold_options::{ColdBudget, DEADLINES, RECORDS, database_options, fami
 use crate::error::InternalError;
 use parking_lot::Mutex;
 use rocksdb::{
-    BoundColumnFamily, Cache, DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ErrorKind, FlushOptions, ReadOptions,
-    ReadTier, SnapshotWithThreadMode,
+    BoundColumnFamily, Cache, DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ErrorKind,
+    FlushOptions, ReadOptions, ReadTier, SnapshotWithThreadMode,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use storage_format::record::{ColdHeader, ColdKey, DeadlineKey, decode_deadline_value, generation_prefix, position_prefix};
+use storage_format::record::{
+    ColdHeader, ColdKey, DeadlineKey, decode_deadline_value, generation_prefix, position_prefix,
+};
 use storage_format::{FormatError, ValueKind};
 
 /// A cold record, taken out.
@@ -81,7 +83,11 @@ impl Cold {
     pub fn open(path: impl Into<PathBuf>, budget: ColdBudget) -> Result<Cold, InternalError> {
         let path = path.into();
         let cache = Cache::new_lru_cache(budget.total_bytes() as usize);
-        let database = DB::open_cf_descriptors(&database_options(budget, &cache), &path, families(budget, &cache))?;
+        let database = DB::open_cf_descriptors(
+            &database_options(budget, &cache),
+            &path,
+            families(budget, &cache),
+        )?;
         let mut probe_options = ReadOptions::default();
         probe_options.set_read_tier(ReadTier::BlockCache);
         let cold = Cold {
@@ -105,11 +111,15 @@ impl Cold {
     }
 
     pub(super) fn records(&self) -> Arc<BoundColumnFamily<'_>> {
-        self.database.cf_handle(RECORDS).expect("the store is never open without this family")
+        self.database
+            .cf_handle(RECORDS)
+            .expect("the store is never open without this family")
     }
 
     pub(super) fn deadlines(&self) -> Arc<BoundColumnFamily<'_>> {
-        self.database.cf_handle(DEADLINES).expect("the store is never open without this family")
+        self.database
+            .cf_handle(DEADLINES)
+            .expect("the store is never open without this family")
     }
 
     /// True if there is any record, of whatever generation.
@@ -133,7 +143,10 @@ impl Cold {
         if self.is_empty() {
             return Ok(Probe::Absent);
         }
-        match self.database.get_pinned_cf_opt(&self.records(), cold_key, &self.probe_options) {
+        match self
+            .database
+            .get_pinned_cf_opt(&self.records(), cold_key, &self.probe_options)
+        {
             Ok(Some(bytes)) => Ok(Probe::Found(bytes)),
             Ok(None) => Ok(Probe::Absent),
             Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Probe::Unknown),
@@ -143,7 +156,12 @@ impl Cold {
 
     /// False if the key has no record for certain; asks filters and memory only.
     pub fn may_contain(&self, generation: u32, hash: u64, key: &[u8]) -> bool {
-        let cold_key = ColdKey { generation, hash, key }.to_vec();
+        let cold_key = ColdKey {
+            generation,
+            hash,
+            key,
+        }
+        .to_vec();
         !matches!(self.probe(&cold_key), Ok(Probe::Absent))
     }
 
@@ -155,38 +173,71 @@ impl Cold {
         if self.is_empty() {
             return Ok(None);
         }
-        Ok(self.database.get_pinned_cf_opt(&self.records(), cold_key, &self.read_options)?)
+        Ok(self
+            .database
+            .get_pinned_cf_opt(&self.records(), cold_key, &self.read_options)?)
     }
 
     /// Reads a record. Waits for the disk.
     ///
     /// # Errors
     /// RocksDB failed, or the record is damaged.
-    pub fn get(&self, generation: u32, hash: u64, key: &[u8]) -> Result<Option<ColdRecord>, InternalError> {
-        let Some(bytes) = self.read(&ColdKey { generation, hash, key }.to_vec())? else { return Ok(None) };
+    pub fn get(
+        &self,
+        generation: u32,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<ColdRecord>, InternalError> {
+        let Some(bytes) = self.read(
+            &ColdKey {
+                generation,
+                hash,
+                key,
+            }
+            .to_vec(),
+        )?
+        else {
+            return Ok(None);
+        };
         let (header, value) = self.split(&bytes)?;
         let deadline_ms = (header.deadline_ms != 0).then_some(header.deadline_ms);
-        Ok(Some(ColdRecord { lsn: header.lsn, deadline_ms, kind: header.kind, encoded: value.to_vec() }))
+        Ok(Some(ColdRecord {
+            lsn: header.lsn,
+            deadline_ms,
+            kind: header.kind,
+            encoded: value.to_vec(),
+        }))
     }
 
     /// Takes a record's bytes apart.
-    pub(super) fn split<'b>(&self, bytes: &'b [u8]) -> Result<(ColdHeader, &'b [u8]), InternalError> {
+    pub(super) fn split<'b>(
+        &self,
+        bytes: &'b [u8],
+    ) -> Result<(ColdHeader, &'b [u8]), InternalError> {
         ColdHeader::decode(bytes).map_err(|source| self.damaged(source))
     }
 
     pub(super) fn damaged(&self, source: FormatError) -> InternalError {
-        InternalError::Format { path: self.path.clone(), source }
+        InternalError::Format {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// The records of a generation from a hash on, in hash order, as they stand now.
     pub fn cursor(&self, generation: u32, from_hash: u64) -> ColdCursor<'_> {
-        let raw = self.database.raw_iterator_cf_opt(&self.records(), generation_options(generation));
+        let raw = self
+            .database
+            .raw_iterator_cf_opt(&self.records(), generation_options(generation));
         ColdCursor::start(self, raw, generation, from_hash)
     }
 
     /// A view of all records as they are now.
     pub fn snapshot(&self) -> ColdSnapshot<'_> {
-        ColdSnapshot { cold: self, snapshot: self.database.snapshot() }
+        ColdSnapshot {
+            cold: self,
+            snapshot: self.database.snapshot(),
+        }
     }
 
     /// Deadlines at or before `now_ms` that are not known to have been handled, at most `limit`. Entries of keys that
@@ -202,17 +253,30 @@ impl Cold {
         let from_ms = self.front_ms.swap(now_ms + 1, Ordering::AcqRel);
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound((now_ms + 1).to_be_bytes());
-        let mut raw = self.database.raw_iterator_cf_opt(&self.deadlines(), options);
+        let mut raw = self
+            .database
+            .raw_iterator_cf_opt(&self.deadlines(), options);
         raw.seek(from_ms.to_be_bytes());
         while let Some((key, value)) = raw.item() {
-            let decoded = DeadlineKey::decode(key).and_then(|key| Ok((key, decode_deadline_value(value)?)));
+            let decoded =
+                DeadlineKey::decode(key).and_then(|key| Ok((key, decode_deadline_value(value)?)));
             let (key, lsn) = decoded.map_err(|source| self.damaged(source))?;
             if due.len() >= limit {
                 self.note_deadline(key.deadline_ms);
                 break;
             }
-            let ColdKey { generation, hash, key: name } = key.cold_key;
-            due.push(DueRecord { deadline_ms: key.deadline_ms, generation, hash, key: name.into(), lsn });
+            let ColdKey {
+                generation,
+                hash,
+                key: name,
+            } = key.cold_key;
+            due.push(DueRecord {
+                deadline_ms: key.deadline_ms,
+                generation,
+                hash,
+                key: name.into(),
+                lsn,
+            });
             raw.next();
         }
         raw.status()?;
@@ -223,8 +287,13 @@ impl Cold {
     pub fn is_still_due(&self, due: &DueRecord) -> Result<bool, InternalError> {
         let mut key = Vec::new();
         due.index_key().encode(&mut key);
-        match self.database.get_pinned_cf_opt(&self.deadlines(), &key, &self.probe_options) {
-            Ok(Some(value)) => Ok(decode_deadline_value(&value).map_err(|source| self.damaged(source))? == due.lsn),
+        match self
+            .database
+            .get_pinned_cf_opt(&self.deadlines(), &key, &self.probe_options)
+        {
+            Ok(Some(value)) => Ok(decode_deadline_value(&value)
+                .map_err(|source| self.damaged(source))?
+                == due.lsn),
             Ok(None) => Ok(false),
             Err(error) if error.kind() == ErrorKind::Incomplete => {
                 self.note_deadline(due.deadline_ms);
@@ -247,7 +316,9 @@ impl Cold {
         let mut options = FlushOptions::default();
         options.set_wait(true);
         let (records, deadlines) = (self.records(), self.deadlines());
-        Ok(self.database.flush_cfs_opt(&[&records, &deadlines], &options)?)
+        Ok(self
+            .database
+            .flush_cfs_opt(&[&records, &deadlines], &options)?)
     }
 
     /// RocksDB's sequence number: it grows with every write.
@@ -256,7 +327,13 @@ impl Cold {
     }
 
     fn property(&self, name: &str) -> u64 {
-        let of = |family| self.database.property_int_value_cf(family, name).ok().flatten().unwrap_or(0);
+        let of = |family| {
+            self.database
+                .property_int_value_cf(family, name)
+                .ok()
+                .flatten()
+                .unwrap_or(0)
+        };
         of(&self.records()) + of(&self.deadlines())
     }
 
@@ -266,7 +343,11 @@ impl Cold {
             return 0;
         }
         let name = "rocksdb.estimate-num-keys";
-        self.database.property_int_value_cf(&self.records(), name).ok().flatten().unwrap_or(0)
+        self.database
+            .property_int_value_cf(&self.records(), name)
+            .ok()
+            .flatten()
+            .unwrap_or(0)
     }
 
     /// Bytes on disk.
@@ -284,7 +365,9 @@ impl Cold {
         let mut budget = self.budget.lock();
         if budget.block_cache_bytes != bytes {
             budget.block_cache_bytes = bytes;
-            self.cache.lock().set_capacity(budget.total_bytes() as usize);
+            self.cache
+                .lock()
+                .set_capacity(budget.total_bytes() as usize);
         }
     }
 
@@ -297,8 +380,15 @@ impl Cold {
 impl DueRecord {
     /// The key of its index entry.
     pub fn index_key(&self) -> DeadlineKey<'_> {
-        let cold_key = ColdKey { generation: self.generation, hash: self.hash, key: &self.key };
-        DeadlineKey { deadline_ms: self.deadline_ms, cold_key }
+        let cold_key = ColdKey {
+            generation: self.generation,
+            hash: self.hash,
+            key: &self.key,
+        };
+        DeadlineKey {
+            deadline_ms: self.deadline_ms,
+            cold_key,
+        }
     }
 }
 
@@ -320,7 +410,9 @@ pub struct ColdSnapshot<'a> {
 impl ColdSnapshot<'_> {
     /// As [`Cold::cursor`], at that moment.
     pub fn cursor(&self, generation: u32, from_hash: u64) -> ColdCursor<'_> {
-        let raw = self.snapshot.raw_iterator_cf_opt(&self.cold.records(), generation_options(generation));
+        let raw = self
+            .snapshot
+            .raw_iterator_cf_opt(&self.cold.records(), generation_options(generation));
         ColdCursor::start(self.cold, raw, generation, from_hash)
     }
 }
@@ -332,7 +424,12 @@ pub struct ColdCursor<'a> {
 }
 
 impl<'a> ColdCursor<'a> {
-    fn start(cold: &'a Cold, mut raw: DBRawIteratorWithThreadMode<'a, DB>, generation: u32, from_hash: u64) -> Self {
+    fn start(
+        cold: &'a Cold,
+        mut raw: DBRawIteratorWithThreadMode<'a, DB>,
+        generation: u32,
+        from_hash: u64,
+    ) -> Self {
         raw.seek(position_prefix(generation, from_hash));
         ColdCursor { cold, raw }
     }

@@ -4,7 +4,8 @@
 //! number. It has to work from 24 MB for the whole server up, hence the small lower bounds.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options, WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options,
+    WriteBufferManager,
 };
 
 /// Column family of the records.
@@ -26,7 +27,11 @@ pub struct ColdBudget {
 impl ColdBudget {
     /// The cold tier's share of `maxmemory` (0: no limit): a twelfth for memtables, a tenth for the cache.
     pub fn for_maxmemory(maxmemory_bytes: u64) -> ColdBudget {
-        let maxmemory_bytes = if maxmemory_bytes == 0 { 2048 * MIB } else { maxmemory_bytes };
+        let maxmemory_bytes = if maxmemory_bytes == 0 {
+            2048 * MIB
+        } else {
+            maxmemory_bytes
+        };
         ColdBudget {
             memtables_bytes: (maxmemory_bytes / 12).clamp(2 * MIB, 192 * MIB),
             block_cache_bytes: (maxmemory_bytes / 10).max(2 * MIB),
@@ -51,13 +56,20 @@ pub(super) fn database_options(budget: ColdBudget, cache: &Cache) -> Options {
     options.create_missing_column_families(true);
     // Without a RocksDB log, both families must reach the disk together: a record and its deadline are one write.
     options.set_atomic_flush(true);
-    let manager =
-        WriteBufferManager::new_write_buffer_manager_with_cache(budget.memtables_bytes as usize, false, cache.clone());
+    let manager = WriteBufferManager::new_write_buffer_manager_with_cache(
+        budget.memtables_bytes as usize,
+        false,
+        cache.clone(),
+    );
     options.set_write_buffer_manager(&manager);
     options.set_max_background_jobs(2);
     options.set_max_open_files(-1);
     options.set_bytes_per_sync(MIB);
-    options.set_compaction_readahead_size(if budget.memtables_bytes < 16 * MIB { 128 << 10 } else { 2 << 20 });
+    options.set_compaction_readahead_size(if budget.memtables_bytes < 16 * MIB {
+        128 << 10
+    } else {
+        2 << 20
+    });
     options.set_keep_log_file_num(2);
     options.set_max_log_file_size(4 << 20);
     options.set_stats_dump_period_sec(0);

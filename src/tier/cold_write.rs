@@ -21,12 +21,22 @@ pub struct ColdWrite<'a> {
 impl<'a> ColdWrite<'a> {
     /// An empty batch.
     pub fn new(cold: &'a Cold) -> ColdWrite<'a> {
-        ColdWrite { cold, batch: WriteBatch::default(), buffer: Vec::new(), earliest_deadline_ms: u64::MAX, puts: 0 }
+        ColdWrite {
+            cold,
+            batch: WriteBatch::default(),
+            buffer: Vec::new(),
+            earliest_deadline_ms: u64::MAX,
+            puts: 0,
+        }
     }
 
     fn index_key(&mut self, cold_key: ColdKey<'_>, deadline_ms: u64) -> &[u8] {
         self.buffer.clear();
-        DeadlineKey { deadline_ms, cold_key }.encode(&mut self.buffer);
+        DeadlineKey {
+            deadline_ms,
+            cold_key,
+        }
+        .encode(&mut self.buffer);
         &self.buffer
     }
 
@@ -43,12 +53,15 @@ impl<'a> ColdWrite<'a> {
         self.puts += 1;
         let cold = self.cold;
         self.batch.put_cf(&cold.records(), key.to_vec(), record);
-        if let Some(former_ms) = former_deadline_ms.filter(|former_ms| Some(*former_ms) != deadline_ms) {
+        if let Some(former_ms) =
+            former_deadline_ms.filter(|former_ms| Some(*former_ms) != deadline_ms)
+        {
             self.delete_index(key, former_ms);
         }
         if let Some(deadline_ms) = deadline_ms {
             self.index_key(key, deadline_ms);
-            self.batch.put_cf(&cold.deadlines(), &self.buffer, encode_deadline_value(lsn));
+            self.batch
+                .put_cf(&cold.deadlines(), &self.buffer, encode_deadline_value(lsn));
             self.earliest_deadline_ms = self.earliest_deadline_ms.min(deadline_ms);
         }
     }
@@ -107,7 +120,9 @@ impl Cold {
         if self.is_empty() {
             return Ok(());
         }
-        let end = generation.checked_add(1).map_or([0xff; 12].to_vec(), |next| generation_prefix(next).to_vec());
+        let end = generation
+            .checked_add(1)
+            .map_or([0xff; 12].to_vec(), |next| generation_prefix(next).to_vec());
         let start = generation_prefix(generation).to_vec();
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(&self.records(), &start, &end);
@@ -124,8 +139,12 @@ impl Cold {
     /// Gives the disk space of deleted records in a range of hashes back. Takes as long as rewriting what is left there.
     pub fn compact(&self, generation: u32, first_hash: u64, last_hash: u64) {
         use storage_format::record::position_prefix;
-        let (first, last) = (position_prefix(generation, first_hash), position_prefix(generation, last_hash));
-        self.database.compact_range_cf(&self.records(), Some(first), Some(last));
+        let (first, last) = (
+            position_prefix(generation, first_hash),
+            position_prefix(generation, last_hash),
+        );
+        self.database
+            .compact_range_cf(&self.records(), Some(first), Some(last));
     }
 
     /// The block cache's size that keeps the filters of all records in it: 10 bits a key and as much again for what is

@@ -31,7 +31,9 @@ impl Tier {
     /// # Errors
     /// The log or RocksDB cannot write.
     pub fn flush_for_snapshot(&self) -> Result<u64, InternalError> {
-        let Some(cold) = self.cold.as_deref() else { return Ok(0) };
+        let Some(cold) = self.cold.as_deref() else {
+            return Ok(0);
+        };
         self.drain_deletions(cold)?;
         let _hand = self.writer.lock();
         cold.flush()?;
@@ -56,8 +58,12 @@ impl Tier {
     fn collect_doomed(&self, number: usize, doomed: &mut Vec<Doomed>) {
         let mut shard = self.keyspace.lock(number);
         for deletion in std::mem::take(&mut shard.deletions) {
-            let Some(database) = self.keyspace.database_of(deletion.generation) else { continue };
-            let Some(place) = shard.find(database, deletion.hash, &deletion.key) else { continue };
+            let Some(database) = self.keyspace.database_of(deletion.generation) else {
+                continue;
+            };
+            let Some(place) = shard.find(database, deletion.hash, &deletion.key) else {
+                continue;
+            };
             let entry = shard.entry(database, place);
             if !entry.has_cold_record() || entry.is_clean() {
                 continue;
@@ -66,8 +72,15 @@ impl Tier {
                 shard.deletions.push(deletion);
                 continue;
             }
-            let (lsn, deadline_ms) = (entry.lsn(), shard.cold_deadline_ms(deletion.generation, &entry));
-            doomed.push(Doomed { deletion, lsn, deadline_ms });
+            let (lsn, deadline_ms) = (
+                entry.lsn(),
+                shard.cold_deadline_ms(deletion.generation, &entry),
+            );
+            doomed.push(Doomed {
+                deletion,
+                lsn,
+                deadline_ms,
+            });
         }
     }
 
@@ -78,7 +91,9 @@ impl Tier {
         while let Some(first) = doomed.peek() {
             let number = Keyspace::shard_of(first.deletion.hash);
             let mut shard = self.keyspace.lock(number);
-            while let Some(item) = doomed.next_if(|item| Keyspace::shard_of(item.deletion.hash) == number) {
+            while let Some(item) =
+                doomed.next_if(|item| Keyspace::shard_of(item.deletion.hash) == number)
+            {
                 if deleted.is_ok() {
                     self.forget_tombstone(&mut shard, &item);
                 } else {
@@ -87,30 +102,60 @@ impl Tier {
             }
         }
         deleted?;
-        self.counters.records_deleted.fetch_add(count, Ordering::Relaxed);
+        self.counters
+            .records_deleted
+            .fetch_add(count, Ordering::Relaxed);
         Ok(count)
     }
 
     fn delete_in_cold(&self, cold: &Cold, doomed: &[Doomed]) -> Result<(), InternalError> {
-        let Some(newest_lsn) = doomed.iter().map(|item| item.lsn).max() else { return Ok(()) };
+        let Some(newest_lsn) = doomed.iter().map(|item| item.lsn).max() else {
+            return Ok(());
+        };
         // An older version in a block that is not loaded yet would take the tombstone's place.
         for Doomed { deletion, .. } in doomed {
-            self.ports.loader.load_at(deletion.generation, deletion.hash)?;
+            self.ports
+                .loader
+                .load_at(deletion.generation, deletion.hash)?;
         }
         self.ports.durability.ensure_durable(newest_lsn)?;
         let mut batch = ColdWrite::new(cold);
-        for Doomed { deletion, deadline_ms, .. } in doomed {
-            let PendingDeletion { generation, hash, key } = deletion;
-            batch.delete(ColdKey { generation: *generation, hash: *hash, key }, *deadline_ms);
+        for Doomed {
+            deletion,
+            deadline_ms,
+            ..
+        } in doomed
+        {
+            let PendingDeletion {
+                generation,
+                hash,
+                key,
+            } = deletion;
+            batch.delete(
+                ColdKey {
+                    generation: *generation,
+                    hash: *hash,
+                    key,
+                },
+                *deadline_ms,
+            );
         }
         batch.commit()
     }
 
     /// The record is gone: so is the tombstone, and an entry that lives again knows.
     fn forget_tombstone(&self, shard: &mut Shard, item: &Doomed) {
-        let PendingDeletion { generation, hash, key } = &item.deletion;
-        let Some(database) = self.keyspace.database_of(*generation) else { return };
-        let Some(place) = shard.find(database, *hash, key) else { return };
+        let PendingDeletion {
+            generation,
+            hash,
+            key,
+        } = &item.deletion;
+        let Some(database) = self.keyspace.database_of(*generation) else {
+            return;
+        };
+        let Some(place) = shard.find(database, *hash, key) else {
+            return;
+        };
         let entry = shard.entry(database, place);
         if entry.is_tombstone() {
             // Another LSN means that the key lived and was deleted again; that deletion is pending by itself.
@@ -120,7 +165,9 @@ impl Tier {
             }
             return;
         }
-        shard.table_mut(database).change(place, |entry| entry.set_cold_record(false));
+        shard
+            .table_mut(database)
+            .change(place, |entry| entry.set_cold_record(false));
         if !shard.cold_deadlines.is_empty() {
             shard.cold_deadlines.remove(&(*generation, key.clone()));
         }
@@ -132,10 +179,13 @@ impl Tier {
     /// # Errors
     /// RocksDB cannot write.
     pub fn drop_generation(&self, generation: u32) -> Result<(), InternalError> {
-        let Some(cold) = &self.cold else { return Ok(()) };
+        let Some(cold) = &self.cold else {
+            return Ok(());
+        };
         let _hand = self.writer.lock();
         cold.drop_generation(generation)?;
-        self.warm.remove_prefix(&storage_format::record::generation_prefix(generation));
+        self.warm
+            .remove_prefix(&storage_format::record::generation_prefix(generation));
         let cold = std::sync::Arc::clone(cold);
         self.pool.run(move || cold.compact(generation, 0, u64::MAX));
         Ok(())

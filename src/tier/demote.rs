@@ -47,7 +47,11 @@ struct Prepared {
 
 /// Bytes that a batch of a budget like this takes.
 fn batch_bytes(limit_bytes: u64) -> u64 {
-    if limit_bytes == 0 { 4 << 20 } else { (limit_bytes / 64).clamp(64 << 10, 4 << 20) }
+    if limit_bytes == 0 {
+        4 << 20
+    } else {
+        (limit_bytes / 64).clamp(64 << 10, 4 << 20)
+    }
 }
 
 impl Tier {
@@ -57,9 +61,19 @@ impl Tier {
         const IDLE_LAPS_MAX: u64 = 2;
         let mut idle_since = self.writer.lock().laps;
         while self.budget.excess_bytes() > 0 && !self.is_stopping() {
-            let bytes = self.budget.excess_bytes().min(batch_bytes(self.budget.limit_bytes()));
+            let bytes = self
+                .budget
+                .excess_bytes()
+                .min(batch_bytes(self.budget.limit_bytes()));
             let mut hand = self.writer.lock();
-            let demoted = self.sweep(cold, &mut hand, Choice { bytes, ignores_marks: false })?;
+            let demoted = self.sweep(
+                cold,
+                &mut hand,
+                Choice {
+                    bytes,
+                    ignores_marks: false,
+                },
+            )?;
             let laps = hand.laps;
             drop(hand);
             self.warm.maintain();
@@ -75,7 +89,12 @@ impl Tier {
     }
 
     /// One step of the hand: looks at segments until something was taken (or a lap is done), and demotes it.
-    pub(super) fn sweep(&self, cold: &Cold, hand: &mut Hand, choice: Choice) -> Result<Demoted, InternalError> {
+    pub(super) fn sweep(
+        &self,
+        cold: &Cold,
+        hand: &mut Hand,
+        choice: Choice,
+    ) -> Result<Demoted, InternalError> {
         let lap = hand.laps;
         while hand.laps == lap {
             let (database, hash) = (hand.database, hand.hash);
@@ -98,7 +117,9 @@ impl Tier {
     fn take(&self, database: u32, hash: u64, choice: Choice) -> (super::victims::Taken, u32) {
         let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
         let generation = self.keyspace.generation(database);
-        let taken = take_from_segment(&mut shard, database, generation, hash, choice, |key| self.keyspace.hash(key));
+        let taken = take_from_segment(&mut shard, database, generation, hash, choice, |key| {
+            self.keyspace.hash(key)
+        });
         (taken, generation)
     }
 
@@ -107,8 +128,13 @@ impl Tier {
     /// # Errors
     /// The log or RocksDB cannot write.
     pub fn demote_all(&self, database: u32) -> Result<u64, InternalError> {
-        let Some(cold) = self.cold.as_deref() else { return Ok(0) };
-        let choice = Choice { bytes: batch_bytes(self.budget.limit_bytes()), ignores_marks: true };
+        let Some(cold) = self.cold.as_deref() else {
+            return Ok(0);
+        };
+        let choice = Choice {
+            bytes: batch_bytes(self.budget.limit_bytes()),
+            ignores_marks: true,
+        };
         let (mut moved, mut position) = (0, Some(0));
         while let Some(hash) = position {
             let _hand = self.writer.lock();
@@ -125,17 +151,30 @@ impl Tier {
     /// # Errors
     /// As there.
     pub fn demote_keys(&self, database: u32, keys: &[Vec<u8>]) -> Result<u64, InternalError> {
-        let Some(cold) = self.cold.as_deref() else { return Ok(0) };
+        let Some(cold) = self.cold.as_deref() else {
+            return Ok(0);
+        };
         let mut moved = 0;
         for key in keys {
             let hash = self.keyspace.hash(key);
             let _hand = self.writer.lock();
             let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
             let generation = self.keyspace.generation(database);
-            moved += u64::from(self.warm.remove(&ColdKey { generation, hash, key }.to_vec()));
+            moved += u64::from(
+                self.warm.remove(
+                    &ColdKey {
+                        generation,
+                        hash,
+                        key,
+                    }
+                    .to_vec(),
+                ),
+            );
             let victim = take_key(&mut shard, database, generation, hash, key);
             drop(shard);
-            moved += self.demote(cold, generation, victim.into_iter().collect(), false)?.entries;
+            moved += self
+                .demote(cold, generation, victim.into_iter().collect(), false)?
+                .entries;
         }
         Ok(moved)
     }
@@ -160,7 +199,11 @@ impl Tier {
                 chunk.push(self.prepare(victim, leaves_copies));
             }
             if let Err(error) = self.write(cold, generation, &chunk) {
-                let rest = victims.map(|victim| Prepared { victim, record: None, copy: None });
+                let rest = victims.map(|victim| Prepared {
+                    victim,
+                    record: None,
+                    copy: None,
+                });
                 self.give_back(generation, chunk.into_iter().chain(rest).collect());
                 return Err(error);
             }
@@ -176,29 +219,57 @@ impl Tier {
         let kind = victim.value.kind();
         let may_copy = leaves_copies && self.warm.takes(victim.bytes);
         if !victim.is_dirty && !may_copy {
-            return Prepared { victim, record: None, copy: None };
+            return Prepared {
+                victim,
+                record: None,
+                copy: None,
+            };
         }
-        let header = ColdHeader { lsn: victim.lsn, deadline_ms: victim.deadline_ms.unwrap_or(0), kind };
+        let header = ColdHeader {
+            lsn: victim.lsn,
+            deadline_ms: victim.deadline_ms.unwrap_or(0),
+            kind,
+        };
         let mut record = header.encode().to_vec();
         victim.value.encode(&mut record);
         let encoded = &record[ColdHeader::LENGTH..];
         let copies = may_copy && self.warm.takes(encoded.len());
-        let copy = copies.then(|| Arc::new(WarmCopy::new(victim.lsn, victim.deadline_ms, kind, encoded)));
+        let copy =
+            copies.then(|| Arc::new(WarmCopy::new(victim.lsn, victim.deadline_ms, kind, encoded)));
         let record = victim.is_dirty.then_some(record);
-        Prepared { victim, record, copy }
+        Prepared {
+            victim,
+            record,
+            copy,
+        }
     }
 
     /// Writes the records of the dirty ones, after the log.
     fn write(&self, cold: &Cold, generation: u32, chunk: &[Prepared]) -> Result<(), InternalError> {
-        let Some(newest_lsn) = chunk.iter().filter(|item| item.record.is_some()).map(|item| item.victim.lsn).max() else {
+        let Some(newest_lsn) = chunk
+            .iter()
+            .filter(|item| item.record.is_some())
+            .map(|item| item.victim.lsn)
+            .max()
+        else {
             return Ok(());
         };
         self.ports.durability.ensure_durable(newest_lsn)?;
         let mut batch = ColdWrite::new(cold);
         for Prepared { victim, record, .. } in chunk {
             let Some(record) = record else { continue };
-            let key = ColdKey { generation, hash: victim.hash, key: &victim.key };
-            batch.put(key, record, victim.lsn, victim.deadline_ms, victim.former_deadline_ms);
+            let key = ColdKey {
+                generation,
+                hash: victim.hash,
+                key: &victim.key,
+            };
+            batch.put(
+                key,
+                record,
+                victim.lsn,
+                victim.deadline_ms,
+                victim.former_deadline_ms,
+            );
         }
         batch.commit()
     }
@@ -209,9 +280,13 @@ impl Tier {
         let (mut written, mut left) = (0, 0);
         for_each_locked(&self.keyspace, chunk, |shard, item| {
             written += u64::from(item.record.is_some());
-            let Some(database) = self.keyspace.database_of(generation) else { return };
+            let Some(database) = self.keyspace.database_of(generation) else {
+                return;
+            };
             let Prepared { victim, copy, .. } = item;
-            let Some(place) = shard.find(database, victim.hash, &victim.key) else { return };
+            let Some(place) = shard.find(database, victim.hash, &victim.key) else {
+                return;
+            };
             let entry = shard.entry(database, place);
             if entry.is_tombstone() || entry.lsn() != victim.lsn {
                 left += 1;
@@ -224,15 +299,24 @@ impl Tier {
                 cold.note_deadline(deadline_ms);
             }
             if let Some(copy) = copy {
-                let cold_key = ColdKey { generation, hash: victim.hash, key: &victim.key }.to_vec();
+                let cold_key = ColdKey {
+                    generation,
+                    hash: victim.hash,
+                    key: &victim.key,
+                }
+                .to_vec();
                 self.warm.insert(cold_key.into_boxed_slice(), copy);
             }
             demoted.entries += 1;
             demoted.bytes += victim.bytes as u64;
         });
         let counters = &self.counters;
-        counters.demotions.fetch_add(demoted.entries, Ordering::Relaxed);
-        counters.records_written.fetch_add(written, Ordering::Relaxed);
+        counters
+            .demotions
+            .fetch_add(demoted.entries, Ordering::Relaxed);
+        counters
+            .records_written
+            .fetch_add(written, Ordering::Relaxed);
         counters.demotions_outrun.fetch_add(left, Ordering::Relaxed);
         demoted
     }
@@ -243,8 +327,12 @@ impl Tier {
             if !victim.is_dirty {
                 return;
             }
-            let Some(database) = self.keyspace.database_of(generation) else { return };
-            let Some(place) = shard.find(database, victim.hash, &victim.key) else { return };
+            let Some(database) = self.keyspace.database_of(generation) else {
+                return;
+            };
+            let Some(place) = shard.find(database, victim.hash, &victim.key) else {
+                return;
+            };
             let entry = shard.entry(database, place);
             if entry.is_tombstone() {
                 let former_ms = victim.former_deadline_ms;
@@ -254,21 +342,30 @@ impl Tier {
                 });
             } else if victim.had_record {
                 let former_ms = victim.former_deadline_ms.unwrap_or(0);
-                shard.cold_deadlines.insert((generation, victim.key), former_ms);
+                shard
+                    .cold_deadlines
+                    .insert((generation, victim.key), former_ms);
             } else if entry.lsn() == victim.lsn {
-                shard.table_mut(database).change(place, |entry| entry.set_cold_record(false));
+                shard
+                    .table_mut(database)
+                    .change(place, |entry| entry.set_cold_record(false));
             }
         });
     }
 }
 
 /// Calls `each` with every item's shard locked; items of one shard that follow each other share a lock.
-fn for_each_locked(keyspace: &Keyspace, items: Vec<Prepared>, mut each: impl FnMut(&mut Shard, Prepared)) {
+fn for_each_locked(
+    keyspace: &Keyspace,
+    items: Vec<Prepared>,
+    mut each: impl FnMut(&mut Shard, Prepared),
+) {
     let mut items = items.into_iter().peekable();
     while let Some(first) = items.peek() {
         let number = Keyspace::shard_of(first.victim.hash);
         let mut shard = keyspace.lock(number);
-        while let Some(item) = items.next_if(|item| Keyspace::shard_of(item.victim.hash) == number) {
+        while let Some(item) = items.next_if(|item| Keyspace::shard_of(item.victim.hash) == number)
+        {
             each(&mut shard, item);
         }
     }

@@ -102,42 +102,77 @@ impl Tier {
         let mut best: Option<Candidate> = None;
         for _ in 0..settings.samples.max(1) {
             let entry = segment.entry(segment.random_slot(hand.next_random())?);
-            let is_fit = !entry.is_tombstone() && (!settings.policy.is_volatile() || entry.deadline_ms().is_some());
+            let is_fit = !entry.is_tombstone()
+                && (!settings.policy.is_volatile() || entry.deadline_ms().is_some());
             if !is_fit {
                 continue;
             }
             let idle_seconds = u64::from(seconds.wrapping_sub(entry.access() >> 8) & 0x00ff_ffff);
             let score = match settings.policy {
-                MaxmemoryPolicy::AllKeysLfu | MaxmemoryPolicy::VolatileLfu => u64::from(255 - (entry.access() & 0xff)),
+                MaxmemoryPolicy::AllKeysLfu | MaxmemoryPolicy::VolatileLfu => {
+                    u64::from(255 - (entry.access() & 0xff))
+                }
                 MaxmemoryPolicy::VolatileTtl => u64::MAX - entry.deadline_ms().unwrap_or(u64::MAX),
                 MaxmemoryPolicy::AllKeysLru | MaxmemoryPolicy::VolatileLru => idle_seconds,
                 _ => 0,
             };
             if best.as_ref().is_none_or(|best| best.score < score) {
                 let key: Box<[u8]> = entry.key().into();
-                best = Some(Candidate { database, hash: self.keyspace.hash(&key), key, score });
+                best = Some(Candidate {
+                    database,
+                    hash: self.keyspace.hash(&key),
+                    key,
+                    score,
+                });
             }
         }
         best
     }
 
-    fn evict_key(&self, hand: &mut EvictionHand, candidate: &Candidate) -> Result<bool, InternalError> {
-        let Candidate { database, hash, key, .. } = candidate;
-        self.ports.loader.load_at(self.keyspace.generation(*database), *hash)?;
+    fn evict_key(
+        &self,
+        hand: &mut EvictionHand,
+        candidate: &Candidate,
+    ) -> Result<bool, InternalError> {
+        let Candidate {
+            database,
+            hash,
+            key,
+            ..
+        } = candidate;
+        self.ports
+            .loader
+            .load_at(self.keyspace.generation(*database), *hash)?;
         let recorder = &*self.ports.recorder;
-        let mut keys = Keys::lock(&self.keyspace, &[*hash], &mut hand.journal, recorder, *database, clock::now_ms());
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &[*hash],
+            &mut hand.journal,
+            recorder,
+            *database,
+            clock::now_ms(),
+        );
         let gone = keys.delete(key).unwrap_or(false);
         keys.commit();
-        self.counters.evicted.fetch_add(u64::from(gone), Ordering::Relaxed);
+        self.counters
+            .evicted
+            .fetch_add(u64::from(gone), Ordering::Relaxed);
         Ok(gone)
     }
 
     /// Evicts cold records until their files are within `maxdisk`, or until a twentieth of them was looked at.
-    pub(super) fn evict_cold(&self, cold: &Cold, hand: &mut EvictionHand) -> Result<(), InternalError> {
+    pub(super) fn evict_cold(
+        &self,
+        cold: &Cold,
+        hand: &mut EvictionHand,
+    ) -> Result<(), InternalError> {
         let settings = *self.settings.read();
-        let Some(maxdisk_bytes) = settings.maxdisk_bytes else { return Ok(()) };
+        let Some(maxdisk_bytes) = settings.maxdisk_bytes else {
+            return Ok(());
+        };
         let disk_bytes = cold.disk_bytes();
-        self.disk_is_full.store(disk_bytes > maxdisk_bytes, Ordering::Release);
+        self.disk_is_full
+            .store(disk_bytes > maxdisk_bytes, Ordering::Release);
         if disk_bytes <= maxdisk_bytes || settings.policy == MaxmemoryPolicy::NoEviction {
             return Ok(());
         }
@@ -150,16 +185,25 @@ impl Tier {
             }
             let (database, first_hash) = (hand.database, hand.hash);
             let generation = self.keyspace.generation(database);
-            let last_hash = self.evict_stretch(cold, hand, generation, settings.policy.is_volatile(), &mut left)?;
+            let last_hash = self.evict_stretch(
+                cold,
+                hand,
+                generation,
+                settings.policy.is_volatile(),
+                &mut left,
+            )?;
             self.drain_deletions(cold)?;
             cold.flush()?;
             cold.compact(generation, first_hash, last_hash.unwrap_or(u64::MAX));
             match last_hash.and_then(|hash| hash.checked_add(1)) {
                 Some(next_hash) => hand.hash = next_hash,
-                None => (hand.database, hand.hash) = ((database + 1) % self.keyspace.databases(), 0),
+                None => {
+                    (hand.database, hand.hash) = ((database + 1) % self.keyspace.databases(), 0)
+                }
             }
         }
-        self.disk_is_full.store(cold.disk_bytes() > maxdisk_bytes, Ordering::Release);
+        self.disk_is_full
+            .store(cold.disk_bytes() > maxdisk_bytes, Ordering::Release);
         Ok(())
     }
 
@@ -179,7 +223,8 @@ impl Tier {
             }
             if header.deadline_ms != 0 || !only_volatile {
                 let deadline_ms = (header.deadline_ms != 0).then_some(header.deadline_ms);
-                let gone = self.evict_record(cold, &mut hand.journal, key, header.lsn, deadline_ms)?;
+                let gone =
+                    self.evict_record(cold, &mut hand.journal, key, header.lsn, deadline_ms)?;
                 *left -= u64::from(gone);
             }
             cursor.advance();
@@ -196,9 +241,15 @@ impl Tier {
         lsn: u64,
         deadline_ms: Option<u64>,
     ) -> Result<bool, InternalError> {
-        let ColdKey { generation, hash, key } = cold_key;
+        let ColdKey {
+            generation,
+            hash,
+            key,
+        } = cold_key;
         self.ports.loader.load_at(generation, hash)?;
-        let Some(database) = self.keyspace.database_of(generation) else { return Ok(false) };
+        let Some(database) = self.keyspace.database_of(generation) else {
+            return Ok(false);
+        };
         let recorder = &*self.ports.recorder;
         let mut keys = Keys::lock(&self.keyspace, &[hash], journal, recorder, database, 0);
         let is_current = self.keyspace.generation(database) == generation;
@@ -206,7 +257,10 @@ impl Tier {
             return Ok(false);
         }
         // The cursor read it a moment ago, so this comes from the block cache; it may have changed since.
-        if cold.get(generation, hash, key)?.is_none_or(|record| record.lsn != lsn) {
+        if cold
+            .get(generation, hash, key)?
+            .is_none_or(|record| record.lsn != lsn)
+        {
             return Ok(false);
         }
         let gone = keys.delete_cold(key, lsn, deadline_ms);

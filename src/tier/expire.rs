@@ -69,13 +69,22 @@ impl Tier {
             let table = shard.table_mut(database);
             for number in 0..table.segments() {
                 let segment = table.segment_at_mut(number);
-                if segment.next_deadline_ms().is_none_or(|deadline_ms| deadline_ms > now_ms) {
+                if segment
+                    .next_deadline_ms()
+                    .is_none_or(|deadline_ms| deadline_ms > now_ms)
+                {
                     continue;
                 }
                 if let Some(slot) = segment.due(now_ms) {
                     let key: Box<[u8]> = segment.entry(slot).key().into();
-                    let (generation, hash) = (self.keyspace.generation(database), self.keyspace.hash(&key));
-                    return Some(DueKey { database, generation, hash, key });
+                    let (generation, hash) =
+                        (self.keyspace.generation(database), self.keyspace.hash(&key));
+                    return Some(DueKey {
+                        database,
+                        generation,
+                        hash,
+                        key,
+                    });
                 }
             }
         }
@@ -83,10 +92,22 @@ impl Tier {
     }
 
     /// Removes a hot key if it is still due; false if the log has no room for that.
-    fn expire_hot(&self, journal: &mut Journal, due: &DueKey, now_ms: u64) -> Result<bool, InternalError> {
+    fn expire_hot(
+        &self,
+        journal: &mut Journal,
+        due: &DueKey,
+        now_ms: u64,
+    ) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
         let recorder = &*self.ports.recorder;
-        let mut keys = Keys::lock(&self.keyspace, &[due.hash], journal, recorder, due.database, now_ms);
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &[due.hash],
+            journal,
+            recorder,
+            due.database,
+            now_ms,
+        );
         keys.no_touch = true;
         if keys.exists(&due.key) {
             return Ok(true);
@@ -98,7 +119,13 @@ impl Tier {
         Ok(expired > 0 || recorder.has_room(due.key.len() + 256))
     }
 
-    fn expire_cold(&self, cold: &Cold, journal: &mut Journal, now_ms: u64, end: Instant) -> Result<(), InternalError> {
+    fn expire_cold(
+        &self,
+        cold: &Cold,
+        journal: &mut Journal,
+        now_ms: u64,
+        end: Instant,
+    ) -> Result<(), InternalError> {
         loop {
             let due = cold.due(now_ms, DUE_BATCH)?;
             let is_last = due.len() < DUE_BATCH;
@@ -107,9 +134,13 @@ impl Tier {
                 match self.keyspace.database_of(record.generation) {
                     None => dead.push(record),
                     Some(database) => {
-                        if !self.expire_cold_key(cold, journal, database, record, now_ms)? || Instant::now() > end {
+                        if !self.expire_cold_key(cold, journal, database, record, now_ms)?
+                            || Instant::now() > end
+                        {
                             // The rest is looked up again next time.
-                            due[done..].iter().for_each(|record| cold.note_deadline(record.deadline_ms));
+                            due[done..]
+                                .iter()
+                                .for_each(|record| cold.note_deadline(record.deadline_ms));
                             return self.forget_dead(cold, &dead);
                         }
                     }
@@ -133,9 +164,21 @@ impl Tier {
     ) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
         let recorder = &*self.ports.recorder;
-        let mut keys = Keys::lock(&self.keyspace, &[due.hash], journal, recorder, database, now_ms);
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &[due.hash],
+            journal,
+            recorder,
+            database,
+            now_ms,
+        );
         let is_current = self.keyspace.generation(database) == due.generation;
-        if !is_current || keys.shard_mut(due.hash).find(database, due.hash, &due.key).is_some() {
+        if !is_current
+            || keys
+                .shard_mut(due.hash)
+                .find(database, due.hash, &due.key)
+                .is_some()
+        {
             // The keyspace knows better; whatever leaves it is looked up again.
             return Ok(true);
         }

@@ -17,7 +17,10 @@ pub fn usage() -> Usage {
         return Usage::default();
     }
     let read = |value: tikv_jemalloc_ctl::Result<usize>| value.unwrap_or(0) as u64;
-    Usage { allocated_bytes: read(stats::allocated::read()), resident_bytes: read(stats::resident::read()) }
+    Usage {
+        allocated_bytes: read(stats::allocated::read()),
+        resident_bytes: read(stats::resident::read()),
+    }
 }
 
 /// Gives all free pages back to the system. Takes up to some milliseconds.

@@ -77,9 +77,18 @@ pub struct Tier {
 impl Tier {
     /// The tiers behind `keyspace`; without `cold` there are none (`maxdisk 0`), only the memory budget and expiry.
     /// Fetches wait and nothing moves by itself until [`Tier::start`].
-    pub fn new(keyspace: Arc<Keyspace>, cold: Option<Arc<Cold>>, ports: Ports, settings: TierSettings) -> Arc<Tier> {
+    pub fn new(
+        keyspace: Arc<Keyspace>,
+        cold: Option<Arc<Cold>>,
+        ports: Ports,
+        settings: TierSettings,
+    ) -> Arc<Tier> {
         Arc::new(Tier {
-            warm: warm::Warm::new(if cold.is_some() { settings.warm_bytes() } else { 0 }),
+            warm: warm::Warm::new(if cold.is_some() {
+                settings.warm_bytes()
+            } else {
+                0
+            }),
             pool: pool::Pool::new(),
             budget: Arc::new(Budget::new(settings.maxmemory_bytes)),
             settings: RwLock::new(settings),
@@ -102,7 +111,9 @@ impl Tier {
             self.warm.set_capacity_bytes(settings.warm_bytes());
         }
         if let Some(cold) = &self.cold {
-            cold.set_block_cache_bytes(ColdBudget::for_maxmemory(settings.maxmemory_bytes).block_cache_bytes);
+            cold.set_block_cache_bytes(
+                ColdBudget::for_maxmemory(settings.maxmemory_bytes).block_cache_bytes,
+            );
         }
         self.budget.set_limit_bytes(settings.maxmemory_bytes);
     }
@@ -141,11 +152,18 @@ impl Tier {
     ///
     /// # Errors
     /// RocksDB or the snapshot failed.
-    pub fn temperature(&self, database: u32, key: &[u8]) -> Result<Option<Temperature>, InternalError> {
+    pub fn temperature(
+        &self,
+        database: u32,
+        key: &[u8],
+    ) -> Result<Option<Temperature>, InternalError> {
         let hash = self.keyspace.hash(key);
-        self.ports.loader.load_at(self.keyspace.generation(database), hash)?;
+        self.ports
+            .loader
+            .load_at(self.keyspace.generation(database), hash)?;
         let now_ms = clock::now_ms();
-        let is_alive = |deadline_ms: Option<u64>| deadline_ms.is_none_or(|deadline_ms| deadline_ms > now_ms);
+        let is_alive =
+            |deadline_ms: Option<u64>| deadline_ms.is_none_or(|deadline_ms| deadline_ms > now_ms);
         let shard = self.keyspace.lock(Keyspace::shard_of(hash));
         let generation = self.keyspace.generation(database);
         if let Some(place) = shard.find(database, hash, key) {
@@ -153,10 +171,27 @@ impl Tier {
             let exists = !entry.is_tombstone() && is_alive(entry.deadline_ms());
             return Ok(exists.then_some(Temperature::Hot));
         }
-        let is_warm = self.warm.contains(&ColdKey { generation, hash, key }.to_vec());
+        let is_warm = self.warm.contains(
+            &ColdKey {
+                generation,
+                hash,
+                key,
+            }
+            .to_vec(),
+        );
         drop(shard);
-        let Some(cold) = &self.cold else { return Ok(None) };
-        let record = cold.get(generation, hash, key)?.filter(|record| is_alive(record.deadline_ms));
-        Ok(record.map(|_| if is_warm { Temperature::Warm } else { Temperature::Cold }))
+        let Some(cold) = &self.cold else {
+            return Ok(None);
+        };
+        let record = cold
+            .get(generation, hash, key)?
+            .filter(|record| is_alive(record.deadline_ms));
+        Ok(record.map(|_| {
+            if is_warm {
+                Temperature::Warm
+            } else {
+                Temperature::Cold
+            }
+        }))
     }
 }

@@ -68,7 +68,12 @@ impl Pool {
     /// A pool without threads: jobs wait until [`Pool::start`].
     pub fn new() -> Pool {
         let (jobs, queue) = unbounded();
-        Pool { jobs: Mutex::new(Some(jobs)), queue, waiting: Arc::default(), threads: Mutex::default() }
+        Pool {
+            jobs: Mutex::new(Some(jobs)),
+            queue,
+            waiting: Arc::default(),
+            threads: Mutex::default(),
+        }
     }
 
     /// Starts the threads. `cold` is where they read.
@@ -77,18 +82,24 @@ impl Pool {
     /// The system gives no thread.
     pub fn start(&self, threads: usize, cold: Option<&Arc<Cold>>) -> Result<(), InternalError> {
         for number in 0..threads {
-            let (queue, cold, waiting) = (self.queue.clone(), cold.cloned(), Arc::clone(&self.waiting));
+            let (queue, cold, waiting) =
+                (self.queue.clone(), cold.cloned(), Arc::clone(&self.waiting));
             let thread = std::thread::Builder::new()
                 .name(format!("larder-io-{number}"))
                 .spawn(move || work(&queue, cold.as_deref(), &waiting))
-                .map_err(|error| InternalError::Other(format!("cannot start an I/O thread: {error}")))?;
+                .map_err(|error| {
+                    InternalError::Other(format!("cannot start an I/O thread: {error}"))
+                })?;
             self.threads.lock().push(thread);
         }
         Ok(())
     }
 
     /// Reads what a ticket names. The read is under way when this returns, before the future is awaited.
-    pub fn fetch(&self, ticket: FetchTicket) -> impl Future<Output = Result<Fetched, Arc<InternalError>>> + Send + use<> {
+    pub fn fetch(
+        &self,
+        ticket: FetchTicket,
+    ) -> impl Future<Output = Result<Fetched, Arc<InternalError>>> + Send + use<> {
         let (cold_key, departures) = (ticket.cold_key.clone(), ticket.departures);
         let receiver = self.submit(ticket);
         async move {
@@ -96,9 +107,17 @@ impl Pool {
                 Some(receiver) => receiver.await.ok(),
                 None => None,
             };
-            let stopped = || Err(Arc::new(InternalError::Other("the I/O threads have stopped".into())));
+            let stopped = || {
+                Err(Arc::new(InternalError::Other(
+                    "the I/O threads have stopped".into(),
+                )))
+            };
             let record = answer.unwrap_or_else(stopped)?;
-            Ok(Fetched { cold_key, departures, record })
+            Ok(Fetched {
+                cold_key,
+                departures,
+                record,
+            })
         }
     }
 
@@ -163,22 +182,40 @@ fn work(queue: &Receiver<Job>, cold: Option<&Cold>, waiting: &Waiting) {
 }
 
 /// Reads and decodes on the calling thread.
-pub(super) fn read(cold: Option<&Cold>, ticket: &FetchTicket) -> Result<Option<Arc<FetchedRecord>>, InternalError> {
+pub(super) fn read(
+    cold: Option<&Cold>,
+    ticket: &FetchTicket,
+) -> Result<Option<Arc<FetchedRecord>>, InternalError> {
     if let Some(copy) = &ticket.warm {
         let value = decode(cold, copy.kind, &copy.unpack()?)?;
         let (lsn, deadline_ms, kind) = (copy.lsn, copy.deadline_ms, copy.kind);
         let copy = Some(Arc::clone(copy));
-        return Ok(Some(Arc::new(FetchedRecord { lsn, deadline_ms, kind, value, copy })));
+        return Ok(Some(Arc::new(FetchedRecord {
+            lsn,
+            deadline_ms,
+            kind,
+            value,
+            copy,
+        })));
     }
     let Some(cold) = cold else { return Ok(None) };
-    let Some(bytes) = cold.read(&ticket.cold_key)? else { return Ok(None) };
+    let Some(bytes) = cold.read(&ticket.cold_key)? else {
+        return Ok(None);
+    };
     let (header, encoded) = cold.split(&bytes)?;
     let value = decode(Some(cold), header.kind, encoded)?;
     let (lsn, kind) = (header.lsn, header.kind);
     let deadline_ms = (header.deadline_ms != 0).then_some(header.deadline_ms);
-    let wants_copy = ticket.wants_copy && kind == ValueKind::String && encoded.len() >= WARM_VALUE_BYTES_MIN;
+    let wants_copy =
+        ticket.wants_copy && kind == ValueKind::String && encoded.len() >= WARM_VALUE_BYTES_MIN;
     let copy = wants_copy.then(|| Arc::new(WarmCopy::new(lsn, deadline_ms, kind, encoded)));
-    Ok(Some(Arc::new(FetchedRecord { lsn, deadline_ms, kind, value, copy })))
+    Ok(Some(Arc::new(FetchedRecord {
+        lsn,
+        deadline_ms,
+        kind,
+        value,
+        copy,
+    })))
 }
 
 fn decode(cold: Option<&Cold>, kind: ValueKind, encoded: &[u8]) -> Result<Value, InternalError> {

@@ -55,7 +55,11 @@ pub struct KeyRequest<'a> {
 
 impl KeyRequest<'_> {
     fn cold_key(&self) -> ColdKey<'_> {
-        ColdKey { generation: self.generation, hash: self.hash, key: self.key }
+        ColdKey {
+            generation: self.generation,
+            hash: self.hash,
+            key: self.key,
+        }
     }
 }
 
@@ -63,7 +67,12 @@ impl FetchTicket {
     /// A ticket for a key that was not in the keyspace when its shard counted so many departures.
     pub(super) fn for_key(request: &KeyRequest<'_>, departures: u64) -> FetchTicket {
         let cold_key = request.cold_key().to_vec().into_boxed_slice();
-        FetchTicket { cold_key, departures, warm: None, wants_copy: request.only_looks }
+        FetchTicket {
+            cold_key,
+            departures,
+            warm: None,
+            wants_copy: request.only_looks,
+        }
     }
 }
 
@@ -100,12 +109,22 @@ impl Tier {
         request: &KeyRequest<'_>,
         fetched: Option<&Fetched>,
     ) -> Result<Residency, InternalError> {
-        if shard.find(request.database, request.hash, request.key).is_some() {
+        if shard
+            .find(request.database, request.hash, request.key)
+            .is_some()
+        {
             return Ok(Residency::Present);
         }
-        let Some(cold) = self.cold.as_deref().filter(|cold| !cold.is_empty()) else { return Ok(Residency::Absent) };
-        let wanted = Wanted { request, cold_key: request.cold_key().to_vec().into_boxed_slice() };
-        let is_valid = |fetched: &&Fetched| fetched.departures == shard.departures && fetched.cold_key == wanted.cold_key;
+        let Some(cold) = self.cold.as_deref().filter(|cold| !cold.is_empty()) else {
+            return Ok(Residency::Absent);
+        };
+        let wanted = Wanted {
+            request,
+            cold_key: request.cold_key().to_vec().into_boxed_slice(),
+        };
+        let is_valid = |fetched: &&Fetched| {
+            fetched.departures == shard.departures && fetched.cold_key == wanted.cold_key
+        };
         match fetched.filter(is_valid).map(|fetched| &fetched.record) {
             Some(None) => Ok(Residency::Absent),
             Some(Some(record)) => Ok(self.admit_fetched(shard, &wanted, record)),
@@ -118,11 +137,19 @@ impl Tier {
     ///
     /// # Errors
     /// As there.
-    pub fn resolve_now(&self, shard: &mut Shard, request: &KeyRequest<'_>) -> Result<Residency, InternalError> {
+    pub fn resolve_now(
+        &self,
+        shard: &mut Shard,
+        request: &KeyRequest<'_>,
+    ) -> Result<Residency, InternalError> {
         match self.resolve(shard, request, None)? {
             Residency::Fetch(ticket) => {
                 let record = read(self.cold.as_deref(), &ticket)?;
-                let fetched = Fetched { cold_key: ticket.cold_key, departures: ticket.departures, record };
+                let fetched = Fetched {
+                    cold_key: ticket.cold_key,
+                    departures: ticket.departures,
+                    record,
+                };
                 self.resolve(shard, request, Some(&fetched))
             }
             other => Ok(other),
@@ -145,7 +172,12 @@ impl Tier {
         wanted: &Wanted<'_>,
     ) -> Result<Residency, InternalError> {
         let departures = shard.departures;
-        let ticket = |warm| Residency::Fetch(FetchTicket { warm, ..FetchTicket::for_key(wanted.request, departures) });
+        let ticket = |warm| {
+            Residency::Fetch(FetchTicket {
+                warm,
+                ..FetchTicket::for_key(wanted.request, departures)
+            })
+        };
         if let Some(copy) = self.warm.get(&wanted.cold_key) {
             if copy.plain_bytes() > DECODED_UNDER_LOCK_MAX {
                 return Ok(ticket(Some(copy)));
@@ -162,7 +194,11 @@ impl Tier {
         self.counters.cold_hits.fetch_add(1, Ordering::Relaxed);
         let (header, encoded) = cold.split(&bytes)?;
         let deadline_ms = (header.deadline_ms != 0).then_some(header.deadline_ms);
-        let version = Version { lsn: header.lsn, deadline_ms, kind: header.kind };
+        let version = Version {
+            lsn: header.lsn,
+            deadline_ms,
+            kind: header.kind,
+        };
         if self.may_lend(wanted, &version) && self.warm.takes(encoded.len()) {
             self.warm_first_read(wanted, &version, encoded);
             return Ok(Residency::Lent(entry_of_text(wanted, &version, encoded)));
@@ -174,26 +210,53 @@ impl Tier {
 
     /// True if a copy is enough for this command.
     fn may_lend(&self, wanted: &Wanted<'_>, version: &Version) -> bool {
-        let is_expired = version.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= wanted.request.now_ms);
+        let is_expired = version
+            .deadline_ms
+            .is_some_and(|deadline_ms| deadline_ms <= wanted.request.now_ms);
         wanted.request.only_looks && version.kind == ValueKind::String && !is_expired
     }
 
-    fn admit_warm(&self, shard: &mut Shard, wanted: &Wanted<'_>, copy: &WarmCopy) -> Result<Residency, InternalError> {
-        let version = Version { lsn: copy.lsn, deadline_ms: copy.deadline_ms, kind: copy.kind };
+    fn admit_warm(
+        &self,
+        shard: &mut Shard,
+        wanted: &Wanted<'_>,
+        copy: &WarmCopy,
+    ) -> Result<Residency, InternalError> {
+        let version = Version {
+            lsn: copy.lsn,
+            deadline_ms: copy.deadline_ms,
+            kind: copy.kind,
+        };
         let encoded = copy.unpack()?;
         if self.may_lend(wanted, &version) && !copy.read_once.swap(true, Ordering::Relaxed) {
             return Ok(Residency::Lent(entry_of_text(wanted, &version, &encoded)));
         }
-        let cold = self.cold.as_deref().ok_or_else(|| InternalError::Other("a warm copy without a cold tier".into()))?;
+        let cold = self
+            .cold
+            .as_deref()
+            .ok_or_else(|| InternalError::Other("a warm copy without a cold tier".into()))?;
         let entry = self.decode_entry(cold, wanted, &version, &encoded)?;
         self.promote(shard, wanted, entry);
         Ok(Residency::Present)
     }
 
-    fn admit_fetched(&self, shard: &mut Shard, wanted: &Wanted<'_>, record: &FetchedRecord) -> Residency {
-        let version = Version { lsn: record.lsn, deadline_ms: record.deadline_ms, kind: record.kind };
+    fn admit_fetched(
+        &self,
+        shard: &mut Shard,
+        wanted: &Wanted<'_>,
+        record: &FetchedRecord,
+    ) -> Residency {
+        let version = Version {
+            lsn: record.lsn,
+            deadline_ms: record.deadline_ms,
+            kind: record.kind,
+        };
         if self.may_lend(wanted, &version) && self.lends_fetched(wanted, record) {
-            let entry = Entry::new(wanted.request.key, NewBody::Boxed(record.value.clone()), version.deadline_ms);
+            let entry = Entry::new(
+                wanted.request.key,
+                NewBody::Boxed(record.value.clone()),
+                version.deadline_ms,
+            );
             return Residency::Lent(clean(entry, &version, wanted.request.now_ms));
         }
         let body = match &record.value {
@@ -210,7 +273,13 @@ impl Tier {
         if let Some(copy) = self.warm.get(&wanted.cold_key) {
             return !copy.read_once.swap(true, Ordering::Relaxed);
         }
-        let Some(copy) = record.copy.as_ref().filter(|copy| self.warm.takes(copy.plain_bytes())) else { return false };
+        let Some(copy) = record
+            .copy
+            .as_ref()
+            .filter(|copy| self.warm.takes(copy.plain_bytes()))
+        else {
+            return false;
+        };
         copy.read_once.store(true, Ordering::Relaxed);
         self.warm.insert(wanted.cold_key.clone(), Arc::clone(copy));
         true
@@ -233,7 +302,14 @@ impl Tier {
             return Ok(entry_of_text(wanted, version, encoded));
         }
         let value = Value::decode(version.kind, encoded).map_err(|source| cold.damaged(source))?;
-        Ok(entry_of_version(Entry::new(wanted.request.key, NewBody::Boxed(value), version.deadline_ms), version))
+        Ok(entry_of_version(
+            Entry::new(
+                wanted.request.key,
+                NewBody::Boxed(value),
+                version.deadline_ms,
+            ),
+            version,
+        ))
     }
 
     /// Puts a clean entry into the keyspace. The key's existence does not change, only its place.
@@ -242,13 +318,18 @@ impl Tier {
         entry.set_access(seconds << 8 | NEW_KEY_FREQUENCY);
         self.warm.remove(&wanted.cold_key);
         let KeyRequest { database, hash, .. } = *wanted.request;
-        shard.table_mut(database).insert(hash, entry, |key| self.keyspace.hash(key));
+        shard
+            .table_mut(database)
+            .insert(hash, entry, |key| self.keyspace.hash(key));
         self.counters.promotions.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 fn entry_of_text(wanted: &Wanted<'_>, version: &Version, text: &[u8]) -> Entry {
-    entry_of_version(Entry::new(wanted.request.key, NewBody::Text(text), version.deadline_ms), version)
+    entry_of_version(
+        Entry::new(wanted.request.key, NewBody::Text(text), version.deadline_ms),
+        version,
+    )
 }
 
 fn entry_of_version(mut entry: Entry, version: &Version) -> Entry {

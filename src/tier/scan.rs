@@ -63,13 +63,17 @@ impl Tier {
         loop {
             let stretch = self.stretch(database, hash, count.max(1) - seen)?;
             for item in &stretch.found {
-                let fits = item.kind.is_some_and(|of| kind.is_none_or(|wanted| wanted == of));
+                let fits = item
+                    .kind
+                    .is_some_and(|of| kind.is_none_or(|wanted| wanted == of));
                 if fits && accepts(&item.key) {
                     found(&item.key);
                 }
             }
             seen += stretch.found.len();
-            let Some(next) = stretch.last_hash.checked_add(1) else { return Ok(0) };
+            let Some(next) = stretch.last_hash.checked_add(1) else {
+                return Ok(0);
+            };
             if seen >= count {
                 return Ok(next >> POSITION_SHIFT);
             }
@@ -78,7 +82,12 @@ impl Tier {
     }
 
     /// What is in the keyspace and the cold tier from a hash on: about `limit` keys, at most a segment's range.
-    fn stretch(&self, database: u32, from_hash: u64, limit: usize) -> Result<Stretch, InternalError> {
+    fn stretch(
+        &self,
+        database: u32,
+        from_hash: u64,
+        limit: usize,
+    ) -> Result<Stretch, InternalError> {
         let mut tries = 0;
         loop {
             let generation = self.keyspace.generation(database);
@@ -95,13 +104,17 @@ impl Tier {
                 return Ok(merge(hot, Vec::new(), last_hash));
             };
             if tries >= UNLOCKED_TRIES {
-                let (cold, last_hash) = cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)?;
+                let (cold, last_hash) =
+                    cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)?;
                 return Ok(merge(hot, cold, last_hash));
             }
             let departures = shard.departures;
             drop(shard);
-            let (cold, last_hash) = cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)?;
-            if self.keyspace.lock(number).departures == departures && self.keyspace.generation(database) == generation {
+            let (cold, last_hash) =
+                cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)?;
+            if self.keyspace.lock(number).departures == departures
+                && self.keyspace.generation(database) == generation
+            {
                 return Ok(merge(hot, cold, last_hash));
             }
             tries += 1;
@@ -109,13 +122,28 @@ impl Tier {
     }
 
     /// The hot keys of a segment from a hash on, in hash order, and the last hash that is covered.
-    fn hot_part(&self, shard: &Shard, database: u32, from_hash: u64, limit: usize, now_ms: u64) -> (Vec<Found>, u64) {
-        let Some(table) = shard.table(database) else { return (Vec::new(), from_hash | u64::MAX >> SHARD_BITS) };
+    fn hot_part(
+        &self,
+        shard: &Shard,
+        database: u32,
+        from_hash: u64,
+        limit: usize,
+        now_ms: u64,
+    ) -> (Vec<Found>, u64) {
+        let Some(table) = shard.table(database) else {
+            return (Vec::new(), from_hash | u64::MAX >> SHARD_BITS);
+        };
         let (_, mut last_hash) = table.segment_bounds(from_hash);
         let mut order: Vec<(u64, usize)> = table
             .segment(from_hash)
             .occupied()
-            .map(|slot| (self.keyspace.hash(table.segment(from_hash).entry(slot).key()), slot))
+            .map(|slot| {
+                (
+                    self.keyspace
+                        .hash(table.segment(from_hash).entry(slot).key()),
+                    slot,
+                )
+            })
             .filter(|(hash, _)| *hash >= from_hash)
             .collect();
         order.sort_unstable();
@@ -125,9 +153,15 @@ impl Tier {
         let mut found = Vec::new();
         for (hash, slot) in order.into_iter().take_while(|(hash, _)| *hash <= last_hash) {
             let entry = table.segment(from_hash).entry(slot);
-            let is_expired = entry.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms);
+            let is_expired = entry
+                .deadline_ms()
+                .is_some_and(|deadline_ms| deadline_ms <= now_ms);
             let kind = entry.kind().filter(|_| !is_expired);
-            found.push(Found { hash, key: entry.key().into(), kind });
+            found.push(Found {
+                hash,
+                key: entry.key().into(),
+                kind,
+            });
         }
         (found, last_hash)
     }
@@ -174,7 +208,11 @@ fn cold_part(
         }
         let is_expired = header.deadline_ms != 0 && header.deadline_ms <= now_ms;
         if !is_expired {
-            found.push(Found { hash: key.hash, key: key.key.into(), kind: Some(header.kind) });
+            found.push(Found {
+                hash: key.hash,
+                key: key.key.into(),
+                kind: Some(header.kind),
+            });
         }
         if found.len() == limit {
             last_hash = last_hash.min(end_of_position(key.hash));
@@ -187,7 +225,10 @@ fn cold_part(
 /// What the keyspace holds hides its cold records.
 fn merge(hot: Vec<Found>, cold: Vec<Found>, last_hash: u64) -> Stretch {
     let known: HashSet<&[u8]> = hot.iter().map(|item| &*item.key).collect();
-    let mut found: Vec<Found> = cold.into_iter().filter(|item| !known.contains(&*item.key)).collect();
+    let mut found: Vec<Found> = cold
+        .into_iter()
+        .filter(|item| !known.contains(&*item.key))
+        .collect();
     drop(known);
     found.extend(hot.into_iter().filter(|item| item.hash <= last_hash));
     found.retain(|item| item.kind.is_some());

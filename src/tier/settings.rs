@@ -37,13 +37,19 @@ impl MaxmemoryPolicy {
 
     /// The policy of this name.
     pub fn from_name(name: &str) -> Option<MaxmemoryPolicy> {
-        Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, policy)| *policy)
+        Self::NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, policy)| *policy)
     }
 
     /// True if only keys with a deadline may go.
     pub fn is_volatile(self) -> bool {
         use MaxmemoryPolicy::{VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl};
-        matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+        matches!(
+            self,
+            VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl
+        )
     }
 }
 
@@ -78,6 +84,10 @@ impl TierSettings {
     /// Bytes of the warm tier.
     pub fn warm_bytes(&self) -> u64 {
         const WITHOUT_LIMIT_BYTES: u64 = 64 << 20;
-        if self.maxmemory_bytes == 0 { WITHOUT_LIMIT_BYTES } else { self.maxmemory_bytes / 100 * u64::from(self.warm_percent) }
+        if self.maxmemory_bytes == 0 {
+            WITHOUT_LIMIT_BYTES
+        } else {
+            self.maxmemory_bytes / 100 * u64::from(self.warm_percent)
+        }
     }
 }

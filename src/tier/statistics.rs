@@ -171,7 +171,14 @@ impl Tier {
             evicted,
         } = &self.counters;
         let lookups = [warm_hits, cold_hits, fetches, promotions];
-        let moves = [demotions, demotions_outrun, records_written, records_deleted, expired, evicted];
+        let moves = [
+            demotions,
+            demotions_outrun,
+            records_written,
+            records_deleted,
+            expired,
+            evicted,
+        ];
         for counter in lookups.into_iter().chain(moves) {
             counter.store(0, Ordering::Relaxed);
         }

@@ -62,21 +62,37 @@ pub(super) fn take_from_segment(
     let Some(table) = shard.table(database) else {
         // The shard never held a key of this database.
         let last = from_hash | u64::MAX >> crate::keyspace::table::SHARD_BITS;
-        return Taken { next_hash: last.checked_add(1), ..Taken::default() };
+        return Taken {
+            next_hash: last.checked_add(1),
+            ..Taken::default()
+        };
     };
     let (_, last) = table.segment_bounds(from_hash);
     let segment = table.segment(from_hash);
-    let mut order: Vec<(u64, usize)> =
-        segment.occupied().map(|slot| (hash_of(segment.entry(slot).key()), slot)).filter(|(hash, _)| *hash >= from_hash).collect();
+    let mut order: Vec<(u64, usize)> = segment
+        .occupied()
+        .map(|slot| (hash_of(segment.entry(slot).key()), slot))
+        .filter(|(hash, _)| *hash >= from_hash)
+        .collect();
     order.sort_unstable();
     let doomed = keys_with_deletions(shard, generation);
-    let mut taken = Taken { next_hash: last.checked_add(1), ..Taken::default() };
+    let mut taken = Taken {
+        next_hash: last.checked_add(1),
+        ..Taken::default()
+    };
     for (hash, slot) in order {
         if taken.bytes >= choice.bytes || taken.victims.len() >= BATCH_ENTRIES_MAX {
             taken.next_hash = Some(hash);
             break;
         }
-        if let Some(victim) = take_slot(shard, database, generation, (hash, slot), choice.ignores_marks, &doomed) {
+        if let Some(victim) = take_slot(
+            shard,
+            database,
+            generation,
+            (hash, slot),
+            choice.ignores_marks,
+            &doomed,
+        ) {
             taken.bytes += victim.bytes as u64;
             taken.victims.push(victim);
         }
@@ -85,7 +101,13 @@ pub(super) fn take_from_segment(
 }
 
 /// Takes one entry, if it is in the keyspace and may go.
-pub(super) fn take_key(shard: &mut Shard, database: u32, generation: u32, hash: u64, key: &[u8]) -> Option<Victim> {
+pub(super) fn take_key(
+    shard: &mut Shard,
+    database: u32,
+    generation: u32,
+    hash: u64,
+    key: &[u8],
+) -> Option<Victim> {
     let slot = shard.table(database)?.segment(hash).find(hash, key)?;
     let doomed = keys_with_deletions(shard, generation);
     take_slot(shard, database, generation, (hash, slot), true, &doomed)
@@ -94,7 +116,10 @@ pub(super) fn take_key(shard: &mut Shard, database: u32, generation: u32, hash: 
 /// Keys whose cold record is about to be removed. They stay until it is: a pending deletion means that no record was
 /// written since.
 fn keys_with_deletions(shard: &Shard, generation: u32) -> HashSet<Box<[u8]>> {
-    let of_generation = shard.deletions.iter().filter(|deletion| deletion.generation == generation);
+    let of_generation = shard
+        .deletions
+        .iter()
+        .filter(|deletion| deletion.generation == generation);
     of_generation.map(|deletion| deletion.key.clone()).collect()
 }
 
@@ -107,24 +132,37 @@ fn take_slot(
     doomed: &HashSet<Box<[u8]>>,
 ) -> Option<Victim> {
     let entry = shard.table(database)?.segment(hash).entry(slot);
-    if entry.is_tombstone() || entry.lsn() == PENDING_LSN || !doomed.is_empty() && doomed.contains(entry.key()) {
+    if entry.is_tombstone()
+        || entry.lsn() == PENDING_LSN
+        || !doomed.is_empty() && doomed.contains(entry.key())
+    {
         return None;
     }
     if entry.is_referenced() && !ignores_marks {
-        shard.table_mut(database).segment_mut(hash).change(slot, |entry| entry.set_referenced(false));
+        shard
+            .table_mut(database)
+            .segment_mut(hash)
+            .change(slot, |entry| entry.set_referenced(false));
         return None;
     }
     let boxed_bytes = match entry.body() {
         Body::Boxed(value) => value.memory_bytes(),
         _ => 0,
     };
-    let (had_record, is_dirty) = (entry.has_cold_record(), !(entry.is_clean() && entry.has_cold_record()));
+    let (had_record, is_dirty) = (
+        entry.has_cold_record(),
+        !(entry.is_clean() && entry.has_cold_record()),
+    );
     let victim = Victim {
         hash,
         key: entry.key().into(),
         lsn: entry.lsn(),
         deadline_ms: entry.deadline_ms(),
-        former_deadline_ms: if had_record { shard.cold_deadline_ms(generation, &entry) } else { None },
+        former_deadline_ms: if had_record {
+            shard.cold_deadline_ms(generation, &entry)
+        } else {
+            None
+        },
         had_record,
         is_dirty,
         value: entry.to_value()?,
@@ -133,9 +171,14 @@ fn take_slot(
     if is_dirty {
         // From here on the record's deadline is the entry's: that is what is about to be written.
         if !shard.cold_deadlines.is_empty() {
-            shard.cold_deadlines.remove(&(generation, victim.key.clone()));
+            shard
+                .cold_deadlines
+                .remove(&(generation, victim.key.clone()));
         }
-        shard.table_mut(database).segment_mut(hash).change(slot, |entry| entry.set_cold_record(true));
+        shard
+            .table_mut(database)
+            .segment_mut(hash)
+            .change(slot, |entry| entry.set_cold_record(true));
     }
     Some(victim)
 }

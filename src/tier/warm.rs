@@ -37,8 +37,14 @@ pub struct WarmCopy {
 impl WarmCopy {
     /// A copy of an encoded value.
     pub fn new(lsn: u64, deadline_ms: Option<u64>, kind: ValueKind, encoded: &[u8]) -> WarmCopy {
-        let mut copy =
-            WarmCopy { lsn, deadline_ms, kind, read_once: AtomicBool::new(false), packed: Box::default(), plain_length: None };
+        let mut copy = WarmCopy {
+            lsn,
+            deadline_ms,
+            kind,
+            read_once: AtomicBool::new(false),
+            packed: Box::default(),
+            plain_length: None,
+        };
         let compressed = lz4_flex::block::compress(encoded);
         match u32::try_from(encoded.len()) {
             Ok(length) if compressed.len() < encoded.len() => {
@@ -52,7 +58,8 @@ impl WarmCopy {
 
     /// Bytes of the plain encoding.
     pub fn plain_bytes(&self) -> usize {
-        self.plain_length.map_or(self.packed.len(), |length| length as usize)
+        self.plain_length
+            .map_or(self.packed.len(), |length| length as usize)
     }
 
     /// The plain encoding.
@@ -62,8 +69,11 @@ impl WarmCopy {
     pub fn unpack(&self) -> Result<Vec<u8>, InternalError> {
         match self.plain_length {
             None => Ok(self.packed.to_vec()),
-            Some(length) => lz4_flex::block::decompress(&self.packed, length as usize)
-                .map_err(|error| InternalError::Other(format!("a warm copy does not decompress: {error}"))),
+            Some(length) => {
+                lz4_flex::block::decompress(&self.packed, length as usize).map_err(|error| {
+                    InternalError::Other(format!("a warm copy does not decompress: {error}"))
+                })
+            }
         }
     }
 
@@ -91,7 +101,10 @@ fn build(capacity_bytes: u64) -> Copies {
 impl Warm {
     /// An empty tier of this capacity in bytes.
     pub fn new(capacity_bytes: u64) -> Warm {
-        Warm { copies: RwLock::new(build(capacity_bytes)), capacity_bytes: AtomicU64::new(capacity_bytes) }
+        Warm {
+            copies: RwLock::new(build(capacity_bytes)),
+            capacity_bytes: AtomicU64::new(capacity_bytes),
+        }
     }
 
     /// Gives it another capacity. moka's is fixed when it is built, so all copies go; that is free.
@@ -168,7 +181,9 @@ mod tests {
 
     #[test]
     fn copies_come_back_whether_they_compress_or_not() {
-        let incompressible: Vec<u8> = (0u32..4096).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let incompressible: Vec<u8> = (0u32..4096)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
         for encoded in [vec![b'x'; 100_000], incompressible, Vec::new()] {
             let copy = WarmCopy::new(7, Some(9), ValueKind::Hash, &encoded);
             assert_eq!(copy.plain_bytes(), encoded.len());
@@ -181,8 +196,13 @@ mod tests {
     fn the_capacity_holds_in_bytes_and_the_oldest_go_first() {
         let warm = Warm::new(100_000);
         for number in 0u32..1000 {
-            let encoded: Vec<u8> = (0..1000u32).map(|n| ((n ^ number).wrapping_mul(2_654_435_761) >> 15) as u8).collect();
-            warm.insert(number.to_be_bytes().into(), Arc::new(WarmCopy::new(1, None, ValueKind::String, &encoded)));
+            let encoded: Vec<u8> = (0..1000u32)
+                .map(|n| ((n ^ number).wrapping_mul(2_654_435_761) >> 15) as u8)
+                .collect();
+            warm.insert(
+                number.to_be_bytes().into(),
+                Arc::new(WarmCopy::new(1, None, ValueKind::String, &encoded)),
+            );
             warm.maintain();
         }
         assert!(warm.memory_bytes() <= 100_000 && warm.memory_bytes() > 50_000);
@@ -196,8 +216,14 @@ mod tests {
     fn a_prefix_can_be_dropped() {
         let warm = Warm::new(1 << 20);
         for number in 0u32..10 {
-            warm.insert(number.to_be_bytes().into(), Arc::new(WarmCopy::new(1, None, ValueKind::String, &[b'x'; 500])));
-            warm.insert((number + (1 << 24)).to_be_bytes().into(), Arc::new(WarmCopy::new(1, None, ValueKind::String, &[b'x'; 500])));
+            warm.insert(
+                number.to_be_bytes().into(),
+                Arc::new(WarmCopy::new(1, None, ValueKind::String, &[b'x'; 500])),
+            );
+            warm.insert(
+                (number + (1 << 24)).to_be_bytes().into(),
+                Arc::new(WarmCopy::new(1, None, ValueKind::String, &[b'x'; 500])),
+            );
         }
         assert_eq!(warm.remove_prefix(&[1]), 10);
         assert!(warm.contains(&3u32.to_be_bytes()));

@@ -22,9 +22,15 @@ impl Tier {
     /// The system gives no thread.
     pub fn start(self: &Arc<Self>) -> Result<(), InternalError> {
         const IO_THREADS: usize = 3;
-        self.pool.start(if self.cold.is_some() { IO_THREADS } else { 1 }, self.cold.as_ref())?;
+        self.pool.start(
+            if self.cold.is_some() { IO_THREADS } else { 1 },
+            self.cold.as_ref(),
+        )?;
         type Body = fn(&Weak<Tier>);
-        let bodies: [(&str, Body); 2] = [("larder-demote", watch_memory), ("larder-expire", watch_deadlines)];
+        let bodies: [(&str, Body); 2] = [
+            ("larder-demote", watch_memory),
+            ("larder-expire", watch_deadlines),
+        ];
         for (name, body) in bodies {
             let tier = Arc::downgrade(self);
             let thread = std::thread::Builder::new()
@@ -45,7 +51,12 @@ impl Tier {
         self.stopping.store(true, Ordering::Relaxed);
         self.budget.wake_demoter();
         let own = std::thread::current().id();
-        for thread in self.threads.lock().drain(..).filter(|thread| thread.thread().id() != own) {
+        for thread in self
+            .threads
+            .lock()
+            .drain(..)
+            .filter(|thread| thread.thread().id() != own)
+        {
             if thread.join().is_err() {
                 tracing::error!("a background thread of the tiers panicked");
             }
@@ -70,7 +81,9 @@ impl Tier {
 
     fn keep_house(&self, hand: &mut EvictionHand) -> Result<(), InternalError> {
         self.warm.maintain();
-        let Some(cold) = self.cold.as_deref() else { return Ok(()) };
+        let Some(cold) = self.cold.as_deref() else {
+            return Ok(());
+        };
         cold.adapt_block_cache(self.budget.limit_bytes());
         self.evict_cold(cold, hand)
     }
@@ -84,7 +97,10 @@ struct Timer {
 
 impl Timer {
     fn new(interval: Duration) -> Timer {
-        Timer { next: Instant::now() + interval, interval }
+        Timer {
+            next: Instant::now() + interval,
+            interval,
+        }
     }
 
     fn is_due(&mut self) -> bool {
@@ -99,11 +115,16 @@ impl Timer {
 
 fn watch_memory(tier: &Weak<Tier>) {
     let mut hand = EvictionHand::default();
-    let (mut drain, mut housekeeping) = (Timer::new(DRAIN_INTERVAL), Timer::new(HOUSEKEEPING_INTERVAL));
+    let (mut drain, mut housekeeping) = (
+        Timer::new(DRAIN_INTERVAL),
+        Timer::new(HOUSEKEEPING_INTERVAL),
+    );
     let mut failed_at: Option<Instant> = None;
     memory::decay_quickly();
     loop {
-        let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else { return };
+        let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else {
+            return;
+        };
         let budget = Arc::clone(&tier.budget);
         budget.sample();
         if failed_at.is_none_or(|at| at.elapsed() > PAUSE_AFTER_FAILURE) {
@@ -114,7 +135,11 @@ fn watch_memory(tier: &Weak<Tier>) {
                     tier.drain_deletions(cold)?;
                 }
                 tier.make_room(&mut hand)?;
-                if housekeeping.is_due() { tier.keep_house(&mut hand) } else { Ok(()) }
+                if housekeeping.is_due() {
+                    tier.keep_house(&mut hand)
+                } else {
+                    Ok(())
+                }
             };
             failed_at = step().err().map(|error| {
                 tracing::error!(%error, "keys cannot be moved to the cold tier");
@@ -131,7 +156,9 @@ fn watch_deadlines(tier: &Weak<Tier>) {
     let mut hand = ExpiryHand::default();
     loop {
         std::thread::sleep(ROUND_INTERVAL);
-        let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else { return };
+        let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else {
+            return;
+        };
         if let Err(error) = tier.expire_round(&mut hand) {
             tracing::error!(%error, "keys cannot be expired");
             std::thread::sleep(PAUSE_AFTER_FAILURE);

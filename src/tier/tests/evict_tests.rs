@@ -6,7 +6,12 @@ use super::fixture::{Fixture, text_of};
 
 fn settings(policy: MaxmemoryPolicy, maxdisk_bytes: Option<u64>) -> TierSettings {
     // No sample is ever below this limit, so eviction goes on until nothing is left that may go.
-    TierSettings { maxmemory_bytes: 1000, maxdisk_bytes, policy, ..TierSettings::default() }
+    TierSettings {
+        maxmemory_bytes: 1000,
+        maxdisk_bytes,
+        policy,
+        ..TierSettings::default()
+    }
 }
 
 #[test]
@@ -24,7 +29,11 @@ fn every_policy_evicts_what_it_may_and_nothing_else() {
     for (policy, left) in cases {
         let fixture = Fixture::with(settings(policy, None), false);
         for number in 0..100u32 {
-            fixture.set(&number.to_be_bytes(), b"value", (number % 2 == 0).then_some(1 << 45));
+            fixture.set(
+                &number.to_be_bytes(),
+                b"value",
+                (number % 2 == 0).then_some(1 << 45),
+            );
         }
         let mut hand = EvictionHand::default();
         while fixture.tier.admission() != Admission::Refuse {
@@ -54,13 +63,25 @@ fn the_least_recently_used_goes_before_the_others() {
     }
     let old = 7u32.to_be_bytes();
     let hash = fixture.keyspace.hash(&old);
-    let mut shard = fixture.keyspace.lock(crate::keyspace::Keyspace::shard_of(hash));
+    let mut shard = fixture
+        .keyspace
+        .lock(crate::keyspace::Keyspace::shard_of(hash));
     let place = shard.find(0, hash, &old).expect("there");
-    shard.table_mut(0).change(place, |entry| entry.set_access(1 << 8));
+    shard
+        .table_mut(0)
+        .change(place, |entry| entry.set_access(1 << 8));
     drop(shard);
-    let lru = TierSettings { samples: 64, ..settings(MaxmemoryPolicy::AllKeysLru, None) };
-    let shard = fixture.keyspace.lock(crate::keyspace::Keyspace::shard_of(hash));
-    let best = fixture.tier.best_of_segment(&mut hand, &shard, 0, hash, &lru).expect("a candidate");
+    let lru = TierSettings {
+        samples: 64,
+        ..settings(MaxmemoryPolicy::AllKeysLru, None)
+    };
+    let shard = fixture
+        .keyspace
+        .lock(crate::keyspace::Keyspace::shard_of(hash));
+    let best = fixture
+        .tier
+        .best_of_segment(&mut hand, &shard, 0, hash, &lru)
+        .expect("a candidate");
     assert_eq!(&*best.key, &old[..]);
 }
 
@@ -68,18 +89,32 @@ fn the_least_recently_used_goes_before_the_others() {
 fn a_full_disk_gives_up_cold_keys_and_their_space() {
     let fixture = Fixture::with(settings(MaxmemoryPolicy::AllKeysLru, None), true);
     for number in 0..2000u32 {
-        fixture.set(&number.to_be_bytes(), &text_of(u64::from(number), 1000), None);
+        fixture.set(
+            &number.to_be_bytes(),
+            &text_of(u64::from(number), 1000),
+            None,
+        );
     }
     fixture.tier.demote_all(0).expect("demoted");
     fixture.cold().flush().expect("flushed");
     let disk_bytes = fixture.cold().disk_bytes();
     assert!(disk_bytes > 1_500_000, "{disk_bytes}");
     let mut hand = EvictionHand::default();
-    fixture.tier.configure(settings(MaxmemoryPolicy::NoEviction, Some(disk_bytes / 2)));
-    fixture.tier.evict_cold(fixture.cold(), &mut hand).expect("looked");
+    fixture
+        .tier
+        .configure(settings(MaxmemoryPolicy::NoEviction, Some(disk_bytes / 2)));
+    fixture
+        .tier
+        .evict_cold(fixture.cold(), &mut hand)
+        .expect("looked");
     assert!(fixture.tier.statistics().is_disk_full && fixture.tier.statistics().evicted_keys == 0);
-    fixture.tier.configure(settings(MaxmemoryPolicy::AllKeysLru, Some(disk_bytes / 2)));
-    fixture.tier.evict_cold(fixture.cold(), &mut hand).expect("evicted");
+    fixture
+        .tier
+        .configure(settings(MaxmemoryPolicy::AllKeysLru, Some(disk_bytes / 2)));
+    fixture
+        .tier
+        .evict_cold(fixture.cold(), &mut hand)
+        .expect("evicted");
     assert!(fixture.cold().disk_bytes() <= disk_bytes / 2);
     assert!(!fixture.tier.statistics().is_disk_full);
     let keys = fixture.scan(100);

@@ -57,12 +57,22 @@ fn cold_keys_go_without_being_read_and_their_records_follow() {
     expire_all(&fixture);
     assert_eq!(fixture.tier.statistics().expired_keys, 90);
     assert_eq!(fixture.keyspace.key_counts(0), (210, 90));
-    assert_eq!(fixture.tier.drain_deletions(fixture.cold()).expect("drained"), 90);
+    assert_eq!(
+        fixture
+            .tier
+            .drain_deletions(fixture.cold())
+            .expect("drained"),
+        90
+    );
     fixture.tier.demote_all(0).expect("demoted");
     fixture.check_index();
     for number in 0..300u32 {
         let is_expected = number < 30 || number % 3 != 0;
-        assert_eq!(fixture.get(&number.to_be_bytes()).is_some(), is_expected, "{number}");
+        assert_eq!(
+            fixture.get(&number.to_be_bytes()).is_some(),
+            is_expected,
+            "{number}"
+        );
     }
 }
 
@@ -75,7 +85,15 @@ fn a_clean_key_that_leaves_the_keyspace_after_its_deadline_is_found_again() {
     let lsn = fixture.run(0, b"key", false, |keys| keys.lsn(b"key"));
     pass(soon_ms);
     // The round sees the cold deadline while the key is hot, and leaves it alone.
-    assert_eq!(fixture.cold().due(clock::now_ms(), 10).expect("read").first().map(|due| due.lsn), Some(1));
+    assert_eq!(
+        fixture
+            .cold()
+            .due(clock::now_ms(), 10)
+            .expect("read")
+            .first()
+            .map(|due| due.lsn),
+        Some(1)
+    );
     assert!(lsn <= 1);
     fixture.tier.demote_all(0).expect("demoted");
     expire_all(&fixture);
@@ -88,7 +106,10 @@ fn a_full_log_and_the_switch_both_keep_keys_where_they_are() {
     let soon_ms = clock::now_ms() + 300;
     fixture.set(b"hot", b"value", Some(soon_ms));
     fixture.set(b"cold", b"value", Some(soon_ms));
-    fixture.tier.demote_keys(0, &[b"cold".to_vec()]).expect("demoted");
+    fixture
+        .tier
+        .demote_keys(0, &[b"cold".to_vec()])
+        .expect("demoted");
     pass(soon_ms);
     fixture.tier.set_active_expire(false);
     expire_all(&fixture);
@@ -107,7 +128,11 @@ fn deadlines_of_a_flushed_database_are_forgotten_when_they_come_due() {
     let fixture = Fixture::new();
     let soon_ms = clock::now_ms() + 300;
     fixture.set(b"key", b"value", Some(soon_ms));
-    fixture.run(1, b"other", false, |keys| keys.set_text(b"other", b"value", crate::keyspace::Deadline::None)).expect("set");
+    fixture
+        .run(1, b"other", false, |keys| {
+            keys.set_text(b"other", b"value", crate::keyspace::Deadline::None)
+        })
+        .expect("set");
     fixture.tier.demote_all(0).expect("demoted");
     fixture.tier.demote_all(1).expect("demoted");
     fixture.flush(0);

@@ -1,6 +1,8 @@
 //! A keyspace with tiers behind it and a log that only counts.
 
-use super::super::{Cold, ColdBudget, Durability, KeyRequest, Ports, Residency, Tier, TierSettings};
+use super::super::{
+    Cold, ColdBudget, Durability, KeyRequest, Ports, Residency, Tier, TierSettings,
+};
 use crate::clock;
 use crate::error::InternalError;
 use crate::keyspace::{Deadline, Journal, Keys, Keyspace, Placement, Recorder, Temperature};
@@ -36,7 +38,10 @@ impl Recorder for TestLog {
 
 impl Durability for TestLog {
     fn ensure_durable(&self, lsn: u64) -> Result<(), InternalError> {
-        assert!(lsn <= self.last_lsn.load(Ordering::SeqCst), "nothing is written before it is in the log");
+        assert!(
+            lsn <= self.last_lsn.load(Ordering::SeqCst),
+            "nothing is written before it is in the log"
+        );
         let interruption = self.interruption.lock().take();
         if let Some(interruption) = interruption {
             interruption();
@@ -60,19 +65,36 @@ pub struct Fixture {
 impl Fixture {
     /// With a cold tier and without background threads that move keys.
     pub fn new() -> Fixture {
-        Fixture::with(TierSettings { maxmemory_bytes: 0, ..TierSettings::default() }, true)
+        Fixture::with(
+            TierSettings {
+                maxmemory_bytes: 0,
+                ..TierSettings::default()
+            },
+            true,
+        )
     }
 
     pub fn with(settings: TierSettings, has_cold: bool) -> Fixture {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let keyspace = Arc::new(Keyspace::new(4, Placement::new(7)));
         let budget = ColdBudget::for_maxmemory(24 << 20);
-        let cold = has_cold.then(|| Arc::new(Cold::open(directory.path().join("cold"), budget).expect("RocksDB opens")));
+        let cold = has_cold.then(|| {
+            Arc::new(Cold::open(directory.path().join("cold"), budget).expect("RocksDB opens"))
+        });
         let log = Arc::new(TestLog::default());
-        let ports = Ports { recorder: log.clone(), durability: log.clone(), loader: Arc::new(()) };
+        let ports = Ports {
+            recorder: log.clone(),
+            durability: log.clone(),
+            loader: Arc::new(()),
+        };
         let tier = Tier::new(Arc::clone(&keyspace), cold, ports, settings);
         tier.pool.start(2, tier.cold.as_ref()).expect("threads");
-        Fixture { keyspace, tier, log, directory }
+        Fixture {
+            keyspace,
+            tier,
+            log,
+            directory,
+        }
     }
 
     pub fn cold(&self) -> &Cold {
@@ -80,17 +102,42 @@ impl Fixture {
     }
 
     /// Runs what a command would, with its key resident.
-    pub fn run<R>(&self, database: u32, key: &[u8], only_looks: bool, command: impl FnOnce(&mut Keys<'_>) -> R) -> R {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    pub fn run<R>(
+        &self,
+        database: u32,
+        key: &[u8],
+        only_looks: bool,
+        command: impl FnOnce(&mut Keys<'_>) -> R,
+    ) -> R {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         let hash = self.keyspace.hash(key);
         let mut journal = Journal::default();
         let mut fetched = None;
         loop {
             let now_ms = clock::now_ms();
-            let mut keys = Keys::lock(&self.keyspace, &[hash], &mut journal, &*self.log, database, now_ms);
+            let mut keys = Keys::lock(
+                &self.keyspace,
+                &[hash],
+                &mut journal,
+                &*self.log,
+                database,
+                now_ms,
+            );
             let generation = self.keyspace.generation(database);
-            let request = KeyRequest { database, generation, hash, key, only_looks, now_ms };
-            let residency = self.tier.resolve(keys.shard_mut(hash), &request, fetched.as_ref()).expect("resolved");
+            let request = KeyRequest {
+                database,
+                generation,
+                hash,
+                key,
+                only_looks,
+                now_ms,
+            };
+            let residency = self
+                .tier
+                .resolve(keys.shard_mut(hash), &request, fetched.as_ref())
+                .expect("resolved");
             match residency {
                 Residency::Fetch(ticket) => {
                     drop(keys);
@@ -110,15 +157,19 @@ impl Fixture {
 
     pub fn set(&self, key: &[u8], value: &[u8], deadline_ms: Option<u64>) {
         let deadline = deadline_ms.map_or(Deadline::None, Deadline::At);
-        self.run(0, key, false, |keys| keys.set_text(key, value, deadline)).expect("set");
+        self.run(0, key, false, |keys| keys.set_text(key, value, deadline))
+            .expect("set");
     }
 
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.run(0, key, true, |keys| keys.text(key).expect("a text").map(<[u8]>::to_vec))
+        self.run(0, key, true, |keys| {
+            keys.text(key).expect("a text").map(<[u8]>::to_vec)
+        })
     }
 
     pub fn delete(&self, key: &[u8]) -> bool {
-        self.run(0, key, false, |keys| keys.delete(key)).expect("deleted")
+        self.run(0, key, false, |keys| keys.delete(key))
+            .expect("deleted")
     }
 
     pub fn temperature(&self, key: &[u8]) -> Option<Temperature> {
@@ -130,7 +181,10 @@ impl Fixture {
         let (mut all, mut cursor) = (Vec::new(), 0);
         loop {
             let mut found = |key: &[u8]| all.push(key.to_vec());
-            cursor = self.tier.scan(0, cursor, count, &|_| true, None, &mut found).expect("scanned");
+            cursor = self
+                .tier
+                .scan(0, cursor, count, &|_| true, None, &mut found)
+                .expect("scanned");
             if cursor == 0 {
                 return all;
             }
@@ -142,7 +196,10 @@ impl Fixture {
         let former = self.keyspace.generation(database);
         let generation = self.keyspace.take_generation();
         let mut shards = self.keyspace.lock_all();
-        drop(self.keyspace.flush_database(&mut shards, database, generation));
+        drop(
+            self.keyspace
+                .flush_database(&mut shards, database, generation),
+        );
         drop(shards);
         self.tier.drop_generation(former).expect("dropped");
     }
@@ -164,7 +221,13 @@ pub fn check_index(cold: &Cold) {
         let (header, _) = ColdHeader::decode(value).expect("a record");
         generations.insert(key.generation);
         if header.deadline_ms != 0 {
-            expected.push((header.deadline_ms, key.generation, key.hash, key.key.to_vec(), header.lsn));
+            expected.push((
+                header.deadline_ms,
+                key.generation,
+                key.hash,
+                key.key.to_vec(),
+                header.lsn,
+            ));
         }
         records.next();
     }
@@ -174,7 +237,11 @@ pub fn check_index(cold: &Cold) {
     index.seek_to_first();
     while let Some((key, value)) = index.item() {
         let key = DeadlineKey::decode(key).expect("an index key");
-        let ColdKey { generation, hash, key: name } = key.cold_key;
+        let ColdKey {
+            generation,
+            hash,
+            key: name,
+        } = key.cold_key;
         let lsn = decode_deadline_value(value).expect("an index value");
         if generations.contains(&generation) {
             indexed.push((key.deadline_ms, generation, hash, name.to_vec(), lsn));
@@ -186,14 +253,17 @@ pub fn check_index(cold: &Cold) {
 
 /// Opens the store of a fixture that is gone.
 pub fn reopen(directory: &Path) -> Cold {
-    Cold::open(directory.join("cold"), ColdBudget::for_maxmemory(24 << 20)).expect("RocksDB opens again")
+    Cold::open(directory.join("cold"), ColdBudget::for_maxmemory(24 << 20))
+        .expect("RocksDB opens again")
 }
 
 /// A text that does not compress well.
 pub fn text_of(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let step = |state: &mut u64| {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*state >> 40) as u8
     };
     (0..length).map(|_| step(&mut state)).collect()

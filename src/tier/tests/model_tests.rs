@@ -59,13 +59,19 @@ fn write(fixture: &Fixture, writer: u64) -> Model {
                 assert!(!existed || expected.is_some());
             }
             1 => {
-                let changed = fixture.run(0, &key, false, |keys| keys.set_deadline(&key, deadline_ms)).expect("set");
+                let changed = fixture
+                    .run(0, &key, false, |keys| keys.set_deadline(&key, deadline_ms))
+                    .expect("set");
                 if let (true, Some((_, deadline))) = (changed, model.get_mut(&key)) {
                     *deadline = deadline_ms;
                 }
             }
             2 | 3 => {
-                let length = if random(&mut state).is_multiple_of(8) { 50_000 } else { random(&mut state) % 1200 } as usize;
+                let length = if random(&mut state).is_multiple_of(8) {
+                    50_000
+                } else {
+                    random(&mut state) % 1200
+                } as usize;
                 let value = text_of(step, length);
                 fixture.set(&key, &value, deadline_ms);
                 model.insert(key, (value, deadline_ms));
@@ -81,18 +87,30 @@ fn disturb(fixture: &Fixture, over: &AtomicBool) {
     let (mut state, mut hand) = (99, ExpiryHand::default());
     while !over.load(Ordering::Relaxed) {
         match random(&mut state) % 6 {
-            0 => drop(fixture.tier.demote_all(0).expect("demoted")),
-            1 => drop(fixture.tier.drain_deletions(fixture.cold()).expect("drained")),
-            2 => fixture.tier.expire_round(&mut hand).expect("expired"),
-            3 => drop(fixture.tier.flush_for_snapshot().expect("flushed")),
+            0 => assert!(fixture.tier.demote_all(0).is_ok()),
+            1 => assert!(fixture.tier.drain_deletions(fixture.cold()).is_ok()),
+            2 => assert!(fixture.tier.expire_round(&mut hand).is_ok()),
+            3 => assert!(fixture.tier.flush_for_snapshot().is_ok()),
             4 => {
-                let key = format!("{}:{}", random(&mut state) % WRITERS, random(&mut state) % KEYS_EACH);
-                drop(fixture.tier.demote_keys(0, &[key.into_bytes()]).expect("demoted"));
+                let key = format!(
+                    "{}:{}",
+                    random(&mut state) % WRITERS,
+                    random(&mut state) % KEYS_EACH
+                );
+                assert!(fixture.tier.demote_keys(0, &[key.into_bytes()]).is_ok());
             }
             _ => {
                 let mut writer = fixture.tier.writer.lock();
-                let choice = Choice { bytes: 5000, ignores_marks: false };
-                fixture.tier.sweep(fixture.cold(), &mut writer, choice).expect("swept");
+                let choice = Choice {
+                    bytes: 5000,
+                    ignores_marks: false,
+                };
+                assert!(
+                    fixture
+                        .tier
+                        .sweep(fixture.cold(), &mut writer, choice)
+                        .is_ok()
+                );
             }
         }
     }
@@ -102,7 +120,12 @@ fn disturb(fixture: &Fixture, over: &AtomicBool) {
 fn promote(fixture: &Fixture, over: &AtomicBool) {
     let mut state = 77;
     while !over.load(Ordering::Relaxed) {
-        let key = format!("{}:{}", random(&mut state) % WRITERS, random(&mut state) % KEYS_EACH).into_bytes();
+        let key = format!(
+            "{}:{}",
+            random(&mut state) % WRITERS,
+            random(&mut state) % KEYS_EACH
+        )
+        .into_bytes();
         let only_looks = random(&mut state).is_multiple_of(2);
         fixture.run(0, &key, only_looks, |keys| keys.exists(&key));
     }
@@ -130,7 +153,9 @@ fn keys_hold_what_was_written_wherever_they_are() {
     for other in others {
         other.join().expect("moved without a crash");
     }
-    written.into_iter().for_each(|writer| model.extend(writer.expect("the model holds")));
+    written
+        .into_iter()
+        .for_each(|writer| model.extend(writer.expect("the model holds")));
     check_end(&fixture, model);
 }
 
@@ -155,8 +180,14 @@ fn check_end(fixture: &Fixture, mut model: Model) {
     let mut expected: Vec<Vec<u8>> = model.keys().cloned().collect();
     expected.sort();
     assert_eq!(found, expected);
-    let with_deadline = model.values().filter(|(_, deadline)| deadline.is_some()).count();
-    assert_eq!(fixture.keyspace.key_counts(0), (expected.len() as u64, with_deadline as u64));
+    let with_deadline = model
+        .values()
+        .filter(|(_, deadline)| deadline.is_some())
+        .count();
+    assert_eq!(
+        fixture.keyspace.key_counts(0),
+        (expected.len() as u64, with_deadline as u64)
+    );
     for shard in 0..256 {
         let shard = fixture.keyspace.lock(shard);
         assert!(shard.deletions.is_empty() && shard.cold_deadlines.is_empty());
@@ -174,13 +205,17 @@ fn check_files(fixture: &Fixture, model: &Model) {
     for file in std::fs::read_dir(fixture.directory.path().join("cold")).expect("listed") {
         let file = file.expect("an entry");
         if file.file_name() != "LOCK" {
-            std::fs::copy(file.path(), copy.path().join("cold").join(file.file_name())).expect("copied");
+            std::fs::copy(file.path(), copy.path().join("cold").join(file.file_name()))
+                .expect("copied");
         }
     }
     let cold = reopen(copy.path());
     check_index(&cold);
     for (key, (value, deadline_ms)) in model {
-        let record = cold.get(0, fixture.keyspace.hash(key), key).expect("read").expect("there");
+        let record = cold
+            .get(0, fixture.keyspace.hash(key), key)
+            .expect("read")
+            .expect("there");
         assert_eq!((&record.encoded, record.deadline_ms), (value, *deadline_ms));
     }
 }

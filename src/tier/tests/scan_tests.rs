@@ -21,7 +21,10 @@ fn fill(fixture: &Fixture, keys: u32) -> BTreeSet<Vec<u8>> {
             _ => {}
         }
     }
-    (0..keys).filter(|number| number % 5 != 3).map(key).collect()
+    (0..keys)
+        .filter(|number| number % 5 != 3)
+        .map(key)
+        .collect()
 }
 
 #[test]
@@ -42,7 +45,10 @@ fn a_step_returns_about_as_many_keys_as_asked_for() {
     let mut cursor = 0;
     loop {
         let mut keys = 0;
-        cursor = fixture.tier.scan(0, cursor, 50, &|_| true, None, &mut |_| keys += 1).expect("scanned");
+        cursor = fixture
+            .tier
+            .scan(0, cursor, 50, &|_| true, None, &mut |_| keys += 1)
+            .expect("scanned");
         assert!(cursor < 1 << 48);
         if cursor == 0 {
             break;
@@ -57,8 +63,12 @@ fn types_and_patterns_are_respected_in_all_tiers() {
     let members: [&[u8]; 1] = [b"m"];
     for number in 0..100u8 {
         let key = [b's', number];
-        let add = Effect::SetAdd { members: Items::from(&members[..]) };
-        fixture.run(0, &key, false, |keys| keys.apply(&key, add)).expect("added");
+        let add = Effect::SetAdd {
+            members: Items::from(&members[..]),
+        };
+        fixture
+            .run(0, &key, false, |keys| keys.apply(&key, add))
+            .expect("added");
         fixture.set(&[b't', number], b"value", None);
         if number == 50 {
             fixture.tier.demote_all(0).expect("demoted");
@@ -67,12 +77,25 @@ fn types_and_patterns_are_respected_in_all_tiers() {
     let count = |prefix: u8, kind: Option<ValueKind>| {
         let mut keys = 0;
         let accepts = |key: &[u8]| key[0] == prefix;
-        let cursor = fixture.tier.scan(0, 0, 10_000, &accepts, kind, &mut |_| keys += 1).expect("scanned");
+        let cursor = fixture
+            .tier
+            .scan(0, 0, 10_000, &accepts, kind, &mut |_| keys += 1)
+            .expect("scanned");
         assert_eq!(cursor, 0);
         keys
     };
-    assert_eq!([count(b's', None), count(b's', Some(ValueKind::Set)), count(b's', Some(ValueKind::String))], [100, 100, 0]);
-    assert_eq!([count(b't', Some(ValueKind::String)), count(b'u', None)], [100, 0]);
+    assert_eq!(
+        [
+            count(b's', None),
+            count(b's', Some(ValueKind::Set)),
+            count(b's', Some(ValueKind::String))
+        ],
+        [100, 100, 0]
+    );
+    assert_eq!(
+        [count(b't', Some(ValueKind::String)), count(b'u', None)],
+        [100, 0]
+    );
 }
 
 #[test]
@@ -83,7 +106,11 @@ fn a_random_key_is_some_key() {
     let mut seen = HashMap::new();
     for number in 0..2000u64 {
         let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7);
-        let key = fixture.tier.random_key(0, random).expect("chosen").expect("there are keys");
+        let key = fixture
+            .tier
+            .random_key(0, random)
+            .expect("chosen")
+            .expect("there are keys");
         assert!(expected.contains(&key));
         *seen.entry(key).or_insert(0) += 1;
     }
@@ -102,14 +129,21 @@ fn keys_that_change_tiers_during_a_scan_are_neither_missed_nor_doubled() {
             while !over.load(Ordering::Relaxed) {
                 keys.iter().for_each(|key| drop(fixture.get(key)));
                 fixture.tier.demote_all(0).expect("demoted");
-                fixture.tier.drain_deletions(fixture.cold()).expect("drained");
+                fixture
+                    .tier
+                    .drain_deletions(fixture.cold())
+                    .expect("drained");
             }
         })
     };
     for count in [3, 10, 64, 3, 10, 64] {
         let found = fixture.scan(count);
         assert_eq!(found.len(), expected.len(), "COUNT {count}");
-        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected, "COUNT {count}");
+        assert_eq!(
+            found.into_iter().collect::<BTreeSet<_>>(),
+            expected,
+            "COUNT {count}"
+        );
     }
     over.store(true, Ordering::Relaxed);
     mover.join().expect("the mover is well");
