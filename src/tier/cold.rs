@@ -417,6 +417,9 @@ impl ColdSnapshot<'_> {
     }
 }
 
+/// A record that a cursor is at: key, header, value encoding.
+pub type CursorItem<'a> = (ColdKey<'a>, ColdHeader, &'a [u8]);
+
 /// A walk over the records of one generation.
 pub struct ColdCursor<'a> {
     cold: &'a Cold,
@@ -434,11 +437,11 @@ impl<'a> ColdCursor<'a> {
         ColdCursor { cold, raw }
     }
 
-    /// The record here: key, header, value; `None` at the end.
+    /// The record here; `None` at the end.
     ///
     /// # Errors
     /// RocksDB failed, or the record is damaged.
-    pub fn current(&self) -> Result<Option<(ColdKey<'_>, ColdHeader, &[u8])>, InternalError> {
+    pub fn current(&self) -> Result<Option<CursorItem<'_>>, InternalError> {
         let Some((key, value)) = self.raw.item() else {
             self.raw.status()?;
             return Ok(None);

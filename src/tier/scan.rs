@@ -38,7 +38,7 @@ struct Stretch {
 
 /// The last hash of a hash's position.
 fn end_of_position(hash: u64) -> u64 {
-    hash | (1 << POSITION_SHIFT) - 1
+    hash | ((1 << POSITION_SHIFT) - 1)
 }
 
 impl Tier {
@@ -91,7 +91,7 @@ impl Tier {
         let mut tries = 0;
         loop {
             let generation = self.keyspace.generation(database);
-            let loaded_to = self.ports.loader.load_at(generation, from_hash)?;
+            let loaded_to = self.load_positions(generation, from_hash)?;
             let now_ms = clock::now_ms();
             let number = Keyspace::shard_of(from_hash);
             let shard = self.keyspace.lock(number);
@@ -99,7 +99,7 @@ impl Tier {
                 continue;
             }
             let (hot, last_hash) = self.hot_part(&shard, database, from_hash, limit, now_ms);
-            let last_hash = last_hash.min(loaded_to | (1 << POSITION_SHIFT) - 1);
+            let last_hash = last_hash.min(loaded_to);
             let Some(cold) = self.cold.as_deref().filter(|cold| !cold.is_empty()) else {
                 return Ok(merge(hot, Vec::new(), last_hash));
             };
@@ -119,6 +119,20 @@ impl Tier {
             }
             tries += 1;
         }
+    }
+
+    /// Loads snapshot blocks from a hash on until at least its position is complete. Returns the end of the last position that is.
+    fn load_positions(&self, generation: u32, from_hash: u64) -> Result<u64, InternalError> {
+        let mut loaded_to = self.ports.loader.load_at(generation, from_hash)?;
+        while loaded_to < end_of_position(from_hash) {
+            loaded_to = self.ports.loader.load_at(generation, loaded_to + 1)?;
+        }
+        let is_complete = loaded_to == end_of_position(loaded_to);
+        Ok(if is_complete {
+            loaded_to
+        } else {
+            (loaded_to >> POSITION_SHIFT << POSITION_SHIFT) - 1
+        })
     }
 
     /// The hot keys of a segment from a hash on, in hash order, and the last hash that is covered.

@@ -91,10 +91,10 @@ pub struct Warm {
 }
 
 fn build(capacity_bytes: u64) -> Copies {
-    Cache::builder()
+    Cache::<Box<[u8]>, Arc<WarmCopy>>::builder()
         .max_capacity(capacity_bytes)
         .eviction_policy(EvictionPolicy::lru())
-        .weigher(|key: &Box<[u8]>, copy: &Arc<WarmCopy>| copy.weight(key))
+        .weigher(|key, copy| copy.weight(key))
         .build_with_hasher(foldhash::fast::RandomState::default())
 }
 

@@ -1,6 +1,10 @@
 //! SCAN over all tiers, at rest and in motion.
 
-use super::fixture::Fixture;
+use super::super::{Loader, Ports, Tier, TierSettings};
+use super::fixture::{Fixture, TestLog};
+use crate::error::InternalError;
+use crate::keyspace::{Deadline, Journal, Keys, Keyspace, Placement};
+use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,4 +151,72 @@ fn keys_that_change_tiers_during_a_scan_are_neither_missed_nor_doubled() {
     }
     over.store(true, Ordering::Relaxed);
     mover.join().expect("the mover is well");
+}
+
+/// A block's last hash, and its keys as long as it is not loaded.
+type Block = (u64, Vec<(u64, Vec<u8>)>);
+
+/// Keys that are not in the keyspace before their block is asked for.
+struct Blocks {
+    keyspace: Arc<Keyspace>,
+    blocks: Mutex<Vec<Block>>,
+}
+
+impl Loader for Blocks {
+    fn load_at(&self, _generation: u32, hash: u64) -> Result<u64, InternalError> {
+        let mut blocks = self.blocks.lock();
+        let Some((last_hash, keys)) = blocks.iter_mut().find(|(last_hash, _)| *last_hash >= hash)
+        else {
+            return Ok(u64::MAX);
+        };
+        let log = TestLog::default();
+        for (hash, key) in std::mem::take(keys) {
+            let mut journal = Journal::default();
+            let mut keys = Keys::lock(&self.keyspace, &[hash], &mut journal, &log, 0, 0);
+            keys.set_text(&key, b"value", Deadline::None).expect("set");
+            keys.commit();
+        }
+        Ok(*last_hash)
+    }
+}
+
+#[test]
+fn blocks_that_are_not_loaded_yet_are_loaded_on_the_way() {
+    let keyspace = Arc::new(Keyspace::new(1, Placement::new(7)));
+    let mut all: Vec<(u64, Vec<u8>)> = (0..1000u32)
+        .map(|number| number.to_be_bytes().to_vec())
+        .map(|key| (keyspace.hash(&key), key))
+        .collect();
+    all.sort();
+    let blocks: Vec<_> = all
+        .chunks(37)
+        .map(|keys| (keys[keys.len() - 1].0, keys.to_vec()))
+        .collect();
+    let loader = Arc::new(Blocks {
+        keyspace: Arc::clone(&keyspace),
+        blocks: Mutex::new(blocks),
+    });
+    let log = Arc::new(TestLog::default());
+    let ports = Ports {
+        recorder: log.clone(),
+        durability: log,
+        loader: loader.clone(),
+    };
+    let tier = Tier::new(keyspace, None, ports, TierSettings::default());
+    let (mut found, mut cursor) = (Vec::new(), 0);
+    loop {
+        cursor = tier
+            .scan(0, cursor, 10, &|_| true, None, &mut |key| {
+                found.push(key.to_vec())
+            })
+            .expect("scanned");
+        if cursor == 0 {
+            break;
+        }
+    }
+    found.sort();
+    let mut expected: Vec<Vec<u8>> = all.into_iter().map(|(_, key)| key).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert!(loader.blocks.lock().iter().all(|(_, keys)| keys.is_empty()));
 }
