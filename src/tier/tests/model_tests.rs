@@ -156,17 +156,21 @@ fn keys_hold_what_was_written_wherever_they_are() {
     written
         .into_iter()
         .for_each(|writer| model.extend(writer.expect("the model holds")));
-    check_end(&fixture, model);
+    check_end(&fixture, &mut model);
+    check_files(
+        Arc::into_inner(fixture).expect("the threads are gone"),
+        &model,
+    );
 }
 
-fn check_end(fixture: &Fixture, mut model: Model) {
+fn check_end(fixture: &Fixture, model: &mut Model) {
     let keys: Vec<Vec<u8>> = model.keys().cloned().collect();
     // Short deadlines are over after this, so that counting is exact.
     let end_ms = clock::now_ms() + 50;
     while clock::now_ms() <= end_ms {
         std::thread::yield_now();
     }
-    keys.iter().for_each(|key| check(fixture, &mut model, key));
+    keys.iter().for_each(|key| check(fixture, model, key));
     let mut hand = ExpiryHand::default();
     for _ in 0..100 {
         fixture.tier.expire_round(&mut hand).expect("expired");
@@ -194,26 +198,23 @@ fn check_end(fixture: &Fixture, mut model: Model) {
         assert_eq!(shard.table(0).map_or(0, |table| table.entries()), 0);
     }
     fixture.cold().flush().expect("flushed");
-    fixture.tier.stop();
-    check_files(fixture, &model);
 }
 
 /// What is on disk is what the model says.
-fn check_files(fixture: &Fixture, model: &Model) {
-    let copy = tempfile::tempdir().expect("a directory");
-    std::fs::create_dir(copy.path().join("cold")).expect("made");
-    for file in std::fs::read_dir(fixture.directory.path().join("cold")).expect("listed") {
-        let file = file.expect("an entry");
-        if file.file_name() != "LOCK" {
-            std::fs::copy(file.path(), copy.path().join("cold").join(file.file_name()))
-                .expect("copied");
-        }
-    }
-    let cold = reopen(copy.path());
+fn check_files(fixture: Fixture, model: &Model) {
+    let Fixture {
+        keyspace,
+        tier,
+        directory,
+        ..
+    } = fixture;
+    tier.stop();
+    drop(tier);
+    let cold = reopen(directory.path());
     check_index(&cold);
     for (key, (value, deadline_ms)) in model {
         let record = cold
-            .get(0, fixture.keyspace.hash(key), key)
+            .get(0, keyspace.hash(key), key)
             .expect("read")
             .expect("there");
         assert_eq!((&record.encoded, record.deadline_ms), (value, *deadline_ms));
