@@ -24,3 +24,14 @@ pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use keyspace::{DatabaseState, Keyspace, SHARDS};
 pub use storage_format::Placement;
 pub use pre_image::PreImage;
+
+/// Where a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temperature {
+    /// In the keyspace.
+    Hot,
+    /// A compressed copy in memory.
+    Warm,
+    /// Only on disk.
+    Cold,
+}
