@@ -8,6 +8,17 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// A pointer that C code reads.
+#[repr(transparent)]
+pub struct Options(*const u8);
+// SAFETY: it points to a constant.
+unsafe impl Sync for Options {}
+
+/// What jemalloc reads at its start; `MALLOC_CONF` in the environment overrides it.
+// SAFETY: jemalloc looks for this very name and expects a pointer to a string that ends with a zero byte.
+#[unsafe(export_name = "malloc_conf")]
+pub static MALLOC_OPTIONS: Options = Options(c"thp:always,metadata_thp:always,background_thread:true".as_ptr().cast());
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (settings, warnings) = match larder::config::parse_command_line(&arguments) {

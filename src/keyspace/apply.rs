@@ -147,7 +147,7 @@ impl Keys<'_> {
         if self.ensure_room(key.len()).is_err() {
             return false;
         }
-        let (hash, database) = (self.keyspace.hash(key), self.database);
+        let (hash, database) = (self.hash_of(key), self.database);
         let generation = self.keyspace.generation(database);
         let mut tombstone = Entry::new(key, NewBody::Tombstone, deadline_ms);
         tombstone.set_cold_record(true);
@@ -175,7 +175,7 @@ impl Keys<'_> {
 
     /// Finds the entry that an effect changes, after removing it if it has expired.
     fn target<'k>(&mut self, key: &'k [u8]) -> Target<'k> {
-        let hash = self.keyspace.hash(key);
+        let hash = self.hash_of(key);
         let (database, now_ms) = (self.database, self.now_ms);
         let mut place = self.guards.shard_mut(hash).find(database, hash, key);
         if let Some(found) = place {

@@ -162,7 +162,6 @@ impl Keyspace {
             right.store(former, Ordering::Release);
         }
         for shard in shards {
-            shard.table_mut(first.max(second));
             shard.tables.swap(first as usize, second as usize);
         }
     }

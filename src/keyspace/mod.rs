@@ -17,6 +17,7 @@ mod pre_image;
 pub mod segment;
 pub mod shard;
 pub mod table;
+pub mod tables;
 
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};
