@@ -141,7 +141,7 @@ impl RandomCount {
 
 /// A number below `limit` from 64 random bits.
 fn below(random: u64, limit: usize) -> usize {
-    (u128::from(random) * limit as u128 >> 64) as usize
+    ((u128::from(random) * limit as u128) >> 64) as usize
 }
 
 /// Floyd's way to choose `count` of `length` positions, each combination equally likely, in `count` steps.
