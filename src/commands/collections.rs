@@ -199,3 +199,64 @@ pub fn write_scan(reply: &mut Reply<'_>, visit: impl FnOnce(&mut Reply<'_>) -> (
     reply.array_header(written);
     reply.raw(&elements);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn positions_are_clamped() {
+        let cases = [
+            ((0, -1, 5), 0..5),
+            ((-3, -2, 5), 2..4),
+            ((-100, 100, 5), 0..5),
+            ((3, 2, 5), 0..0),
+            ((5, 9, 5), 0..0),
+            ((0, -6, 5), 0..0),
+            ((i64::MIN, i64::MAX, 5), 0..5),
+            ((0, -1, 0), 0..0),
+        ];
+        for ((start, end, length), expected) in cases {
+            assert_eq!(positions(start, end, length), expected, "{start} {end}");
+        }
+    }
+
+    #[test]
+    fn every_position_has_its_chance() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            state ^ state >> 32
+        };
+        let mut seen = [0; 5];
+        for _ in 0..1000 {
+            for position in RandomCount::Different(2).choose(5, &mut random) {
+                seen[position] += 1;
+            }
+        }
+        // 400 expected of each; 15 is the standard deviation.
+        assert!(
+            seen.iter().all(|count| (300..500).contains(count)),
+            "{seen:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn different_ones_are_different(count in 0usize..40, length in 0usize..40, seeds: Vec<u64>) {
+            let mut seeds = seeds.into_iter().chain(std::iter::repeat(u64::MAX));
+            let chosen = RandomCount::Different(count).choose(length, || seeds.next().unwrap_or(0));
+            prop_assert_eq!(chosen.len(), count.min(length));
+            prop_assert!(chosen.iter().all(|position| *position < length));
+            let different: HashSet<usize> = chosen.iter().copied().collect();
+            prop_assert_eq!(different.len(), chosen.len());
+        }
+
+        #[test]
+        fn copied_items_are_the_items(items: Vec<Vec<u8>>) {
+            let copied: CopiedItems = items.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(copied.slices(), items);
+        }
+    }
+}

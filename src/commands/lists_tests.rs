@@ -185,6 +185,20 @@ fn moving() {
 }
 
 #[test]
+fn the_only_item_of_a_list_moves_within_it_without_the_key_going() {
+    TestServer::new().check_all(&[
+        ("rpush list a", ":1"),
+        ("expire list 100", ":1"),
+        ("rpoplpush list list", r#""a""#),
+        ("lmove list list left left", r#""a""#),
+        ("ttl list", ":100"),
+        ("rpush list b", ":2"),
+        ("lmove list list left right", r#""a""#),
+        ("ttl list", ":100"),
+    ]);
+}
+
+#[test]
 fn popping_from_the_first_list_that_exists() {
     TestServer::new().check_all(&[
         ("lmpop 2 one two left", "nil-array"),
