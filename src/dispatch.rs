@@ -182,6 +182,10 @@ impl Dispatcher {
         if row.spec.name == "exec" {
             let owned = &mut self.owned_keys;
             transactions::queue_keys(session, |database, key| {
+                if database >= keyspace.databases() {
+                    // The command that names it will say so.
+                    return;
+                }
                 keys.push(NamedKey { database, hash: keyspace.hash(key), argument: owned.len() });
                 owned.push(key.into());
             });

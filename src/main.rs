@@ -1,6 +1,6 @@
 //! The binary `larder`: reads the settings, starts the server, waits for its end.
 
-use larder::config::{AppendFsync, LogLevel, Settings};
+use larder::config::{AppendFsync, Invocation, LogLevel, Settings};
 use larder::error::InternalError;
 use std::process::ExitCode;
 
@@ -10,12 +10,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(text) = larder::config::help_or_version(&arguments) {
-        println!("{text}");
-        return ExitCode::SUCCESS;
-    }
-    let (settings, warnings) = match Settings::from_arguments(&arguments) {
-        Ok(loaded) => loaded,
+    let (settings, warnings) = match larder::config::parse_command_line(&arguments) {
+        Ok(Invocation::Serve { settings, warnings }) => (*settings, warnings),
+        Ok(Invocation::Print(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;

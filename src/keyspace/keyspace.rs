@@ -1,6 +1,6 @@
 //! The shards, and what belongs to whole databases.
 
-use super::placement::Placement;
+use storage_format::Placement;
 use super::shard::Shard;
 use super::table::SHARD_BITS;
 use parking_lot::{Mutex, MutexGuard};
