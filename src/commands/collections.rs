@@ -5,7 +5,8 @@
 //! walk a large collection for a few of its members.
 
 use super::options::{integer_in, is_keyword};
-use crate::error::CommandError;
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keys;
 use crate::resp::Reply;
 use crate::resp::number::parse_integer;
 use hashbrown::HashSet;
@@ -155,6 +156,24 @@ fn choose_different(length: usize, count: usize, mut random: impl FnMut() -> u64
         chosen.push(position);
     }
     chosen
+}
+
+/// Makes sure that `effects` effects find room in the log, so that a command with several is done wholly or not at
+/// all. `key_bytes` is the length of the longest key, `payload_bytes` that of all items they carry.
+///
+/// # Errors
+/// MISCONF if there is no room.
+pub fn ensure_room_for(
+    keys: &Keys<'_>,
+    effects: usize,
+    key_bytes: usize,
+    payload_bytes: usize,
+) -> CommandResult {
+    const EFFECT_HEADER_BYTES_MAX: usize = 40;
+    if effects == 0 {
+        return Ok(());
+    }
+    keys.ensure_room(effects * (EFFECT_HEADER_BYTES_MAX + key_bytes) + payload_bytes)
 }
 
 /// Elements copied out of a value, so that the value can be changed by an effect that names them.

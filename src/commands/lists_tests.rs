@@ -3,6 +3,7 @@
 use super::test_replies::render;
 use super::test_support::TestServer;
 use proptest::prelude::*;
+use std::sync::atomic::Ordering;
 
 #[test]
 fn pushing_and_reading() {
@@ -255,6 +256,28 @@ fn other_types_are_refused() {
     server.check("lrange list 0 -1", r#"["a"]"#);
     // A destination is looked at only if there is something to move.
     server.check("lmove missing set left left", "nil");
+}
+
+#[test]
+fn a_full_log_refuses_what_would_change_something() {
+    let mut server = TestServer::new();
+    server.check("rpush list a b a", ":3");
+    server.recorder.is_full.store(true, Ordering::Relaxed);
+    for line in [
+        "lrem list 0 a",
+        "ltrim list 1 1",
+        "lmove list other left left",
+        "lpush list x",
+    ] {
+        let reply = server.run(line);
+        assert!(reply.starts_with("-MISCONF"), "{line}: {reply}");
+    }
+    server.check_all(&[
+        ("lrem list 0 x", ":0"),
+        ("ltrim list 0 -1", "+OK"),
+        ("lmove missing other left left", "nil"),
+        ("lrange list 0 -1", r#"["a" "b" "a"]"#),
+    ]);
 }
 
 #[derive(Clone, Debug)]
