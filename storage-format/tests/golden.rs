@@ -1,0 +1,393 @@
+//! The golden files: bytes that were written once and must be written and read the same for as long as their version is supported.
+//!
+//! `LARDER_REGENERATE_GOLDEN=1 cargo test -p storage-format --test golden` writes them anew. That is right for a file of a new version that
+//! no release has written yet, and for nothing else.
+
+use std::fs;
+use std::path::PathBuf;
+
+use storage_format::log::{
+    RecordBody, Scanned, Scanner, SegmentHeader, frame_record, write_end_mark,
+};
+use storage_format::manifest::{DatabaseManifest, Manifest, SnapshotManifest};
+use storage_format::record::{ColdHeader, ColdKey, DeadlineKey, encode_deadline_value};
+use storage_format::snapshot::block::BLOCK_HEADER_LENGTH;
+use storage_format::snapshot::{SnapshotForm, SnapshotHeader};
+use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_pair, put_scored};
+use storage_format::{
+    Effect, EffectRecord, Items, SAME_RECORD_LSN, ScoredItems, Side, SnapshotEntry, SnapshotReader,
+    SnapshotWriter, ValueKind,
+};
+
+fn golden_path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(name)
+}
+
+/// The golden file's bytes; writes them first if that was asked for.
+fn golden(name: &str, written_now: &[u8]) -> Vec<u8> {
+    let path = golden_path(name);
+    if std::env::var_os("LARDER_REGENERATE_GOLDEN").is_some() {
+        fs::write(&path, written_now).expect("the golden directory is writable");
+    }
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Checks that what is written now is what was written then.
+fn check_golden(name: &str, written_now: &[u8]) {
+    let expected = golden(name, written_now);
+    let differs = expected
+        .iter()
+        .zip(written_now)
+        .position(|(then, now)| then != now);
+    assert_eq!(differs, None, "{name}: first difference");
+    assert_eq!(written_now.len(), expected.len(), "{name}: length");
+}
+
+fn collection(chunks: &[&dyn Fn(&mut Vec<u8>)], elements_per_chunk: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    let chunk_count = chunks.len() as u64;
+    let mut writer =
+        CollectionWriter::begin(&mut out, chunk_count * elements_per_chunk, chunk_count);
+    for fill in chunks {
+        writer.chunk(elements_per_chunk, |out| fill(out));
+    }
+    writer.finish();
+    out
+}
+
+fn list() -> Vec<u8> {
+    let first = |out: &mut Vec<u8>| {
+        put_item(out, b"first");
+        put_item(out, b"");
+    };
+    let second = |out: &mut Vec<u8>| {
+        put_item(out, &[0xff; 130]);
+        put_item(out, b"last");
+    };
+    collection(&[&first, &second], 2)
+}
+
+fn hash() -> Vec<u8> {
+    let chunk = |out: &mut Vec<u8>| {
+        put_pair(out, b"name", b"Ada");
+        put_pair(out, b"\0binary\xff", b"");
+    };
+    collection(&[&chunk], 2)
+}
+
+fn sorted_set() -> Vec<u8> {
+    let low = |out: &mut Vec<u8>| put_scored(out, f64::NEG_INFINITY, b"lowest");
+    let high = |out: &mut Vec<u8>| put_scored(out, 1.5, b"one and a half");
+    collection(&[&low, &high], 1)
+}
+
+#[test]
+fn values() {
+    check_golden("value-list-v1", &list());
+    check_golden("value-hash-v1", &hash());
+    check_golden("value-sorted-set-v1", &sorted_set());
+    let parsed = fs::read(golden_path("value-list-v1")).expect("readable");
+    let items = EncodedCollection::parse(ValueKind::List, &parsed)
+        .expect("valid")
+        .items()
+        .map(<[u8]>::len);
+    assert_eq!(items.collect::<Vec<_>>(), [5, 0, 130, 4]);
+}
+
+/// Every effect once, in two records.
+fn effects<'a>(
+    items: &'a [&'a [u8]],
+    scored: &'a [(f64, &'a [u8])],
+    value: &'a [u8],
+) -> [Vec<EffectRecord<'a>>; 2] {
+    let items = Items::from(items);
+    let on_keys = [
+        Effect::Put {
+            kind: ValueKind::Hash,
+            deadline_ms: 1_700_000_000_123,
+            encoded: value,
+        },
+        Effect::SetDeadline { deadline_ms: 0 },
+        Effect::Append { bytes: b"more" },
+        Effect::SetRange {
+            offset: 300,
+            bytes: b"middle",
+        },
+        Effect::ListPush {
+            side: Side::Left,
+            items,
+        },
+        Effect::ListPush {
+            side: Side::Right,
+            items,
+        },
+        Effect::ListPop {
+            side: Side::Left,
+            count: 2,
+        },
+        Effect::ListPop {
+            side: Side::Right,
+            count: 1,
+        },
+        Effect::ListSet {
+            index: 4,
+            item: b"four",
+        },
+        Effect::ListInsert {
+            index: 0,
+            item: b"zero",
+        },
+        Effect::ListRemove {
+            index: 2,
+            count: 200,
+        },
+        Effect::SetAdd { members: items },
+        Effect::SetRemove { members: items },
+        Effect::HashSet { pairs: items },
+        Effect::HashDelete { fields: items },
+        Effect::SortedSetPut {
+            members: ScoredItems::from(scored),
+        },
+        Effect::SortedSetRemove { members: items },
+        Effect::Delete,
+    ];
+    let record = |(number, effect)| EffectRecord {
+        generation: 3,
+        key: b"some:key",
+        previous_lsn: if number == 0 { 41 } else { SAME_RECORD_LSN },
+        effect,
+    };
+    let keyless = |effect| EffectRecord {
+        generation: 4,
+        key: b"",
+        previous_lsn: 0,
+        effect,
+    };
+    [
+        on_keys.into_iter().enumerate().map(record).collect(),
+        vec![
+            keyless(Effect::FlushDatabase { database: 2 }),
+            keyless(Effect::SwapDatabases {
+                first: 0,
+                second: 15,
+            }),
+        ],
+    ]
+}
+
+#[test]
+fn log_segment() {
+    let items: [&[u8]; 4] = [b"a", b"", b"\xff\0", b"four"];
+    let scored: [(f64, &[u8]); 2] = [(0.25, b"quarter"), (f64::INFINITY, b"top")];
+    let value = hash();
+    let records = effects(&items, &scored, &value);
+    let header = SegmentHeader {
+        segment_number: 5,
+        first_lsn: 1000,
+        hash_seed: 0x0123_4567_89ab_cdef,
+    };
+    let mut bytes = header.encode().to_vec();
+    for (lsn, (effects, unsynced_bytes)) in (1000..).zip(records.iter().zip([0, 5000])) {
+        let mut body = Vec::new();
+        effects.iter().for_each(|effect| effect.encode(&mut body));
+        let body = RecordBody::new(&body).expect("small");
+        let start = bytes.len();
+        bytes.resize(start + body.frame_length(), 0);
+        frame_record(
+            &mut bytes[start..],
+            header.frame_seed(),
+            lsn,
+            unsynced_bytes,
+            &body,
+        );
+    }
+    let end = bytes.len();
+    bytes.resize(end + 64, 0x55);
+    write_end_mark(&mut bytes[end..]);
+    check_golden("log-segment-v1", &bytes);
+
+    let bytes = fs::read(golden_path("log-segment-v1")).expect("readable");
+    let mut scanner = Scanner::new(&bytes).expect("valid");
+    assert_eq!(scanner.header(), &header);
+    for (lsn, expected) in (1000..).zip(&records) {
+        let Scanned::Record(record) = scanner.next_record() else {
+            panic!("record {lsn}")
+        };
+        let effects: Result<Vec<EffectRecord<'_>>, _> = record.effects().collect();
+        assert_eq!((record.lsn, effects.as_ref()), (lsn, Ok(expected)));
+    }
+    assert_eq!(scanner.next_record(), Scanned::End { offset: end as u64 });
+}
+
+#[test]
+fn cold_record() {
+    let cold_key = ColdKey {
+        generation: 7,
+        hash: 0xfedc_ba98_7654_3210,
+        key: b"cold:key",
+    };
+    let header = ColdHeader {
+        lsn: 0x1234_5678_9abc,
+        deadline_ms: 1_800_000_000_000,
+        kind: ValueKind::List,
+    };
+    let mut record = cold_key.to_vec();
+    record.extend_from_slice(&header.encode());
+    record.extend_from_slice(&list());
+    check_golden("cold-record-v1", &record);
+
+    let mut row = Vec::new();
+    DeadlineKey {
+        deadline_ms: header.deadline_ms,
+        cold_key,
+    }
+    .encode(&mut row);
+    row.extend_from_slice(&encode_deadline_value(header.lsn));
+    check_golden("deadline-row-v1", &row);
+}
+
+fn snapshot(entries: &[SnapshotEntry<'_>]) -> Vec<u8> {
+    let mut writer = SnapshotWriter::new(Vec::new(), &snapshot_header()).expect("no I/O");
+    for entry in entries {
+        writer.push(entry).expect("in order");
+    }
+    writer.finish().expect("no I/O").0
+}
+
+fn snapshot_header() -> SnapshotHeader {
+    SnapshotHeader {
+        form: SnapshotForm::Snapshot,
+        hash_seed: 0x0123_4567_89ab_cdef,
+        cut_lsn: 999,
+        log_segment_number: 5,
+        created_ms: 1_700_000_000_000,
+        generations: vec![3, 300, 70_000],
+    }
+}
+
+fn check_snapshot_reads(bytes: Vec<u8>, entries: &[SnapshotEntry<'_>]) {
+    let reader = SnapshotReader::from_bytes(bytes).expect("valid");
+    assert_eq!(reader.header(), &snapshot_header());
+    assert_eq!(reader.verify_all(|_| ()), Ok(()));
+    assert_eq!(reader.entry_count(), entries.len() as u64);
+    for entry in entries {
+        let same = reader.find(entry.generation, entry.hash, entry.key, |found| {
+            found == *entry
+        });
+        assert_eq!(same, Ok(Some(true)), "{entry:?}");
+    }
+}
+
+#[test]
+fn snapshot_of_blocks_that_do_not_compress() {
+    let (list, hash) = (collection(&[&|out| put_item(out, b"item")], 1), hash());
+    let entry = |generation, hash, deadline_ms, kind, key, value| SnapshotEntry {
+        generation,
+        hash,
+        lsn: 900 + hash % 7,
+        deadline_ms,
+        kind,
+        key,
+        value,
+    };
+    let entries = [
+        entry(
+            3,
+            0x0102_0304_0506_0708,
+            0,
+            ValueKind::String,
+            &b"text"[..],
+            &b"some words"[..],
+        ),
+        entry(
+            3,
+            0x2143_6587_a9cb_ed0f,
+            5_000_000_000_000,
+            ValueKind::Hash,
+            b"user:1",
+            &hash,
+        ),
+        entry(300, 0x7fe5_d4c3_b2a1_9687, 0, ValueKind::String, b"", b""),
+        entry(
+            70_000,
+            0x9182_7364_5546_37ff,
+            1,
+            ValueKind::List,
+            b"\xff",
+            &list,
+        ),
+    ];
+    let bytes = snapshot(&entries);
+    check_golden("snapshot-v1", &bytes);
+    let reader = SnapshotReader::from_bytes(&bytes[..]).expect("valid");
+    let row = reader.index().get(0).expect("one block");
+    let raw_length = reader.decode_block(0).expect("valid").raw_length();
+    assert_eq!(
+        row.stored_length as usize,
+        BLOCK_HEADER_LENGTH + raw_length,
+        "stored as it is"
+    );
+    check_snapshot_reads(golden("snapshot-v1", &bytes), &entries);
+}
+
+/// Only reading is compared here: another release of the compressor may write other bytes that mean the same.
+#[test]
+fn snapshot_of_compressed_blocks() {
+    let keys: Vec<String> = (0..400).map(|number| format!("key:{number:04}")).collect();
+    let value = b"the quick brown fox jumps over the lazy dog; ".repeat(8);
+    let entries: Vec<SnapshotEntry<'_>> = (0..)
+        .zip(&keys)
+        .map(|(number, key)| SnapshotEntry {
+            generation: 3,
+            hash: number / 2 * 2 << 50,
+            lsn: number + 1,
+            deadline_ms: 0,
+            kind: ValueKind::String,
+            key: key.as_bytes(),
+            value: &value,
+        })
+        .collect();
+    check_snapshot_reads(
+        golden("snapshot-compressed-v1", &snapshot(&entries)),
+        &entries,
+    );
+}
+
+#[test]
+fn manifest() {
+    let manifest = Manifest {
+        hash_seed: 0x0123_4567_89ab_cdef,
+        next_lsn: 1002,
+        databases: vec![
+            DatabaseManifest {
+                generation: 3,
+                key_count: 250,
+            },
+            DatabaseManifest {
+                generation: 300,
+                key_count: 251,
+            },
+            DatabaseManifest {
+                generation: 70_000,
+                key_count: 1 << 40,
+            },
+        ],
+        next_generation: 70_001,
+        snapshots: vec![SnapshotManifest {
+            file_name: "snapshot-000000000005".to_owned(),
+            cut_lsn: 999,
+            log_segment_number: 5,
+            entry_count: 4,
+        }],
+        rocksdb_sequence: 123_456_789,
+        clean_shutdown: false,
+    };
+    let bytes = manifest.encode().expect("small");
+    check_golden("manifest-v1", &bytes);
+    assert_eq!(
+        Manifest::decode(&golden("manifest-v1", &bytes)),
+        Ok(manifest)
+    );
+}
