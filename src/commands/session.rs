@@ -1,5 +1,6 @@
 //! One client's state, as far as commands see it.
 
+use crate::resp::Protocol;
 use storage_format::ValueKind;
 
 /// A key that WATCH remembers.
@@ -43,8 +44,8 @@ pub struct Session {
     pub id: u64,
     /// Selected database.
     pub database: u32,
-    /// 2 or 3.
-    pub protocol: u8,
+    /// The dialect that HELLO chose.
+    pub protocol: Protocol,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO LIB-NAME.
@@ -78,7 +79,7 @@ impl Session {
         Session {
             id,
             database: 0,
-            protocol: 2,
+            protocol: Protocol::Resp2,
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),

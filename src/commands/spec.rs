@@ -205,7 +205,7 @@ impl CommandSpec {
                 KeySpec::Counted { count_index } => {
                     let count = arguments
                         .get(count_index)
-                        .and_then(|text| crate::resp::parse_integer(text))
+                        .and_then(|text| crate::resp::number::parse_integer(text))
                         .and_then(|count| usize::try_from(count).ok())
                         .unwrap_or(0);
                     if count <= arguments.len().saturating_sub(count_index + 1) {

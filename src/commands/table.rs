@@ -7,8 +7,18 @@ use std::sync::LazyLock;
 /// The families. A new family is added here.
 pub const FAMILIES: &[&[CommandSpec]] = &[];
 
-static BY_NAME: LazyLock<HashMap<&'static [u8], &'static CommandSpec, foldhash::fast::FixedState>> =
-    LazyLock::new(|| all().map(|spec| (spec.name.as_bytes(), spec)).collect());
+/// A row and its number in the table, by which statistics are kept.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Position in [`all`].
+    pub number: usize,
+    /// The row.
+    pub spec: &'static CommandSpec,
+}
+
+static BY_NAME: LazyLock<HashMap<&'static [u8], Row, foldhash::fast::FixedState>> = LazyLock::new(|| {
+    all().enumerate().map(|(number, spec)| (spec.name.as_bytes(), Row { number, spec })).collect()
+});
 
 /// Every top-level command.
 pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
@@ -16,7 +26,7 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
 }
 
 /// The row for a name in any case.
-pub fn find(name: &[u8]) -> Option<&'static CommandSpec> {
+pub fn find(name: &[u8]) -> Option<Row> {
     const NAME_BYTES_MAX: usize = 32;
     let mut lower = [0; NAME_BYTES_MAX];
     let lower = lower.get_mut(..name.len())?;

@@ -70,6 +70,22 @@ impl Keyspace {
         self.shards[shard].0.try_lock()
     }
 
+    /// Asks the processor to load what a look-up will touch: the slot or, with `deep`, the entry. Does nothing if the
+    /// shard is busy.
+    pub fn prefetch(&self, database: u32, hash: u64, deep: bool) {
+        let Some(shard) = self.try_lock(Self::shard_of(hash)) else { return };
+        let Some(table) = shard.table(database) else { return };
+        let segment = table.segment(hash);
+        let address = if deep { segment.entry_address(hash) } else { segment.slot_address(hash) };
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing and faults on no address.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
+
     /// Locks all shards, in order.
     pub fn lock_all(&self) -> Vec<MutexGuard<'_, Shard>> {
         (0..SHARDS).map(|shard| self.lock(shard)).collect()

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs the Debian or Ubuntu packages that Larder needs and this machine lacks; silent and fast when all are there.
+#
+#   scripts/setup.sh build          compile Larder: C++ compiler, libclang (RocksDB's bindings), ccache
+#   scripts/setup.sh test           run the tests: redis-server to compare with, redis-cli
+#   scripts/setup.sh bench          run the benchmark: the above and Python 3
+#
+# Installing redis-server starts no service and enables none: the tests start their own on free ports.
+set -euo pipefail
+
+missing=()
+need_command() { # COMMAND PACKAGE
+    command -v "$1" >/dev/null || missing+=("$2")
+}
+
+have_libclang() {
+    [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
+}
+
+as_root() {
+    if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+# Runs apt-get with a policy that refuses to start services, unless the machine has a policy of its own.
+install_without_starting_services() {
+    local policy=/usr/sbin/policy-rc.d ours=
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+        ours=yes
+    fi
+    local status=0
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" </dev/null || status=$?
+    if [[ -n $ours ]]; then as_root rm -f "$policy"; fi
+    return "$status"
+}
+
+for purpose in "${@:-build}"; do
+    case $purpose in
+    build)
+        need_command gcc gcc
+        need_command g++ g++
+        need_command make make
+        need_command ccache ccache
+        have_libclang || missing+=(libclang-dev)
+        [[ -e /usr/include/stdlib.h ]] || missing+=(libc6-dev)
+        ;;
+    test)
+        need_command redis-server redis-server
+        need_command redis-cli redis-tools
+        ;;
+    bench)
+        need_command redis-server redis-server
+        need_command redis-benchmark redis-tools
+        need_command taskset util-linux
+        need_command python3 python3
+        python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+        ;;
+    *)
+        echo "setup: unknown purpose '$purpose' (build, test, bench)" >&2
+        exit 2
+        ;;
+    esac
+done
+
+if ! command -v cargo >/dev/null; then
+    echo "setup: Rust is missing. Install it from https://rustup.rs, open a new shell and try again." >&2
+    exit 1
+fi
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "setup: this machine has no apt-get; install what these Debian packages hold: ${missing[*]}" >&2
+    exit 1
+fi
+if [[ $(id -u) -ne 0 ]] && ! command -v sudo >/dev/null; then
+    echo "setup: missing packages and no sudo; as root run: apt-get install ${missing[*]}" >&2
+    exit 1
+fi
+echo "setup: installing ${missing[*]} (apt-get)"
+as_root apt-get update -q </dev/null
+install_without_starting_services "${missing[@]}"
+if [[ " ${missing[*]} " == *" redis-server "* && -d /run/systemd/system ]]; then
+    as_root systemctl disable redis-server.service
+fi
+echo "setup: done"

@@ -1,0 +1,200 @@
+//! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
+//!
+//! EXEC is a command like any other, except that its keys are those of the whole queue: dispatch locks and makes
+//! resident what [`queue_keys`] names, so that everything in here runs under one set of locks and becomes one log
+//! record. WATCH needs no registration: it notes the LSN of the key, and EXEC compares.
+
+use super::context::Context;
+use super::session::{Transaction, WatchedKey};
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use super::table::{self, Row};
+use crate::error::{CommandError, CommandResult};
+use crate::resp::Reply;
+
+const NESTED_MULTI: CommandError = CommandError::fixed("ERR MULTI calls can not be nested");
+const WATCH_INSIDE_MULTI: CommandError = CommandError::fixed("ERR WATCH inside MULTI is not allowed");
+const EXEC_WITHOUT_MULTI: CommandError = CommandError::fixed("ERR EXEC without MULTI");
+const DISCARD_WITHOUT_MULTI: CommandError = CommandError::fixed("ERR DISCARD without MULTI");
+const ABORTED: CommandError = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
+
+fn multi(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    if context.session.transaction.is_some() {
+        return Err(NESTED_MULTI);
+    }
+    context.session.transaction = Some(Transaction::default());
+    reply.ok();
+    Ok(())
+}
+
+fn discard(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    if context.session.transaction.take().is_none() {
+        return Err(DISCARD_WITHOUT_MULTI);
+    }
+    context.session.watched.clear();
+    reply.ok();
+    Ok(())
+}
+
+fn watch(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    if context.session.transaction.is_some() {
+        return Err(WATCH_INSIDE_MULTI);
+    }
+    let database = context.keys.database();
+    for key in &arguments[1..] {
+        let is_watched = |watched: &WatchedKey| watched.database == database && *watched.key == **key;
+        if !context.session.watched.iter().any(is_watched) {
+            let lsn = context.keys.lsn(key);
+            context.session.watched.push(WatchedKey { database, key: (*key).into(), lsn });
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn unwatch(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.session.watched.clear();
+    reply.ok();
+    Ok(())
+}
+
+/// True if no watched key has changed. Their shards are locked.
+fn watched_keys_stand(context: &mut Context<'_>) -> bool {
+    let selected = context.keys.database();
+    let watched = std::mem::take(&mut context.session.watched);
+    let stand = watched.iter().all(|watched| {
+        context.keys.select(watched.database);
+        context.keys.lsn(&watched.key) == watched.lsn
+    });
+    context.keys.select(selected);
+    stand
+}
+
+fn exec(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let transaction = context.session.transaction.take().ok_or(EXEC_WITHOUT_MULTI)?;
+    let stand = watched_keys_stand(context);
+    if transaction.aborted {
+        return Err(ABORTED);
+    }
+    if !stand {
+        reply.null_array();
+        return Ok(());
+    }
+    reply.array_header(transaction.queue.len());
+    for queued in &transaction.queue {
+        let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+        run_queued(context, &arguments, reply);
+    }
+    Ok(())
+}
+
+fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) {
+    let position = reply.position();
+    let result = resolve(arguments).and_then(|row| {
+        context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
+        (row.spec.function)(context, arguments, reply)
+    });
+    if let Err(error) = result {
+        reply.rewind(position);
+        reply.error(error.text());
+    }
+    context.keys.select(context.session.database);
+    reply.set_protocol(context.session.protocol);
+}
+
+/// Calls `found` with database and key for every key that EXEC of this queue touches. A SELECT in the queue counts.
+pub fn queue_keys(session: &super::Session, mut found: impl FnMut(u32, &[u8])) {
+    for watched in &session.watched {
+        found(watched.database, &watched.key);
+    }
+    let mut database = session.database;
+    for queued in session.transaction.iter().flat_map(|transaction| &transaction.queue) {
+        let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+        let Ok(row) = resolve(&arguments) else { continue };
+        if row.spec.name == "select" {
+            let selected = crate::resp::number::parse_integer(arguments[1]).and_then(|index| u32::try_from(index).ok());
+            database = selected.unwrap_or(database);
+        }
+        let other = row.spec.other_database.and_then(|other| other(&arguments));
+        row.spec.for_each_key(&arguments, |index| {
+            found(database, arguments[index]);
+            if let Some(other) = other {
+                found(other, arguments[index]);
+            }
+        });
+    }
+}
+
+/// The row of a command line, subcommands included, its arity checked.
+pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
+    let Some(mut row) = table::find(arguments[0]) else { return Err(unknown_command(arguments)) };
+    let container = row.spec;
+    if !container.subcommands.is_empty() && arguments.len() > 1 {
+        row.spec = table::find_subcommand(container, arguments[1]).ok_or_else(|| {
+            let name = String::from_utf8_lossy(arguments[1]);
+            CommandError::new(format!("ERR unknown subcommand '{name:.128}'. Try {} HELP.", container.name.to_uppercase()))
+        })?;
+    }
+    if row.spec.arity_allows(arguments.len()) {
+        return Ok(row);
+    }
+    if std::ptr::eq(container, row.spec) {
+        return Err(CommandError::wrong_arity(row.spec.name));
+    }
+    Err(CommandError::wrong_arity(&format!("{}|{}", container.name, row.spec.name)))
+}
+
+fn unknown_command(arguments: &[&[u8]]) -> CommandError {
+    const SHOWN_BYTES_MAX: usize = 128;
+    let name = String::from_utf8_lossy(&arguments[0][..arguments[0].len().min(SHOWN_BYTES_MAX)]);
+    let mut shown = String::new();
+    for argument in &arguments[1..] {
+        if shown.len() >= SHOWN_BYTES_MAX {
+            break;
+        }
+        let rest = SHOWN_BYTES_MAX - shown.len();
+        let text = String::from_utf8_lossy(&argument[..argument.len().min(rest)]);
+        shown.push_str(&format!("'{text}' "));
+    }
+    CommandError::new(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+}
+
+const IN_PLACE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::NOT_QUEUED);
+
+/// The rows of this family.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        since: "1.2.0",
+        summary: "Starts a transaction.",
+        ..CommandSpec::new("multi", 1, IN_PLACE, KeySpec::NONE, Group::Transactions, multi)
+    },
+    CommandSpec {
+        since: "1.2.0",
+        complexity: "Depends on commands in the transaction",
+        summary: "Executes all commands in a transaction.",
+        ..CommandSpec::new("exec", 1, IN_PLACE, KeySpec::NONE, Group::Transactions, exec)
+    },
+    CommandSpec {
+        since: "2.0.0",
+        complexity: "O(N), when N is the number of queued commands",
+        summary: "Discards a transaction.",
+        ..CommandSpec::new("discard", 1, IN_PLACE, KeySpec::NONE, Group::Transactions, discard)
+    },
+    CommandSpec {
+        since: "2.2.0",
+        complexity: "O(1) for every key.",
+        summary: "Monitors changes to keys to determine the execution of a transaction.",
+        ..CommandSpec::new("watch", -2, IN_PLACE, KeySpec::ALL, Group::Transactions, watch)
+    },
+    CommandSpec {
+        since: "2.2.0",
+        summary: "Forgets about watched keys of a transaction.",
+        ..CommandSpec::new(
+            "unwatch",
+            1,
+            Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
+            KeySpec::NONE,
+            Group::Transactions,
+            unwatch,
+        )
+    },
+];

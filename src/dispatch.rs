@@ -1,0 +1,350 @@
+//! The one ordered path of a command, from its arguments to its reply.
+//!
+//! 1. find the row, check arity, authentication, memory;
+//! 2. find the keys' shards, lock them in order;
+//! 3. make the keys resident, or give up the locks and say what has to be fetched;
+//! 4. run the function on live values;
+//! 5. its effects become one log record under the same locks.
+//!
+//! Nothing in here waits. Whatever has to (a fetch, a job, memory) is an [`Outcome`] that the connection deals with,
+//! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
+
+use crate::clock;
+use crate::commands::session::ReplyMode;
+use crate::commands::table::Row;
+use crate::commands::{Context, Flags, Job, Services, Session, transactions};
+use crate::config::Settings;
+use crate::error::CommandError;
+use crate::keyspace::{Journal, Keys, Keyspace};
+use crate::metrics::{WorkerMetrics, add};
+use crate::persist::LazySnapshot;
+use crate::resp::{Protocol, Reply, reply};
+use crate::server::Server;
+use crate::tier::{FetchTicket, Fetched, Residency};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What became of a command.
+pub enum Outcome {
+    /// Its reply, if it has one, is in the output.
+    Done,
+    /// These keys have to be fetched first; then call again with what was found.
+    Fetch(Vec<FetchTicket>),
+    /// The reply comes from this job, to be run on the blocking pool.
+    Job(Job),
+    /// Memory is short and demotion is at work; call again in a moment.
+    WaitForMemory,
+    /// A transaction that holds commands without locks: its commands are to be run one after the other.
+    Sequential(Vec<Vec<Box<[u8]>>>),
+}
+
+/// A key that a command names.
+struct NamedKey {
+    database: u32,
+    hash: u64,
+    /// Index among the arguments, or of `owned` for the keys of a transaction.
+    argument: usize,
+}
+
+/// What one worker thread needs to run commands.
+pub struct Dispatcher {
+    server: Arc<Server>,
+    settings: Arc<Settings>,
+    settings_version: u64,
+    journal: Journal,
+    metrics: Arc<WorkerMetrics>,
+    keys: Vec<NamedKey>,
+    owned_keys: Vec<Box<[u8]>>,
+    hashes: Vec<u64>,
+    /// LSN of the last record that this worker wrote, for `appendfsync always`.
+    last_lsn: u64,
+    last_command: usize,
+}
+
+impl Dispatcher {
+    /// A dispatcher for one worker of `server`.
+    pub fn new(server: Arc<Server>, metrics: Arc<WorkerMetrics>) -> Dispatcher {
+        let (settings, settings_version) = server.settings.current();
+        Dispatcher {
+            server,
+            settings,
+            settings_version,
+            journal: Journal::default(),
+            metrics,
+            keys: Vec::new(),
+            owned_keys: Vec::new(),
+            hashes: Vec::new(),
+            last_lsn: 0,
+            last_command: usize::MAX,
+        }
+    }
+
+    /// The settings, as fresh as the last call of [`Dispatcher::refresh_settings`].
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The server this worker belongs to.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The worker's counters.
+    pub fn metrics(&self) -> &WorkerMetrics {
+        &self.metrics
+    }
+
+    /// Takes over changed settings. Called once a batch.
+    pub fn refresh_settings(&mut self) {
+        if self.server.settings.version() != self.settings_version {
+            (self.settings, self.settings_version) = self.server.settings.current();
+        }
+    }
+
+    /// The LSN of the last record this worker wrote; what a reply has to wait for under `appendfsync always`.
+    pub fn last_lsn(&self) -> u64 {
+        self.last_lsn
+    }
+
+    /// Runs one command. `fetched` holds what an earlier [`Outcome::Fetch`] asked for.
+    pub fn execute(
+        &mut self,
+        session: &mut Session,
+        arguments: &[&[u8]],
+        fetched: &mut Vec<Fetched>,
+        output: &mut Vec<u8>,
+    ) -> Outcome {
+        let start = output.len();
+        let outcome = match self.admit(session, arguments) {
+            Ok(Admitted::Queue) => {
+                self.enqueue(session, arguments);
+                output.extend_from_slice(reply::QUEUED);
+                Outcome::Done
+            }
+            Ok(Admitted::Wait) => return Outcome::WaitForMemory,
+            Ok(Admitted::Run(row)) => self.run(row, session, arguments, fetched, output),
+            Err(error) => {
+                if let Some(transaction) = &mut session.transaction {
+                    transaction.aborted = true;
+                }
+                self.write_error(&error, session.protocol, output);
+                Outcome::Done
+            }
+        };
+        if matches!(outcome, Outcome::Done) {
+            apply_reply_mode(session, start, output);
+        }
+        outcome
+    }
+
+    /// Writes an error reply and counts it.
+    pub fn write_error(&self, error: &CommandError, protocol: Protocol, output: &mut Vec<u8>) {
+        add(&self.metrics.errors, 1);
+        Reply::new(output, protocol).error(error.text());
+    }
+
+    fn admit(&self, session: &Session, arguments: &[&[u8]]) -> Result<Admitted, CommandError> {
+        let row = transactions::resolve(arguments)?;
+        let flags = row.spec.flags;
+        let reject = |error: CommandError| {
+            add(&self.metrics.by_command[row.number].rejected, 1);
+            Err(error)
+        };
+        if !session.authenticated && !flags.has(Flags::NO_AUTH) {
+            return reject(CommandError::fixed("NOAUTH Authentication required."));
+        }
+        if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
+            if flags.has(Flags::NO_MULTI) {
+                return reject(CommandError::fixed("ERR Command not allowed inside a transaction"));
+            }
+            return Ok(Admitted::Queue);
+        }
+        if flags.has(Flags::DENYOOM) {
+            if self.server.budget.is_out_of_memory() {
+                return reject(CommandError::OUT_OF_MEMORY);
+            }
+            if self.server.budget.writers_must_wait() {
+                return Ok(Admitted::Wait);
+            }
+        }
+        Ok(Admitted::Run(row))
+    }
+
+    fn enqueue(&self, session: &mut Session, arguments: &[&[u8]]) {
+        if let Some(transaction) = &mut session.transaction {
+            transaction.queue.push(arguments.iter().map(|argument| Box::from(*argument)).collect());
+        }
+    }
+
+    /// Collects the keys of a command into `self.keys`.
+    fn collect_keys(&mut self, row: Row, session: &Session, arguments: &[&[u8]]) {
+        self.keys.clear();
+        self.owned_keys.clear();
+        let (keys, keyspace) = (&mut self.keys, &self.server.keyspace);
+        if row.spec.name == "exec" {
+            let owned = &mut self.owned_keys;
+            transactions::queue_keys(session, |database, key| {
+                keys.push(NamedKey { database, hash: keyspace.hash(key), argument: owned.len() });
+                owned.push(key.into());
+            });
+            return;
+        }
+        let other = row.spec.other_database.and_then(|other| other(arguments));
+        row.spec.for_each_key(arguments, |argument| {
+            let hash = keyspace.hash(arguments[argument]);
+            keys.push(NamedKey { database: session.database, hash, argument });
+            if let Some(database) = other.filter(|other| *other < keyspace.databases()) {
+                keys.push(NamedKey { database, hash, argument });
+            }
+        });
+    }
+
+    fn run(
+        &mut self,
+        row: Row,
+        session: &mut Session,
+        arguments: &[&[u8]],
+        fetched: &mut Vec<Fetched>,
+        output: &mut Vec<u8>,
+    ) -> Outcome {
+        if row.spec.name == "exec"
+            && let Some(queue) = sequential_queue(session)
+        {
+            return Outcome::Sequential(queue);
+        }
+        self.collect_keys(row, session, arguments);
+        self.hashes.clear();
+        self.hashes.extend(self.keys.iter().map(|key| key.hash));
+        let server = &*self.server;
+        load_blocks(&server.lazy_snapshot(), &server.keyspace, &self.keys);
+        let now_ms = clock::now_ms();
+        let mut keys =
+            Keys::lock(&server.keyspace, &self.hashes, &mut self.journal, &*server.recorder, session.database, now_ms);
+        keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
+        keys.no_touch = session.no_touch;
+        keys.frequency_log_factor = server.frequency_log_factor();
+        let is_exec = row.spec.name == "exec";
+        let mut missing = Vec::new();
+        for named in &self.keys {
+            let key: &[u8] = if is_exec { &self.owned_keys[named.argument] } else { arguments[named.argument] };
+            let peek = row.spec.flags.has(Flags::PEEKS);
+            match server.tier.resolve(&mut keys, named.database, named.hash, key, peek, fetched) {
+                Residency::Present | Residency::Absent => {}
+                Residency::Lent(entry) => keys.lend(named.database, entry),
+                Residency::Fetch(ticket) => missing.push(ticket),
+            }
+        }
+        if !missing.is_empty() {
+            return Outcome::Fetch(missing);
+        }
+        let settings = &*self.settings;
+        let mut context = Context { keys, session, settings, services: server, now_ms, job: None };
+        let start = output.len();
+        let protocol = context.session.protocol;
+        let mut reply = Reply::new(output, protocol);
+        let result = (row.spec.function)(&mut context, arguments, &mut reply);
+        let lsn = context.keys.commit();
+        let counts = context.keys.counts;
+        let job = context.job.take();
+        drop(context);
+        self.last_lsn = lsn.unwrap_or(self.last_lsn);
+        self.count(row, counts, result.is_err());
+        if let Err(error) = result {
+            output.truncate(start);
+            self.write_error(&error, protocol, output);
+            return Outcome::Done;
+        }
+        job.map_or(Outcome::Done, Outcome::Job)
+    }
+
+    fn count(&mut self, row: Row, counts: crate::keyspace::LookupCounts, failed: bool) {
+        let metrics = &*self.metrics;
+        add(&metrics.commands, 1);
+        self.last_command = row.number;
+        let command = &metrics.by_command[row.number];
+        add(&command.calls, 1);
+        if failed {
+            add(&command.failed, 1);
+        }
+        if counts.hits > 0 {
+            add(&metrics.hits, counts.hits);
+        }
+        if counts.misses > 0 {
+            add(&metrics.misses, counts.misses);
+        }
+        if counts.expired > 0 {
+            add(&metrics.expired, counts.expired);
+        }
+        let changes = std::mem::take(&mut self.journal.changes);
+        if changes > 0 {
+            add(&metrics.changes, changes);
+        }
+    }
+
+    /// Prefetches what a command's first key will touch: its slot, or with `deep` its entry. Never waits for a lock.
+    pub fn prefetch(&self, session: &Session, key: &[u8], deep: bool) {
+        let hash = self.server.keyspace.hash(key);
+        self.server.keyspace.prefetch(session.database, hash, deep);
+    }
+
+    /// The number of the row that ran last.
+    pub fn last_command(&self) -> usize {
+        self.last_command
+    }
+
+    /// Runs a job's reply with this worker's server: what the blocking pool calls.
+    pub fn run_job(server: &Server, job: Job, protocol: Protocol) -> Vec<u8> {
+        let mut output = Vec::new();
+        let mut reply = Reply::new(&mut output, protocol);
+        let services: &dyn Services = server;
+        if let Err(error) = job(services, &mut reply) {
+            reply.rewind(0);
+            reply.error(error.text());
+            server.job_errors.fetch_add(1, Ordering::Relaxed);
+        }
+        output
+    }
+}
+
+enum Admitted {
+    Run(Row),
+    Queue,
+    Wait,
+}
+
+/// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.
+fn load_blocks(lazy: &Option<Arc<LazySnapshot>>, keyspace: &Keyspace, keys: &[NamedKey]) {
+    let Some(lazy) = lazy else { return };
+    for named in keys {
+        lazy.ensure_loaded(keyspace, keyspace.generation(named.database), named.hash);
+    }
+}
+
+/// The queue of a transaction that cannot run under one set of locks, because it holds a command that walks the
+/// keyspace or waits for the disk. The session leaves the transaction.
+fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
+    let transaction = session.transaction.as_ref()?;
+    let is_offloaded = |queued: &Vec<Box<[u8]>>| {
+        let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+        transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
+    };
+    if transaction.aborted || !session.watched.is_empty() || !transaction.queue.iter().any(is_offloaded) {
+        return None;
+    }
+    session.transaction.take().map(|transaction| transaction.queue)
+}
+
+fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => output.truncate(start),
+        ReplyMode::SkipNext => {
+            output.truncate(start);
+            session.reply_mode = ReplyMode::Skip;
+        }
+        ReplyMode::Skip => {
+            output.truncate(start);
+            session.reply_mode = ReplyMode::On;
+        }
+    }
+}

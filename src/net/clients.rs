@@ -1,0 +1,239 @@
+//! The connected clients, for CLIENT LIST, CLIENT KILL, `maxclients` and `timeout`.
+//!
+//! A connection writes into its own record with relaxed stores once a batch; whoever lists or kills goes through the
+//! map. Ending a connection from outside is a `shutdown` of its socket: its task then reads the end of the stream.
+
+use crate::clock;
+use crate::commands::services::ClientFilter;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// What CLIENT LIST shows of one client.
+pub struct ClientRecord {
+    /// Unique, ascending.
+    pub id: u64,
+    /// Remote address.
+    pub address: String,
+    /// Local address.
+    pub local_address: String,
+    descriptor: RawFd,
+    created_ms: u64,
+    /// Unix milliseconds of the last batch.
+    pub last_interaction_ms: AtomicU64,
+    /// Selected database.
+    pub database: AtomicU32,
+    /// Number of the row of the last command.
+    pub last_command: AtomicUsize,
+    /// Unsent bytes.
+    pub output_bytes: AtomicUsize,
+    /// Bytes read and not yet used.
+    pub input_bytes: AtomicUsize,
+    /// Queued commands of MULTI; -1 (as u32) outside.
+    pub queued: AtomicU32,
+    /// Watched keys.
+    pub watched: AtomicU32,
+    /// 2 or 3.
+    pub protocol: AtomicU32,
+    /// Commands so far.
+    pub commands: AtomicU64,
+    /// CLIENT NO-EVICT.
+    pub no_evict: AtomicBool,
+    names: Mutex<Names>,
+}
+
+/// What a client says of itself.
+#[derive(Default)]
+struct Names {
+    name: String,
+    library_name: String,
+    library_version: String,
+}
+
+/// All clients.
+#[derive(Default)]
+pub struct Clients {
+    records: Mutex<BTreeMap<u64, Arc<ClientRecord>>>,
+    next_id: AtomicU64,
+    /// Connections refused because of `maxclients`.
+    pub rejected: AtomicU64,
+}
+
+/// Takes the record out of the map before the socket is closed, so that nobody shuts down a reused descriptor.
+pub struct Registration {
+    clients: Arc<Clients>,
+    /// The record.
+    pub record: Arc<ClientRecord>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.clients.records.lock().remove(&self.record.id);
+    }
+}
+
+impl Clients {
+    /// Number of clients.
+    pub fn count(&self) -> usize {
+        self.records.lock().len()
+    }
+
+    /// Adds a client, unless there are `limit` already.
+    pub fn register(
+        self: &Arc<Clients>,
+        descriptor: RawFd,
+        address: String,
+        local_address: String,
+        limit: usize,
+    ) -> Option<Registration> {
+        let mut records = self.records.lock();
+        if records.len() >= limit {
+            self.rejected.fetch_add(1, Relaxed);
+            return None;
+        }
+        let id = self.next_id.fetch_add(1, Relaxed) + 1;
+        let now_ms = clock::now_ms();
+        let record = Arc::new(ClientRecord {
+            id,
+            address,
+            local_address,
+            descriptor,
+            created_ms: now_ms,
+            last_interaction_ms: AtomicU64::new(now_ms),
+            database: AtomicU32::new(0),
+            last_command: AtomicUsize::new(usize::MAX),
+            output_bytes: AtomicUsize::new(0),
+            input_bytes: AtomicUsize::new(0),
+            queued: AtomicU32::new(u32::MAX),
+            watched: AtomicU32::new(0),
+            protocol: AtomicU32::new(2),
+            commands: AtomicU64::new(0),
+            no_evict: AtomicBool::new(false),
+            names: Mutex::default(),
+        });
+        records.insert(id, Arc::clone(&record));
+        Some(Registration { clients: Arc::clone(self), record })
+    }
+
+    /// Takes over what a session says of itself.
+    pub fn changed(&self, session: &crate::commands::Session) {
+        let Some(record) = self.records.lock().get(&session.id).cloned() else { return };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        *record.names.lock() = Names {
+            name: text(&session.name),
+            library_name: text(&session.library_name),
+            library_version: text(&session.library_version),
+        };
+        record.no_evict.store(session.no_evict, Relaxed);
+        record.protocol.store(2 + u32::from(session.protocol == crate::resp::Protocol::Resp3), Relaxed);
+    }
+
+    /// The lines of CLIENT LIST, each ended by a line feed.
+    pub fn list(&self, filter: &ClientFilter) -> String {
+        let mut lines = String::new();
+        let now_ms = clock::now_ms();
+        for record in self.matching(filter) {
+            record.describe(now_ms, &mut lines);
+        }
+        lines
+    }
+
+    /// Ends the connections that match; returns how many.
+    pub fn kill(&self, filter: &ClientFilter) -> u64 {
+        let records = self.records.lock();
+        let now_ms = clock::now_ms();
+        let mut killed = 0;
+        for record in records.values().filter(|record| record.matches(filter, now_ms)) {
+            record.shut_down();
+            killed += 1;
+        }
+        killed
+    }
+
+    /// Ends connections that have been idle for longer than so many milliseconds.
+    pub fn kill_idle(&self, idle_ms: u64) {
+        let now_ms = clock::now_ms();
+        for record in self.records.lock().values() {
+            if now_ms.saturating_sub(record.last_interaction_ms.load(Relaxed)) > idle_ms {
+                record.shut_down();
+            }
+        }
+    }
+
+    /// Unused input and unsent output of all clients, in bytes.
+    pub fn buffer_bytes(&self) -> (usize, usize) {
+        let records = self.records.lock();
+        let sum = |of: fn(&ClientRecord) -> &AtomicUsize| records.values().map(|record| of(record).load(Relaxed)).sum();
+        (sum(|record| &record.input_bytes), sum(|record| &record.output_bytes))
+    }
+
+    fn matching(&self, filter: &ClientFilter) -> Vec<Arc<ClientRecord>> {
+        let now_ms = clock::now_ms();
+        self.records.lock().values().filter(|record| record.matches(filter, now_ms)).cloned().collect()
+    }
+}
+
+impl ClientRecord {
+    fn shut_down(&self) {
+        // SAFETY: the record is in the map, whose lock the caller holds, and a connection leaves the map before it
+        // closes its socket: the descriptor is open.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
+        // A socket that is not connected any more is as good as shut down.
+        let _ = socket2::SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
+    }
+
+    fn matches(&self, filter: &ClientFilter, now_ms: u64) -> bool {
+        let same = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        (filter.ids.is_empty() || filter.ids.contains(&self.id))
+            && same(&filter.address, &self.address)
+            && same(&filter.local_address, &self.local_address)
+            && same(&filter.kind, "normal")
+            && same(&filter.user, "default")
+            && filter.skip_id != Some(self.id)
+            && filter.older_than_seconds.is_none_or(|seconds| now_ms - self.created_ms >= seconds * 1000)
+    }
+
+    fn describe(&self, now_ms: u64, lines: &mut String) {
+        let names = self.names.lock();
+        let queued = self.queued.load(Relaxed) as i32;
+        let last = crate::commands::table::all().nth(self.last_command.load(Relaxed)).map_or("NULL", |spec| spec.name);
+        let mut flags = String::new();
+        if queued >= 0 {
+            flags.push('x');
+        }
+        if self.no_evict.load(Relaxed) {
+            flags.push('e');
+        }
+        if self.address.starts_with('/') {
+            flags.push('U');
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let _ = writeln!(
+            lines,
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={queued} watch={} \
+             qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
+             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+            self.id,
+            self.address,
+            self.local_address,
+            self.descriptor,
+            names.name,
+            now_ms.saturating_sub(self.created_ms) / 1000,
+            now_ms.saturating_sub(self.last_interaction_ms.load(Relaxed)) / 1000,
+            self.database.load(Relaxed),
+            self.watched.load(Relaxed),
+            self.input_bytes.load(Relaxed),
+            self.output_bytes.load(Relaxed),
+            self.output_bytes.load(Relaxed),
+            self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
+            self.protocol.load(Relaxed),
+            names.library_name,
+            names.library_version,
+        );
+    }
+}

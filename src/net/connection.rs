@@ -1,0 +1,435 @@
+//! One connection: reads, runs what arrived, writes.
+//!
+//! A worker thread has one read and one write buffer that all its connections share; a connection owns memory only
+//! for what is left over: half a request, or replies that the socket did not take. So an idle connection costs a
+//! task and a record, and the buffers stay in the processor's cache.
+//!
+//! A batch runs synchronously: decode up to [`BATCH_MAX`] requests, prefetching for each, then run them in order. What
+//! cannot go on at once (a fetch from the cold tier, a job, a lack of memory) is awaited by this connection alone; the
+//! rest of its input stays where it is.
+//!
+//! Back-pressure: while replies are unsent, nothing more is read. So a client that never reads costs at most one
+//! batch's replies, and the output-buffer limits end it.
+
+use super::clients::Registration;
+use super::stream::Stream;
+use super::worker::Worker;
+use crate::clock;
+use crate::commands::Session;
+use crate::dispatch::{Dispatcher, Outcome};
+use crate::error::CommandError;
+use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// Requests that are decoded and prefetched ahead.
+const BATCH_MAX: usize = 64;
+/// A batch stops for sending when its replies reach this size, in bytes.
+const OUTPUT_STOP_BYTES: usize = 256 * 1024;
+/// How far ahead of execution entries are prefetched.
+const PREFETCH_DISTANCE: usize = 4;
+/// Requests of at most so many arguments are run without an allocation.
+const INLINE_ARGUMENTS: usize = 12;
+
+/// A request's arguments when they have to outlive the read buffer.
+type OwnedArguments = Vec<Box<[u8]>>;
+
+/// What a batch ended with.
+enum Step {
+    /// All complete requests ran; read more.
+    Read,
+    /// Some input is left: come again after the replies are sent.
+    Again,
+    /// This request has to wait.
+    Wait(OwnedArguments, Outcome),
+    /// The connection ends after the replies are sent.
+    Close,
+}
+
+/// See the module's comment.
+pub struct Connection {
+    stream: Stream,
+    worker: Rc<RefCell<Worker>>,
+    session: Session,
+    decoder: Decoder,
+    /// Input that is left over.
+    input: Vec<u8>,
+    /// Replies that are not sent yet.
+    output: Vec<u8>,
+    registration: Registration,
+    /// Since when the output is over its soft limit.
+    over_soft_limit_since_ms: Option<u64>,
+}
+
+impl Connection {
+    /// A connection that was just accepted and registered.
+    pub fn new(stream: Stream, worker: Rc<RefCell<Worker>>, registration: Registration) -> Connection {
+        let record = &registration.record;
+        let authenticated = worker.borrow().dispatcher.server().password_is_empty();
+        let session = Session::new(record.id, authenticated, record.address.clone(), record.local_address.clone());
+        Connection {
+            stream,
+            worker,
+            session,
+            decoder: Decoder::new(),
+            input: Vec::new(),
+            output: Vec::new(),
+            registration,
+            over_soft_limit_since_ms: None,
+        }
+    }
+
+    /// Serves until the client goes, or is sent away.
+    pub async fn serve(mut self) -> io::Result<()> {
+        let mut step = Step::Read;
+        loop {
+            step = match step {
+                Step::Read => poll_fn(|context| self.poll_read_and_run(context)).await?,
+                Step::Again => self.run_left_over(),
+                Step::Wait(arguments, outcome) => {
+                    self.finish_slowly(arguments, outcome).await;
+                    if self.session.closing { Step::Close } else { Step::Again }
+                }
+                Step::Close => return self.flush().await,
+            };
+            self.wait_durable().await;
+            if !self.output.is_empty() {
+                self.flush().await?;
+            }
+        }
+    }
+
+    /// Reads, into the worker's buffer or behind the left-over, and runs what arrived. Replies go out at once if the
+    /// socket takes them.
+    fn poll_read_and_run(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Step>> {
+        let worker = Rc::clone(&self.worker);
+        let mut worker = worker.borrow_mut();
+        let worker = &mut *worker;
+        if !self.input.is_empty() {
+            self.input.reserve(worker.read_size(self.input.len()));
+            let count = ready!(self.stream.poll_read(context, &mut self.input))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            crate::metrics::add(&worker.dispatcher.metrics().input_bytes, count as u64);
+            let limit = worker.dispatcher.settings().client_query_buffer_limit as usize;
+            if self.input.len() > limit {
+                return Poll::Ready(Err(io::Error::other("the query buffer limit is reached")));
+            }
+            drop(worker.output.drain(..));
+            return Poll::Ready(Ok(self.run_input(worker)));
+        }
+        let mut input = std::mem::take(&mut worker.input);
+        input.clear();
+        let read = self.stream.poll_read(context, &mut input);
+        let result = match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Ok(count)) => {
+                crate::metrics::add(&worker.dispatcher.metrics().input_bytes, count as u64);
+                let (step, consumed) = self.run_batch(worker, &mut input);
+                self.input.extend_from_slice(&input[consumed..]);
+                self.send_at_once(context, worker)?;
+                Poll::Ready(Ok(step))
+            }
+        };
+        worker.input = input;
+        result
+    }
+
+    fn run_left_over(&mut self) -> Step {
+        if self.input.is_empty() {
+            return Step::Read;
+        }
+        let worker = Rc::clone(&self.worker);
+        let mut worker = worker.borrow_mut();
+        self.run_input(&mut worker)
+    }
+
+    /// Runs what is complete in the left-over.
+    fn run_input(&mut self, worker: &mut Worker) -> Step {
+        let mut input = std::mem::take(&mut self.input);
+        let (step, consumed) = self.run_batch(worker, &mut input);
+        input.drain(..consumed);
+        if input.is_empty() {
+            input = Vec::new();
+        }
+        self.input = input;
+        self.output.append(&mut worker.output);
+        step
+    }
+
+    /// Sends the worker's output; what the socket does not take becomes this connection's.
+    fn send_at_once(&mut self, context: &mut Context<'_>, worker: &mut Worker) -> io::Result<()> {
+        let mut sent = 0;
+        let must_wait = !self.output.is_empty() || worker.waits_for_durability();
+        while !must_wait && sent < worker.output.len() {
+            match self.stream.poll_write(context, &worker.output[sent..]) {
+                Poll::Ready(Ok(0)) | Poll::Pending => break,
+                Poll::Ready(Ok(count)) => sent += count,
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        crate::metrics::add(&worker.dispatcher.metrics().output_bytes, sent as u64);
+        self.output.extend_from_slice(&worker.output[sent..]);
+        worker.output.clear();
+        worker.shrink();
+        Ok(())
+    }
+
+    /// Decodes and runs requests until the input is used up or something has to wait. Replies are in the worker's
+    /// output. Returns how much of the input was used.
+    fn run_batch(&mut self, worker: &mut Worker, input: &mut [u8]) -> (Step, usize) {
+        let (mut step, mut consumed) = (Step::Again, 0);
+        worker.dispatcher.refresh_settings();
+        worker.durable_from = worker.dispatcher.last_lsn();
+        let mut ranges = std::mem::take(&mut worker.ranges);
+        let mut ends = std::mem::take(&mut worker.ends);
+        while matches!(step, Step::Again) && worker.output.len() < OUTPUT_STOP_BYTES {
+            ranges.clear();
+            ends.clear();
+            let decoded = self.decode(worker, input, consumed, &mut ranges, &mut ends);
+            let ran = self.run_requests(worker, input, &ranges, &ends, &mut consumed);
+            step = match (ran, decoded) {
+                (Some(step), _) => step,
+                (None, Err(text)) => {
+                    worker.dispatcher.write_error(&CommandError::new(text), self.session.protocol, &mut worker.output);
+                    Step::Close
+                }
+                (None, Ok(DecodedBatch::Full)) => Step::Again,
+                (None, Ok(DecodedBatch::Dry { skipped })) => {
+                    consumed = skipped.max(consumed);
+                    Step::Read
+                }
+            };
+        }
+        ranges.shrink_to(1 << 16);
+        worker.ranges = ranges;
+        worker.ends = ends;
+        self.note_activity(worker, input.len() - consumed);
+        (step, consumed)
+    }
+
+    /// Decodes up to [`BATCH_MAX`] requests and prefetches the slot of each one's key. Until a client is authenticated,
+    /// one at a time, because its limits depend on what it says.
+    fn decode(
+        &mut self,
+        worker: &Worker,
+        input: &mut [u8],
+        from: usize,
+        ranges: &mut Vec<ArgumentRange>,
+        ends: &mut Vec<RequestEnd>,
+    ) -> Result<DecodedBatch, String> {
+        let limits = Limits {
+            bulk_bytes: worker.dispatcher.settings().proto_max_bulk_len,
+            authenticated: self.session.authenticated,
+        };
+        let most = if self.session.authenticated { BATCH_MAX } else { 1 };
+        let mut position = from;
+        while ends.len() < most {
+            match self.decoder.decode(input, position, &limits, ranges) {
+                Ok(Decoded::Complete { consumed }) => {
+                    position += consumed;
+                    ends.push(RequestEnd { ranges: ranges.len(), input: position });
+                    let first = ends.len().checked_sub(2).map_or(0, |former| ends[former].ranges);
+                    if most > 1 && (consumed < input.len() || ends.len() > 1) && ranges.len() > first + 1 {
+                        worker.dispatcher.prefetch(&self.session, ranges[first + 1].of(input), false);
+                    }
+                }
+                Ok(Decoded::Empty { consumed }) => position += consumed,
+                Ok(Decoded::Incomplete { .. }) => return Ok(DecodedBatch::Dry { skipped: position }),
+                Err(error) => return Err(format!("ERR {error}")),
+            }
+        }
+        Ok(DecodedBatch::Full)
+    }
+
+    /// Runs decoded requests; `consumed` becomes the end of the last one that ran.
+    fn run_requests(
+        &mut self,
+        worker: &mut Worker,
+        input: &[u8],
+        ranges: &[ArgumentRange],
+        ends: &[RequestEnd],
+        consumed: &mut usize,
+    ) -> Option<Step> {
+        let first_of = |request: usize| request.checked_sub(1).map_or(0, |former| ends[former].ranges);
+        for (request, end) in ends.iter().enumerate() {
+            let ahead = request + PREFETCH_DISTANCE;
+            if ahead < ends.len() && ends[ahead].ranges > first_of(ahead) + 1 {
+                worker.dispatcher.prefetch(&self.session, ranges[first_of(ahead) + 1].of(input), true);
+            }
+            let arguments = &ranges[first_of(request)..end.ranges];
+            let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
+            let many: Vec<&[u8]>;
+            let arguments = if arguments.len() <= INLINE_ARGUMENTS {
+                inline.iter_mut().zip(arguments).for_each(|(place, range)| *place = range.of(input));
+                &inline[..arguments.len()]
+            } else {
+                many = arguments.iter().map(|range| range.of(input)).collect();
+                &many[..]
+            };
+            let outcome = worker.dispatcher.execute(&mut self.session, arguments, &mut Vec::new(), &mut worker.output);
+            *consumed = end.input;
+            match outcome {
+                Outcome::Done if self.session.closing => return Some(Step::Close),
+                Outcome::Done if worker.output.len() >= OUTPUT_STOP_BYTES => return Some(Step::Again),
+                Outcome::Done => {}
+                outcome => {
+                    let owned = arguments.iter().map(|argument| Box::from(*argument)).collect();
+                    return Some(Step::Wait(owned, outcome));
+                }
+            }
+        }
+        None
+    }
+
+    fn note_activity(&self, worker: &Worker, input_left: usize) {
+        let record = &self.registration.record;
+        record.last_interaction_ms.store(clock::now_ms(), Relaxed);
+        record.database.store(self.session.database, Relaxed);
+        record.input_bytes.store(input_left, Relaxed);
+        record.output_bytes.store(self.output.len() + worker.output.len(), Relaxed);
+        record.watched.store(self.session.watched.len() as u32, Relaxed);
+        let queued = self.session.transaction.as_ref().map_or(u32::MAX, |transaction| transaction.queue.len() as u32);
+        record.queued.store(queued, Relaxed);
+        record.last_command.store(worker.dispatcher.last_command(), Relaxed);
+    }
+
+    /// Brings a request to its end that could not run at once.
+    async fn finish_slowly(&mut self, arguments: OwnedArguments, mut outcome: Outcome) {
+        const MEMORY_WAIT: Duration = Duration::from_millis(2);
+        const MEMORY_WAITS_MAX: u32 = 2500;
+        let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        let mut memory_waits = 0;
+        loop {
+            let mut fetched = Vec::new();
+            match outcome {
+                Outcome::Done => return,
+                Outcome::Fetch(tickets) => {
+                    let server = std::sync::Arc::clone(self.worker.borrow().dispatcher.server());
+                    fetched = server.tier.fetch_all(tickets).await;
+                }
+                Outcome::WaitForMemory if memory_waits == MEMORY_WAITS_MAX => {
+                    let worker = self.worker.borrow();
+                    worker.dispatcher.write_error(&CommandError::OUT_OF_MEMORY, self.session.protocol, &mut self.output);
+                    return;
+                }
+                Outcome::WaitForMemory => {
+                    memory_waits += 1;
+                    tokio::time::sleep(MEMORY_WAIT).await;
+                }
+                Outcome::Job(job) => return self.run_job(job).await,
+                Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
+            }
+            let mut worker = self.worker.borrow_mut();
+            outcome = worker.dispatcher.execute(&mut self.session, &borrowed, &mut fetched, &mut self.output);
+        }
+    }
+
+    async fn run_job(&mut self, job: crate::commands::Job) {
+        let server = std::sync::Arc::clone(self.worker.borrow().dispatcher.server());
+        let protocol = self.session.protocol;
+        let reply = tokio::task::spawn_blocking(move || Dispatcher::run_job(&server, job, protocol)).await;
+        match reply {
+            Ok(reply) if self.session.reply_mode == crate::commands::session::ReplyMode::On => self.output.extend(reply),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(%error, "a command's job panicked");
+                Reply::new(&mut self.output, protocol).error("ERR internal error");
+            }
+        }
+    }
+
+    /// A transaction with commands that hold no locks: one command after the other.
+    async fn run_sequentially(&mut self, queue: Vec<OwnedArguments>) {
+        Reply::new(&mut self.output, self.session.protocol).array_header(queue.len());
+        for arguments in queue {
+            let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+            let outcome = {
+                let mut worker = self.worker.borrow_mut();
+                worker.dispatcher.execute(&mut self.session, &borrowed, &mut Vec::new(), &mut self.output)
+            };
+            self.finish_slowly(arguments, outcome).await;
+        }
+    }
+
+    /// Under `appendfsync always`, replies wait until the log is durable past what this connection wrote.
+    async fn wait_durable(&mut self) {
+        let (server, lsn) = {
+            let mut worker = self.worker.borrow_mut();
+            if self.output.is_empty() || !worker.waits_for_durability() {
+                return;
+            }
+            worker.durable_from = worker.dispatcher.last_lsn();
+            (std::sync::Arc::clone(worker.dispatcher.server()), worker.dispatcher.last_lsn())
+        };
+        server.wait_durable(lsn).await;
+    }
+
+    /// Sends all unsent replies. The connection ends here if the client does not take them and the limits say so.
+    async fn flush(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.output.len() {
+            self.check_output_limits(self.output.len() - sent)?;
+            let unsent = &self.output[sent..];
+            let stream = &mut self.stream;
+            let write = poll_fn(|context| stream.poll_write(context, unsent));
+            match tokio::time::timeout(Duration::from_secs(1), write).await {
+                Ok(result) => sent += result?,
+                Err(_elapsed) => {}
+            }
+        }
+        crate::metrics::add(&self.worker.borrow().dispatcher.metrics().output_bytes, sent as u64);
+        self.output = Vec::new();
+        self.over_soft_limit_since_ms = None;
+        self.registration.record.output_bytes.store(0, Relaxed);
+        Ok(())
+    }
+
+    fn check_output_limits(&mut self, unsent_bytes: usize) -> io::Result<()> {
+        self.registration.record.output_bytes.store(unsent_bytes, Relaxed);
+        let limit = self.worker.borrow().dispatcher.settings().client_output_buffer_limit.normal;
+        let unsent_bytes = unsent_bytes as u64;
+        if limit.hard_bytes > 0 && unsent_bytes > limit.hard_bytes {
+            return Err(io::Error::other("the hard output buffer limit is reached"));
+        }
+        if limit.soft_bytes == 0 || unsent_bytes <= limit.soft_bytes {
+            self.over_soft_limit_since_ms = None;
+            return Ok(());
+        }
+        let now_ms = clock::now_ms();
+        let since_ms = *self.over_soft_limit_since_ms.get_or_insert(now_ms);
+        if now_ms - since_ms > limit.soft_seconds * 1000 {
+            return Err(io::Error::other("the soft output buffer limit was exceeded for too long"));
+        }
+        Ok(())
+    }
+}
+
+/// Where a decoded request ends: among the argument ranges, and in the input.
+#[derive(Clone, Copy)]
+pub struct RequestEnd {
+    ranges: usize,
+    input: usize,
+}
+
+enum DecodedBatch {
+    /// There may be more.
+    Full,
+    /// What follows is incomplete; empty requests up to `skipped` may be forgotten.
+    Dry { skipped: usize },
+}
+
+/// The greeting of a connection that is refused.
+pub fn refusal(text: &str) -> Vec<u8> {
+    let mut output = Vec::new();
+    Reply::new(&mut output, Protocol::Resp2).error(text);
+    output
+}

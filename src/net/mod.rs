@@ -1,0 +1,12 @@
+//! Listeners, worker threads and connections.
+//!
+//! One thread accepts, and hands sockets to the workers in turn; each worker runs all its connections on a
+//! current-thread tokio runtime and works directly on the shared shards. No command travels between threads.
+
+pub mod clients;
+pub mod connection;
+pub mod listener;
+pub mod stream;
+pub mod worker;
+
+pub use clients::Clients;

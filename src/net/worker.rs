@@ -1,0 +1,139 @@
+//! A worker thread: a tokio runtime of its own, its connections, and the buffers they share.
+
+use super::clients::Registration;
+use super::connection::{Connection, RequestEnd, refusal};
+use super::stream::Stream;
+use crate::dispatch::Dispatcher;
+use crate::metrics::WorkerMetrics;
+use crate::resp::ArgumentRange;
+use crate::server::Server;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+const READ_BYTES: usize = 64 * 1024;
+/// The shared output gives back what is above this, in bytes.
+const KEPT_OUTPUT_BYTES: usize = 1 << 20;
+
+/// A socket on its way from the listener to its worker.
+pub enum Accepted {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// A unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// What the connections of one thread share.
+pub struct Worker {
+    /// Runs commands.
+    pub dispatcher: Dispatcher,
+    /// The read buffer, 64 KiB.
+    pub input: Vec<u8>,
+    /// Replies of the running batch.
+    pub output: Vec<u8>,
+    /// Argument ranges of the running batch.
+    pub ranges: Vec<ArgumentRange>,
+    /// Ends of the requests of the running batch.
+    pub ends: Vec<RequestEnd>,
+    /// The last LSN before the running batch.
+    pub durable_from: u64,
+}
+
+impl Worker {
+    fn new(server: Arc<Server>, metrics: Arc<WorkerMetrics>) -> Worker {
+        Worker {
+            dispatcher: Dispatcher::new(server, metrics),
+            input: Vec::with_capacity(READ_BYTES),
+            output: Vec::with_capacity(READ_BYTES),
+            ranges: Vec::new(),
+            ends: Vec::new(),
+            durable_from: 0,
+        }
+    }
+
+    /// How much to read behind a left-over of so many bytes.
+    pub fn read_size(&self, left_over: usize) -> usize {
+        left_over.clamp(READ_BYTES, 1 << 20)
+    }
+
+    /// True if the replies of this batch may not leave before the log is durable.
+    pub fn waits_for_durability(&self) -> bool {
+        self.dispatcher.last_lsn() != self.durable_from && self.dispatcher.server().syncs_always()
+    }
+
+    /// Gives memory back that a large reply needed.
+    pub fn shrink(&mut self) {
+        self.output.shrink_to(KEPT_OUTPUT_BYTES);
+    }
+}
+
+/// Runs a worker until the channel closes and its connections have gone. Blocks the thread.
+pub fn run(server: Arc<Server>, metrics: Arc<WorkerMetrics>, mut sockets: mpsc::UnboundedReceiver<Accepted>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let worker = Rc::new(RefCell::new(Worker::new(server, metrics)));
+    local.block_on(&runtime, async move {
+        while let Some(accepted) = sockets.recv().await {
+            match admit(&worker, accepted) {
+                Ok(Some(connection)) => {
+                    tokio::task::spawn_local(async move {
+                        if let Err(error) = connection.serve().await {
+                            tracing::debug!(%error, "a connection ended");
+                        }
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "a connection could not be set up"),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Registers a socket; `None` if it was refused.
+fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<Connection>> {
+    let (stream, address, local_address) = prepare(accepted, worker.borrow().dispatcher.settings().tcp_keepalive)?;
+    let registration = register(worker, &stream, address, local_address);
+    let Some(registration) = registration else {
+        let refusal = refusal("ERR max number of clients reached");
+        // The client is sent away: whether it hears why is up to its socket.
+        let _ = match &stream {
+            Stream::Tcp(stream) => stream.try_write(&refusal),
+            Stream::Unix(stream) => stream.try_write(&refusal),
+        };
+        return Ok(None);
+    };
+    Ok(Some(Connection::new(stream, Rc::clone(worker), registration)))
+}
+
+fn register(worker: &Rc<RefCell<Worker>>, stream: &Stream, address: String, local_address: String) -> Option<Registration> {
+    let worker = worker.borrow();
+    let limit = worker.dispatcher.server().settings.current().0.maxclients as usize;
+    let clients = Arc::clone(&worker.dispatcher.server().clients);
+    crate::metrics::add(&worker.dispatcher.metrics().connections, 1);
+    clients.register(stream.descriptor(), address, local_address, limit)
+}
+
+fn prepare(accepted: Accepted, keepalive_seconds: u64) -> io::Result<(Stream, String, String)> {
+    match accepted {
+        Accepted::Tcp(socket) => {
+            socket.set_nonblocking(true)?;
+            socket.set_nodelay(true)?;
+            if keepalive_seconds > 0 {
+                let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(keepalive_seconds));
+                socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+            }
+            let (address, local_address) = (socket.peer_addr()?.to_string(), socket.local_addr()?.to_string());
+            Ok((Stream::Tcp(TcpStream::from_std(socket)?), address, local_address))
+        }
+        Accepted::Unix(socket) => {
+            socket.set_nonblocking(true)?;
+            let path = socket.local_addr()?.as_pathname().map_or_else(String::new, |path| path.display().to_string());
+            Ok((Stream::Unix(UnixStream::from_std(socket)?), format!("{path}:0"), format!("{path}:0")))
+        }
+    }
+}
