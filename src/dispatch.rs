@@ -14,13 +14,12 @@ use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
 use crate::commands::{Context, Flags, Job, Services, Session, transactions};
 use crate::config::Settings;
-use crate::error::CommandError;
-use crate::keyspace::{Journal, Keys, Keyspace};
+use crate::error::{CommandError, InternalError};
+use crate::keyspace::{Journal, Keys};
 use crate::metrics::{WorkerMetrics, add};
-use crate::persist::LazySnapshot;
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
-use crate::tier::{FetchTicket, Fetched, Residency};
+use crate::tier::{Admission, FetchTicket, Fetched, KeyRequest, Residency};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -111,7 +110,7 @@ impl Dispatcher {
         &mut self,
         session: &mut Session,
         arguments: &[&[u8]],
-        fetched: &mut Vec<Fetched>,
+        fetched: &[Fetched],
         output: &mut Vec<u8>,
     ) -> Outcome {
         let start = output.len();
@@ -160,11 +159,10 @@ impl Dispatcher {
             return Ok(Admitted::Queue);
         }
         if flags.has(Flags::DENYOOM) {
-            if self.server.budget.is_out_of_memory() {
-                return reject(CommandError::OUT_OF_MEMORY);
-            }
-            if self.server.budget.writers_must_wait() {
-                return Ok(Admitted::Wait);
+            match self.server.tier.admission() {
+                Admission::Go => {}
+                Admission::Wait => return Ok(Admitted::Wait),
+                Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
             }
         }
         Ok(Admitted::Run(row))
@@ -204,7 +202,7 @@ impl Dispatcher {
         row: Row,
         session: &mut Session,
         arguments: &[&[u8]],
-        fetched: &mut Vec<Fetched>,
+        fetched: &[Fetched],
         output: &mut Vec<u8>,
     ) -> Outcome {
         if row.spec.name == "exec"
@@ -216,26 +214,25 @@ impl Dispatcher {
         self.hashes.clear();
         self.hashes.extend(self.keys.iter().map(|key| key.hash));
         let server = &*self.server;
-        load_blocks(&server.lazy_snapshot(), &server.keyspace, &self.keys);
+        if let Err(error) = self.load_blocks() {
+            return self.fail(&error, session, output);
+        }
         let now_ms = clock::now_ms();
         let mut keys =
             Keys::lock(&server.keyspace, &self.hashes, &mut self.journal, &*server.recorder, session.database, now_ms);
         keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         keys.no_touch = session.no_touch;
-        keys.frequency_log_factor = server.frequency_log_factor();
-        let is_exec = row.spec.name == "exec";
-        let mut missing = Vec::new();
-        for named in &self.keys {
-            let key: &[u8] = if is_exec { &self.owned_keys[named.argument] } else { arguments[named.argument] };
-            let peek = row.spec.flags.has(Flags::PEEKS);
-            match server.tier.resolve(&mut keys, named.database, named.hash, key, peek, fetched) {
-                Residency::Present | Residency::Absent => {}
-                Residency::Lent(entry) => keys.lend(named.database, entry),
-                Residency::Fetch(ticket) => missing.push(ticket),
+        keys.frequency_log_factor = server.frequency_log_factor(&self.settings);
+        if !server.tier.everything_is_hot() {
+            let only_looks = row.spec.flags.has(Flags::PEEKS);
+            match make_resident(server, &mut keys, &self.keys, &self.owned_keys, arguments, only_looks, fetched) {
+                Ok(missing) if missing.is_empty() => {}
+                Ok(missing) => return Outcome::Fetch(missing),
+                Err(error) => {
+                    drop(keys);
+                    return self.fail(&error, session, output);
+                }
             }
-        }
-        if !missing.is_empty() {
-            return Outcome::Fetch(missing);
         }
         let settings = &*self.settings;
         let mut context = Context { keys, session, settings, services: server, now_ms, job: None };
@@ -255,6 +252,25 @@ impl Dispatcher {
             return Outcome::Done;
         }
         job.map_or(Outcome::Done, Outcome::Job)
+    }
+
+    /// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.
+    fn load_blocks(&self) -> Result<(), InternalError> {
+        let lazy = &self.server.lazy;
+        if !lazy.is_complete() {
+            for named in &self.keys {
+                let generation = self.server.keyspace.generation(named.database);
+                lazy.ensure_loaded(generation, named.hash, &self.server.keyspace)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A command that could not run because of us: the cause is logged, the client learns that it failed.
+    fn fail(&self, error: &InternalError, session: &Session, output: &mut Vec<u8>) -> Outcome {
+        tracing::error!(%error, "a command failed");
+        self.write_error(&CommandError::new(format!("ERR internal error: {error}")), session.protocol, output);
+        Outcome::Done
     }
 
     fn count(&mut self, row: Row, counts: crate::keyspace::LookupCounts, failed: bool) {
@@ -312,12 +328,30 @@ enum Admitted {
     Wait,
 }
 
-/// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.
-fn load_blocks(lazy: &Option<Arc<LazySnapshot>>, keyspace: &Keyspace, keys: &[NamedKey]) {
-    let Some(lazy) = lazy else { return };
-    for named in keys {
-        lazy.ensure_loaded(keyspace, keyspace.generation(named.database), named.hash);
+/// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
+fn make_resident(
+    server: &Server,
+    keys: &mut Keys<'_>,
+    named_keys: &[NamedKey],
+    owned_keys: &[Box<[u8]>],
+    arguments: &[&[u8]],
+    only_looks: bool,
+    fetched: &[Fetched],
+) -> Result<Vec<FetchTicket>, InternalError> {
+    let mut missing = Vec::new();
+    for named in named_keys {
+        let key: &[u8] = if owned_keys.is_empty() { arguments[named.argument] } else { &owned_keys[named.argument] };
+        let generation = server.keyspace.generation(named.database);
+        let request =
+            KeyRequest { database: named.database, generation, hash: named.hash, key, only_looks, now_ms: keys.now_ms() };
+        let found = fetched.iter().find(|fetched| fetched.is_for(&request));
+        match server.tier.resolve(keys.shard_mut(named.hash), &request, found)? {
+            Residency::Present | Residency::Absent => {}
+            Residency::Lent(entry) => keys.lend(named.database, entry),
+            Residency::Fetch(ticket) => missing.push(ticket),
+        }
     }
+    Ok(missing)
 }
 
 /// The queue of a transaction that cannot run under one set of locks, because it holds a command that walks the
@@ -328,7 +362,7 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
         let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
         transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
     };
-    if transaction.aborted || !session.watched.is_empty() || !transaction.queue.iter().any(is_offloaded) {
+    if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
         return None;
     }
     session.transaction.take().map(|transaction| transaction.queue)

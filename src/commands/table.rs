@@ -5,7 +5,14 @@ use hashbrown::HashMap;
 use std::sync::LazyLock;
 
 /// The families. A new family is added here.
-pub const FAMILIES: &[&[CommandSpec]] = &[];
+pub const FAMILIES: &[&[CommandSpec]] = &[
+    super::connection::COMMANDS,
+    super::client::COMMANDS,
+    super::introspection::COMMANDS,
+    super::transactions::COMMANDS,
+    super::administration::COMMANDS,
+    super::tiers::COMMANDS,
+];
 
 /// A row and its number in the table, by which statistics are kept.
 #[derive(Clone, Copy)]

@@ -43,7 +43,7 @@ impl Keys<'_> {
     /// # Errors
     /// WRONGTYPE if the key holds another type than the effect is for; MISCONF if the log has no room.
     pub fn apply(&mut self, key: &[u8], effect: Effect<'_>) -> Result<Applied, CommandError> {
-        self.ensure_room(key.len() + effect.encoded_bytes())?;
+        self.ensure_room(key.len() + payload_bytes(&effect))?;
         let target = self.target(key);
         let applied = match &effect {
             Effect::Put { kind: ValueKind::String, deadline_ms, encoded } => {
@@ -354,7 +354,7 @@ impl Keys<'_> {
     }
 
     fn change_collection(&mut self, target: &Target<'_>, effect: &Effect<'_>) -> Result<Applied, CommandError> {
-        let kind = effect.kind().ok_or(CommandError::SYNTAX)?;
+        let kind = collection_kind(effect).ok_or(CommandError::SYNTAX)?;
         let Some(place) = self.live(target) else {
             let mut value = match kind {
                 ValueKind::List => Value::List(List::default()),
@@ -387,6 +387,42 @@ impl Keys<'_> {
             });
         }
         Ok(applied)
+    }
+}
+
+/// At most so many bytes that an effect adds to its record, besides its key.
+fn payload_bytes(effect: &Effect<'_>) -> usize {
+    const LENGTH_BYTES_MAX: usize = 10;
+    const SCORE_BYTES: usize = 8;
+    let items = |items: &storage_format::Items<'_>| items.iter().map(|item| item.len() + LENGTH_BYTES_MAX).sum::<usize>();
+    let payload = match effect {
+        Effect::Put { encoded, .. } => encoded.len(),
+        Effect::Append { bytes } | Effect::SetRange { bytes, .. } => bytes.len(),
+        Effect::ListPush { items: pushed, .. } => items(pushed),
+        Effect::ListSet { item, .. } | Effect::ListInsert { item, .. } => item.len(),
+        Effect::SetAdd { members } | Effect::SetRemove { members } | Effect::SortedSetRemove { members } => items(members),
+        Effect::HashSet { pairs } => items(pairs),
+        Effect::HashDelete { fields } => items(fields),
+        Effect::SortedSetPut { members } => {
+            members.iter().map(|(_, member)| member.len() + LENGTH_BYTES_MAX + SCORE_BYTES).sum()
+        }
+        _ => 0,
+    };
+    payload + 3 * LENGTH_BYTES_MAX
+}
+
+/// The type that an effect on a part of a collection is for.
+fn collection_kind(effect: &Effect<'_>) -> Option<ValueKind> {
+    match effect {
+        Effect::ListPush { .. }
+        | Effect::ListPop { .. }
+        | Effect::ListSet { .. }
+        | Effect::ListInsert { .. }
+        | Effect::ListRemove { .. } => Some(ValueKind::List),
+        Effect::SetAdd { .. } | Effect::SetRemove { .. } => Some(ValueKind::Set),
+        Effect::HashSet { .. } | Effect::HashDelete { .. } => Some(ValueKind::Hash),
+        Effect::SortedSetPut { .. } | Effect::SortedSetRemove { .. } => Some(ValueKind::SortedSet),
+        _ => None,
     }
 }
 

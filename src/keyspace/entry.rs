@@ -386,7 +386,7 @@ impl Entry {
 
     /// The kind of the value; `None` for a tombstone.
     pub fn kind(&self) -> Option<ValueKind> {
-        ValueKind::from_u8((self.header() >> 48) as u8)
+        ValueKind::from_byte((self.header() >> 48) as u8)
     }
 
     /// True for a key that is deleted, its cold record not yet removed.

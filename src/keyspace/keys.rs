@@ -177,6 +177,11 @@ impl<'a> Keys<'a> {
         self.database = database;
     }
 
+    /// The time that decides what has expired, in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Number of databases.
     pub fn databases(&self) -> u32 {
         self.keyspace.databases()

@@ -17,12 +17,16 @@ use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
 use crate::dispatch::{Dispatcher, Outcome};
-use crate::error::CommandError;
-use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
+use crate::server::Server;
+use crate::tier::{FetchTicket, Fetched};
+use crate::error::{CommandError, InternalError};
+use crate::commands::session::Transaction;
+use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply, reply};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -117,7 +121,7 @@ impl Connection {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             crate::metrics::add(&worker.dispatcher.metrics().input_bytes, count as u64);
-            let limit = worker.dispatcher.settings().client_query_buffer_limit as usize;
+            let limit = worker.dispatcher.settings().query_buffer_limit_bytes as usize;
             if self.input.len() > limit {
                 return Poll::Ready(Err(io::Error::other("the query buffer limit is reached")));
             }
@@ -227,7 +231,7 @@ impl Connection {
         ends: &mut Vec<RequestEnd>,
     ) -> Result<DecodedBatch, String> {
         let limits = Limits {
-            bulk_bytes: worker.dispatcher.settings().proto_max_bulk_len,
+            bulk_bytes: worker.dispatcher.settings().bulk_limit_bytes,
             authenticated: self.session.authenticated,
         };
         let most = if self.session.authenticated { BATCH_MAX } else { 1 };
@@ -275,7 +279,7 @@ impl Connection {
                 many = arguments.iter().map(|range| range.of(input)).collect();
                 &many[..]
             };
-            let outcome = worker.dispatcher.execute(&mut self.session, arguments, &mut Vec::new(), &mut worker.output);
+            let outcome = worker.dispatcher.execute(&mut self.session, arguments, &[], &mut worker.output);
             *consumed = end.input;
             match outcome {
                 Outcome::Done if self.session.closing => return Some(Step::Close),
@@ -313,8 +317,16 @@ impl Connection {
             match outcome {
                 Outcome::Done => return,
                 Outcome::Fetch(tickets) => {
-                    let server = std::sync::Arc::clone(self.worker.borrow().dispatcher.server());
-                    fetched = server.tier.fetch_all(tickets).await;
+                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
+                    match fetch_all(&server, &tickets).await {
+                        Ok(found) => fetched = found,
+                        Err(error) => {
+                            tracing::error!(%error, "a key could not be read from the cold tier");
+                            let error = CommandError::new(format!("ERR internal error: {error}"));
+                            let worker = self.worker.borrow();
+                            return worker.dispatcher.write_error(&error, self.session.protocol, &mut self.output);
+                        }
+                    }
                 }
                 Outcome::WaitForMemory if memory_waits == MEMORY_WAITS_MAX => {
                     let worker = self.worker.borrow();
@@ -329,12 +341,12 @@ impl Connection {
                 Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
             }
             let mut worker = self.worker.borrow_mut();
-            outcome = worker.dispatcher.execute(&mut self.session, &borrowed, &mut fetched, &mut self.output);
+            outcome = worker.dispatcher.execute(&mut self.session, &borrowed, &fetched, &mut self.output);
         }
     }
 
     async fn run_job(&mut self, job: crate::commands::Job) {
-        let server = std::sync::Arc::clone(self.worker.borrow().dispatcher.server());
+        let server = Arc::clone(self.worker.borrow().dispatcher.server());
         let protocol = self.session.protocol;
         let reply = tokio::task::spawn_blocking(move || Dispatcher::run_job(&server, job, protocol)).await;
         match reply {
@@ -347,17 +359,28 @@ impl Connection {
         }
     }
 
-    /// A transaction with commands that hold no locks: one command after the other.
+    /// A transaction with commands that hold no locks: one command after the other, once the watched keys were found
+    /// unchanged (by an EXEC of an empty queue).
     async fn run_sequentially(&mut self, queue: Vec<OwnedArguments>) {
+        self.session.transaction = Some(Transaction::default());
+        let (start, exec) = (self.output.len(), vec![Box::from(&b"EXEC"[..])]);
+        let outcome = self.execute(&exec);
+        Box::pin(self.finish_slowly(exec, outcome)).await;
+        if self.output[start..] != *reply::EMPTY_ARRAY {
+            return;
+        }
+        self.output.truncate(start);
         Reply::new(&mut self.output, self.session.protocol).array_header(queue.len());
         for arguments in queue {
-            let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
-            let outcome = {
-                let mut worker = self.worker.borrow_mut();
-                worker.dispatcher.execute(&mut self.session, &borrowed, &mut Vec::new(), &mut self.output)
-            };
-            self.finish_slowly(arguments, outcome).await;
+            let outcome = self.execute(&arguments);
+            Box::pin(self.finish_slowly(arguments, outcome)).await;
         }
+    }
+
+    fn execute(&mut self, arguments: &OwnedArguments) -> Outcome {
+        let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        let mut worker = self.worker.borrow_mut();
+        worker.dispatcher.execute(&mut self.session, &borrowed, &[], &mut self.output)
     }
 
     /// Under `appendfsync always`, replies wait until the log is durable past what this connection wrote.
@@ -368,7 +391,7 @@ impl Connection {
                 return;
             }
             worker.durable_from = worker.dispatcher.last_lsn();
-            (std::sync::Arc::clone(worker.dispatcher.server()), worker.dispatcher.last_lsn())
+            (Arc::clone(worker.dispatcher.server()), worker.dispatcher.last_lsn())
         };
         server.wait_durable(lsn).await;
     }
@@ -395,7 +418,7 @@ impl Connection {
 
     fn check_output_limits(&mut self, unsent_bytes: usize) -> io::Result<()> {
         self.registration.record.output_bytes.store(unsent_bytes, Relaxed);
-        let limit = self.worker.borrow().dispatcher.settings().client_output_buffer_limit.normal;
+        let limit = self.worker.borrow().dispatcher.settings().output_limit_normal;
         let unsent_bytes = unsent_bytes as u64;
         if limit.hard_bytes > 0 && unsent_bytes > limit.hard_bytes {
             return Err(io::Error::other("the hard output buffer limit is reached"));
@@ -411,6 +434,16 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Reads keys from the cold tier; other connections go on meanwhile.
+async fn fetch_all(server: &Server, tickets: &[FetchTicket]) -> Result<Vec<Fetched>, Arc<InternalError>> {
+    let mut fetched = Vec::with_capacity(tickets.len());
+    let waiting: Vec<_> = tickets.iter().map(|ticket| server.tier.fetch(ticket)).collect();
+    for one in waiting {
+        fetched.push(one.await?);
+    }
+    Ok(fetched)
 }
 
 /// Where a decoded request ends: among the argument ranges, and in the input.

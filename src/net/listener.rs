@@ -109,8 +109,8 @@ fn listen_unix(settings: &Settings) -> Result<(UnixListener, PathBuf), InternalE
         std::fs::remove_file(&path).map_err(InternalError::io("remove", &path))?;
     }
     let listener = UnixListener::bind(&path).map_err(InternalError::io("listen on", &path))?;
-    if settings.unixsocketperm != 0 {
-        let permissions = std::fs::Permissions::from_mode(settings.unixsocketperm);
+    if settings.unixsocket_permissions != 0 {
+        let permissions = std::fs::Permissions::from_mode(settings.unixsocket_permissions as u32);
         std::fs::set_permissions(&path, permissions).map_err(InternalError::io("set permissions of", &path))?;
     }
     Ok((listener, path))

@@ -3,6 +3,7 @@
 use super::clients::Registration;
 use super::connection::{Connection, RequestEnd, refusal};
 use super::stream::Stream;
+use crate::config::AppendFsync;
 use crate::dispatch::Dispatcher;
 use crate::metrics::WorkerMetrics;
 use crate::resp::ArgumentRange;
@@ -62,7 +63,10 @@ impl Worker {
 
     /// True if the replies of this batch may not leave before the log is durable.
     pub fn waits_for_durability(&self) -> bool {
-        self.dispatcher.last_lsn() != self.durable_from && self.dispatcher.server().syncs_always()
+        let settings = self.dispatcher.settings();
+        settings.appendonly
+            && settings.appendfsync == AppendFsync::Always
+            && self.dispatcher.last_lsn() != self.durable_from
     }
 
     /// Gives memory back that a large reply needed.
@@ -96,7 +100,7 @@ pub fn run(server: Arc<Server>, metrics: Arc<WorkerMetrics>, mut sockets: mpsc::
 
 /// Registers a socket; `None` if it was refused.
 fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<Connection>> {
-    let (stream, address, local_address) = prepare(accepted, worker.borrow().dispatcher.settings().tcp_keepalive)?;
+    let (stream, address, local_address) = prepare(accepted, worker.borrow().dispatcher.settings().tcp_keepalive_seconds)?;
     let registration = register(worker, &stream, address, local_address);
     let Some(registration) = registration else {
         let refusal = refusal("ERR max number of clients reached");

@@ -137,9 +137,11 @@ fn hexadecimal(digit: u8) -> u8 {
 mod tests {
     use super::*;
 
+    type Line = &'static [u8];
+
     #[test]
     fn lines_split_as_redis_splits_them() {
-        let cases: &[(&[u8], Option<&[&[u8]]>)] = &[
+        let cases: &[(Line, Option<&[Line]>)] = &[
             (b"", Some(&[])),
             (b"  \t ", Some(&[])),
             (b"PING", Some(&[b"PING"])),

@@ -4,6 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 type Request = Vec<Vec<u8>>;
+type Bytes = &'static [u8];
 
 /// Feeds `pieces` one after the other and collects the requests, as a connection does.
 fn run(pieces: &[&[u8]], limits: &Limits) -> (Vec<Request>, Option<ProtocolError>) {
@@ -57,7 +58,7 @@ fn encode(request: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn requests_of_every_form() {
-    let cases: &[(&[u8], &[&[&[u8]]])] = &[
+    let cases: &[(Bytes, &[&[Bytes]])] = &[
         (b"*1\r\n$4\r\nPING\r\n", &[&[b"PING"]]),
         (
             b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n",

@@ -139,7 +139,7 @@ pub enum Effect<'a> {
     },
 }
 
-/// The byte that stands for each effect in a log. Never reuse one.
+/// The byte that stands for each effect in a log (FORMAT.md section 3). Never reuse one.
 mod tag {
     pub(super) const PUT: u8 = 1;
     pub(super) const DELETE: u8 = 2;

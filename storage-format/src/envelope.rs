@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::error::FormatError;
 use crate::reader::ByteReader;
 
-/// Bytes in front of an envelope's body.
+/// Bytes in front of an envelope's body (FORMAT.md section 1.3).
 pub(crate) const ENVELOPE_HEADER_LENGTH: usize = 20;
 
 /// The largest body that is read: what an allocation can be made to reach by a crafted file.
@@ -41,24 +41,26 @@ impl Envelope {
     pub(crate) fn seal<T: Serialize>(&self, content: &T) -> io::Result<Vec<u8>> {
         let body =
             bincode::serde::encode_to_vec(content, configuration()).map_err(io::Error::other)?;
-        let length = u32::try_from(body.len())
-            .ok()
-            .filter(|&length| length as usize <= MAX_BODY_LENGTH)
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("{} is too large", self.what),
-                )
-            })?;
+        if body.len() > MAX_BODY_LENGTH {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{} is too large", self.what),
+            ));
+        }
+        Ok(self.seal_body(&body))
+    }
+
+    /// The bytes of an envelope with this body, which is at most [`MAX_BODY_LENGTH`] long.
+    pub(crate) fn seal_body(&self, body: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(ENVELOPE_HEADER_LENGTH + body.len());
         bytes.extend_from_slice(&self.magic);
         bytes.extend_from_slice(&self.version.to_le_bytes());
-        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(body);
         let crc = crc_of(&bytes);
         bytes[16..20].copy_from_slice(&crc.to_le_bytes());
-        Ok(bytes)
+        bytes
     }
 
     /// Opens the envelope at the start of `bytes`: its content, and how many bytes it took.

@@ -12,9 +12,13 @@ pub mod durable;
 pub mod effect;
 mod envelope;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod items;
 pub mod log;
 pub mod manifest;
+pub mod mapped;
+pub mod placement;
 mod reader;
 pub mod record;
 pub mod snapshot;
@@ -24,6 +28,7 @@ pub mod varint;
 pub use effect::{Effect, EffectRecord, Items, SAME_RECORD_LSN, ScoredItems, Side};
 pub use error::{FileError, FormatError};
 pub use manifest::Manifest;
+pub use placement::Placement;
 pub use snapshot::{SnapshotEntry, SnapshotReader, SnapshotWriter};
 pub use value::ValueKind;
 

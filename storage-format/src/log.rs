@@ -18,7 +18,7 @@ use crate::error::FormatError;
 pub const SEGMENT_MAGIC: [u8; 8] = *b"LARDRLOG";
 /// The version of the segment format that this build writes, and the newest that it reads.
 pub const SEGMENT_VERSION: u32 = 1;
-/// Bytes of the segment header; the first record begins here.
+/// Bytes of the segment header; the first record begins here (FORMAT.md section 4, as all constants of this module).
 pub const SEGMENT_HEADER_LENGTH: usize = 64;
 /// Bytes of a frame in front of a record's body.
 pub const FRAME_HEADER_LENGTH: usize = 20;

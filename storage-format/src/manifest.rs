@@ -13,7 +13,7 @@ use crate::error::{FileError, FormatError};
 /// The version of the manifest that this build writes, and the newest that it reads.
 pub const MANIFEST_VERSION: u32 = 1;
 
-const ENVELOPE: Envelope = Envelope {
+pub(crate) const ENVELOPE: Envelope = Envelope {
     what: "manifest",
     magic: *b"LARDRMAN",
     version: MANIFEST_VERSION,

@@ -1,4 +1,4 @@
-//! Variable-length unsigned integers (LEB128): seven bits a byte, least significant first, the high bit set on all but the last.
+//! Variable-length unsigned integers (LEB128, FORMAT.md section 1.1): seven bits a byte, least significant first, the high bit set on all but the last.
 //!
 //! There is exactly one encoding of each number: a longer one is refused, so that equal values have equal bytes.
 

@@ -45,7 +45,10 @@ fn check_golden(name: &str, written_now: &[u8]) {
     assert_eq!(written_now.len(), expected.len(), "{name}: length");
 }
 
-fn collection(chunks: &[&dyn Fn(&mut Vec<u8>)], elements_per_chunk: u64) -> Vec<u8> {
+/// Appends the elements of one chunk.
+type FillChunk<'a> = &'a dyn Fn(&mut Vec<u8>);
+
+fn collection(chunks: &[FillChunk<'_>], elements_per_chunk: u64) -> Vec<u8> {
     let mut out = Vec::new();
     let chunk_count = chunks.len() as u64;
     let mut writer =
@@ -341,7 +344,7 @@ fn snapshot_of_compressed_blocks() {
         .zip(&keys)
         .map(|(number, key)| SnapshotEntry {
             generation: 3,
-            hash: number / 2 * 2 << 50,
+            hash: (number & !1) << 50,
             lsn: number + 1,
             deadline_ms: 0,
             kind: ValueKind::String,

@@ -9,7 +9,7 @@ use crate::reader::{ByteReader, put_bytes};
 use crate::value::ValueKind;
 use crate::varint::put_varint;
 
-/// Bytes in front of a block's stored contents.
+/// Bytes in front of a block's stored contents (FORMAT.md section 7.2).
 pub const BLOCK_HEADER_LENGTH: usize = 24;
 
 /// LZ4 cannot make anything more than this many times smaller: more is damage, found before memory is taken for it.
@@ -74,14 +74,19 @@ pub(crate) fn encode_block(entries: &[u8], entry_count: u32, out: &mut Vec<u8>) 
         .then(|| lz4_flex::block::compress(entries))
         .filter(|compressed| compressed.len() < entries.len());
     out.extend_from_slice(compressed.as_deref().unwrap_or(entries));
-    let stored_length = (out.len() - start - BLOCK_HEADER_LENGTH) as u64;
     let header = &mut out[start..start + BLOCK_HEADER_LENGTH];
-    header[..8].copy_from_slice(&stored_length.to_le_bytes());
     header[8..16].copy_from_slice(&(entries.len() as u64).to_le_bytes());
     header[16..20].copy_from_slice(&entry_count.to_le_bytes());
-    let crc = block_crc(&out[start..]);
-    out[start + 20..start + 24].copy_from_slice(&crc.to_le_bytes());
+    reseal_block(&mut out[start..]);
     out.len() - start
+}
+
+/// Makes the stored length and the CRC of a block right. It must have its whole header.
+pub(crate) fn reseal_block(block: &mut [u8]) {
+    let stored_length = (block.len() - BLOCK_HEADER_LENGTH) as u64;
+    block[..8].copy_from_slice(&stored_length.to_le_bytes());
+    let crc = block_crc(block);
+    block[20..BLOCK_HEADER_LENGTH].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// The CRC of a whole block without the four bytes that hold it.

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use crate::bytes::{u32_at, u64_at};
 use crate::error::FormatError;
 
-/// Bytes of a row.
+/// Bytes of a row (FORMAT.md section 7.3).
 pub const INDEX_ROW_LENGTH: usize = 32;
 
 /// One block's row.

@@ -33,7 +33,7 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 /// A block is closed when its entries have this many bytes.
 pub const BLOCK_TARGET_BYTES: usize = 64 << 10;
 
-const HEADER_ENVELOPE: Envelope = Envelope {
+pub(crate) const HEADER_ENVELOPE: Envelope = Envelope {
     what: "snapshot",
     magic: SNAPSHOT_MAGIC,
     version: SNAPSHOT_VERSION,

@@ -1,11 +1,11 @@
 //! Reads a snapshot by memory map: opening verifies everything but the blocks; each block is verified when it is decoded.
 
-use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
 
 use crate::error::{FileError, FormatError};
+use crate::mapped::map_file;
 use crate::snapshot::block::{DecodedBlock, SnapshotEntry};
 use crate::snapshot::footer::Footer;
 use crate::snapshot::index::BlockIndex;
@@ -27,9 +27,7 @@ impl SnapshotReader<Mmap> {
     /// # Errors
     /// [`FileError`] if the file cannot be mapped, or as [`SnapshotReader::from_bytes`].
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let file = File::open(path).map_err(FileError::io(path))?;
-        // SAFETY: a published snapshot is never written again, only removed, and a removed file's pages stay while they are mapped.
-        let map = unsafe { Mmap::map(&file) }.map_err(FileError::io(path))?;
+        let map = map_file(path)?;
         Self::from_bytes(map).map_err(FileError::format(path))
     }
 }
@@ -172,32 +170,54 @@ impl<B: AsRef<[u8]>> SnapshotReader<B> {
             .map(read))
     }
 
-    /// Reads every block, calling `progress` with the number of blocks done after each; then compares what was read with the statistics.
+    /// Reads every block, calling `progress` with the number of blocks done after each, and compares what was read with the statistics.
     ///
     /// # Errors
     /// The first damage found.
     pub fn verify_all(&self, mut progress: impl FnMut(usize)) -> Result<(), FormatError> {
+        let damages = self.damages(|block, _| {
+            progress(block + 1);
+            Ok(())
+        });
+        damages.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Reads every block and goes on behind damaged ones: all damage that there is, by ascending offset. `each_block` sees the sound blocks in
+    /// order, with their numbers from 0, and may find more.
+    pub fn damages(
+        &self,
+        mut each_block: impl FnMut(usize, &DecodedBlock) -> Result<(), FormatError>,
+    ) -> Vec<FormatError> {
+        let mut damages = Vec::new();
         let mut counted = Statistics::default();
         let mut last = None;
-        for block in 0..self.block_count() {
-            let decoded = self.decode_block(block)?;
-            decoded.entries().for_each(|entry| counted.add(&entry));
-            let offset = self.index().get(block).map_or(0, |row| row.offset);
-            let position = |entry: SnapshotEntry<'_>| (entry.generation, entry.hash);
-            if last.is_some() && last >= decoded.entries().next().map(position) {
-                return Err(FormatError::Damaged {
+        for (block, row) in self.index().rows().enumerate() {
+            let decoded = match self.decode_block(block) {
+                Ok(decoded) => decoded,
+                Err(damage) => {
+                    damages.push(damage);
+                    continue;
+                }
+            };
+            if last >= Some((row.first_generation, row.first_hash)) {
+                damages.push(FormatError::Damaged {
                     what: "snapshot order",
-                    offset,
+                    offset: row.offset,
                 });
             }
-            last = decoded.entries().last().map(position);
-            progress(block + 1);
+            last = decoded
+                .entries()
+                .last()
+                .map(|entry| (entry.generation, entry.hash));
+            decoded.entries().for_each(|entry| counted.add(&entry));
+            damages.extend(each_block(block, &decoded).err());
         }
-        let offset = self.footer.statistics_range().start;
-        if counted == self.statistics {
-            Ok(())
-        } else {
-            Err(FormatError::damaged("snapshot statistics", offset))
+        if damages.is_empty() && counted != self.statistics {
+            damages.push(FormatError::damaged(
+                "snapshot statistics",
+                self.footer.statistics_range().start,
+            ));
         }
+        damages
     }
 }

@@ -1,0 +1,186 @@
+//! Connection commands: PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET.
+
+use super::context::Context;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::{CommandError, CommandResult};
+use crate::resp::number::parse_integer;
+use crate::resp::{Protocol, Reply};
+
+const WRONG_PASSWORD: CommandError =
+    CommandError::fixed("WRONGPASS invalid username-password pair or user is disabled.");
+const NO_PASSWORD_SET: CommandError = CommandError::fixed(
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+);
+
+fn ping(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    match arguments {
+        [_] => reply.raw(crate::resp::reply::PONG),
+        [_, message] => reply.bulk(message),
+        _ => return Err(CommandError::wrong_arity("ping")),
+    }
+    Ok(())
+}
+
+fn echo(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    reply.bulk(arguments[1]);
+    Ok(())
+}
+
+/// Checks user and password; the only user is `default`.
+fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> CommandResult {
+    if user != b"default" || !context.services.password_matches(password) {
+        return Err(WRONG_PASSWORD);
+    }
+    context.session.authenticated = true;
+    Ok(())
+}
+
+fn auth(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    match arguments {
+        [_, password] => {
+            if context.settings.requirepass.is_empty() {
+                return Err(NO_PASSWORD_SET);
+            }
+            authenticate(context, b"default", password)?;
+        }
+        [_, user, password] => authenticate(context, user, password)?,
+        _ => return Err(CommandError::SYNTAX),
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn hello(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    const NO_PROTOCOL: CommandError = CommandError::fixed("NOPROTO unsupported protocol version");
+    const NOT_A_VERSION: CommandError = CommandError::fixed("ERR Protocol version is not an integer or out of range");
+    const NO_AUTH: CommandError = CommandError::fixed(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option \
+         can be used to authenticate the client and select the RESP protocol version at the same time",
+    );
+    let mut protocol = context.session.protocol;
+    if let Some(version) = arguments.get(1) {
+        protocol = match parse_integer(version).ok_or(NOT_A_VERSION)? {
+            2 => Protocol::Resp2,
+            3 => Protocol::Resp3,
+            _ => return Err(NO_PROTOCOL),
+        };
+    }
+    let mut name = None;
+    let mut index = 2;
+    while index < arguments.len() {
+        let more = arguments.len() - index - 1;
+        if arguments[index].eq_ignore_ascii_case(b"AUTH") && more >= 2 {
+            authenticate(context, arguments[index + 1], arguments[index + 2])?;
+            index += 3;
+        } else if arguments[index].eq_ignore_ascii_case(b"SETNAME") && more >= 1 {
+            name = Some(super::client::checked_name(arguments[index + 1])?);
+            index += 2;
+        } else {
+            let option = String::from_utf8_lossy(arguments[index]);
+            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{option}'")));
+        }
+    }
+    if !context.session.authenticated {
+        return Err(NO_AUTH);
+    }
+    if let Some(name) = name {
+        context.session.name = name.to_vec();
+    }
+    context.session.protocol = protocol;
+    context.services.client_changed(context.session);
+    reply.set_protocol(protocol);
+    write_hello(context, reply);
+    Ok(())
+}
+
+fn write_hello(context: &Context<'_>, reply: &mut Reply<'_>) {
+    reply.map_header(7);
+    for (name, value) in [("server", "redis"), ("version", "7.2.4")] {
+        reply.bulk(name.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"proto");
+    reply.integer(if context.session.protocol == Protocol::Resp3 { 3 } else { 2 });
+    reply.bulk(b"id");
+    reply.integer(context.session.id as i64);
+    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+        reply.bulk(name.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"modules");
+    reply.array_header(0);
+}
+
+fn select(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let index = parse_integer(arguments[1]).ok_or(CommandError::fixed("ERR invalid DB index"))?;
+    let database = u32::try_from(index).ok().filter(|database| *database < context.keys.databases());
+    context.session.database = database.ok_or(CommandError::DATABASE_OUT_OF_RANGE)?;
+    reply.ok();
+    Ok(())
+}
+
+fn quit(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.session.closing = true;
+    reply.ok();
+    Ok(())
+}
+
+fn reset(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.session.reset(context.settings.requirepass.is_empty());
+    context.services.client_changed(context.session);
+    reply.set_protocol(Protocol::Resp2);
+    reply.simple("RESET");
+    Ok(())
+}
+
+const ALWAYS: Flags = Flags::FAST.and(Flags::LOADING).and(Flags::STALE);
+const BEFORE_AUTH: Flags = ALWAYS.and(Flags::NOSCRIPT).and(Flags::NO_AUTH);
+
+/// The rows of this family.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        summary: "Returns the server's liveliness response.",
+        ..CommandSpec::new("ping", -1, Flags::FAST, KeySpec::NONE, Group::Connection, ping)
+    },
+    CommandSpec {
+        summary: "Returns the given string.",
+        ..CommandSpec::new("echo", 2, ALWAYS, KeySpec::NONE, Group::Connection, echo)
+    },
+    CommandSpec {
+        complexity: "O(N) where N is the number of passwords defined for the user",
+        summary: "Authenticates the connection.",
+        ..CommandSpec::new("auth", -2, BEFORE_AUTH, KeySpec::NONE, Group::Connection, auth)
+    },
+    CommandSpec {
+        since: "6.0.0",
+        summary: "Handshakes with the server.",
+        ..CommandSpec::new("hello", -1, BEFORE_AUTH, KeySpec::NONE, Group::Connection, hello)
+    },
+    CommandSpec {
+        summary: "Changes the selected database.",
+        ..CommandSpec::new("select", 2, ALWAYS, KeySpec::NONE, Group::Connection, select)
+    },
+    CommandSpec {
+        summary: "Closes the connection.",
+        ..CommandSpec::new(
+            "quit",
+            -1,
+            BEFORE_AUTH.and(Flags::NOT_QUEUED),
+            KeySpec::NONE,
+            Group::Connection,
+            quit,
+        )
+    },
+    CommandSpec {
+        since: "6.2.0",
+        summary: "Resets the connection.",
+        ..CommandSpec::new(
+            "reset",
+            1,
+            BEFORE_AUTH.and(Flags::NOT_QUEUED),
+            KeySpec::NONE,
+            Group::Connection,
+            reset,
+        )
+    },
+];

@@ -1,0 +1,198 @@
+//! The server around the commands of a test: whole-keyspace work is done for real, on the test's keyspace; everything else
+//! notes that it was called and answers something recognisable.
+
+use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use super::session::Session;
+use super::test_support::TestRecorder;
+use crate::error::CommandError;
+use crate::keyspace::{Journal, Keyspace, Recorder, SHARDS};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use storage_format::Effect;
+
+/// See the module's comment.
+pub struct TestServices {
+    keyspace: Arc<Keyspace>,
+    recorder: Arc<TestRecorder>,
+    calls: Mutex<Vec<String>>,
+}
+
+impl TestServices {
+    /// For this keyspace, logging what changes databases.
+    pub fn new(keyspace: Arc<Keyspace>, recorder: Arc<TestRecorder>) -> TestServices {
+        TestServices { keyspace, recorder, calls: Mutex::new(Vec::new()) }
+    }
+
+    /// What was called since the last time, as `name(arguments)`.
+    pub fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock())
+    }
+
+    fn note(&self, call: impl Into<String>) {
+        self.calls.lock().push(call.into());
+    }
+
+    /// Hash, key and type of every live entry of a database, in the order of the hashes.
+    fn entries(&self, database: u32) -> Vec<(u64, Vec<u8>, storage_format::ValueKind)> {
+        let mut found = Vec::new();
+        for shard in 0..SHARDS {
+            let shard = self.keyspace.lock(shard);
+            let Some(table) = shard.table(database) else { continue };
+            for segment in 0..table.segments() {
+                let entries = table.segment_at(segment).iter();
+                found.extend(entries.filter_map(|entry| Some((self.keyspace.hash(entry.key()), entry.key().to_vec(), entry.kind()?))));
+            }
+        }
+        found.sort_unstable_by_key(|(hash, ..)| *hash);
+        found
+    }
+
+    fn log(&self, generation: u32, effect: Effect<'_>) {
+        let mut journal = Journal::default();
+        journal.push_keyless(generation, effect, true);
+        self.recorder.append(journal.effects());
+    }
+}
+
+impl Services for TestServices {
+    fn scan(&self, request: ScanRequest<'_>, found: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError> {
+        let position = |hash: u64| hash >> 16;
+        let mut seen = 0;
+        let mut last = None;
+        for (hash, key, kind) in self.entries(request.database) {
+            if position(hash) < request.cursor || position(hash) == 0 && request.cursor != 0 {
+                continue;
+            }
+            if seen >= request.count && last != Some(position(hash)) {
+                return Ok(position(hash));
+            }
+            (seen, last) = (seen + 1, Some(position(hash)));
+            let wanted = request.pattern.is_none_or(|pattern| crate::glob::matches(pattern, &key));
+            if wanted && request.kind.is_none_or(|wanted| wanted == kind) {
+                found(&key);
+            }
+        }
+        Ok(0)
+    }
+
+    fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {
+        let mut entries = self.entries(database);
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let index = (random % entries.len() as u64) as usize;
+        Ok(Some(entries.swap_remove(index).1))
+    }
+
+    fn key_counts(&self, database: u32) -> (u64, u64) {
+        self.keyspace.key_counts(database)
+    }
+
+    fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError> {
+        self.note(format!("flush({database:?}, wait: {wait})"));
+        let mut shards = self.keyspace.lock_all();
+        let databases = database.map_or(0..self.keyspace.databases(), |database| database..database + 1);
+        for database in databases {
+            let generation = self.keyspace.take_generation();
+            self.keyspace.flush_database(&mut shards, database, generation);
+            self.log(generation, Effect::FlushDatabase { database });
+        }
+        Ok(())
+    }
+
+    fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
+        self.keyspace.swap_databases(&mut self.keyspace.lock_all(), first, second);
+        self.log(0, Effect::SwapDatabases { first, second });
+        Ok(())
+    }
+
+    fn save(&self) -> Result<(), CommandError> {
+        self.note("save()");
+        Ok(())
+    }
+
+    fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError> {
+        self.note(format!("background_save({schedule})"));
+        Ok("Background saving started")
+    }
+
+    fn last_save_seconds(&self) -> u64 {
+        1_700_000_000
+    }
+
+    fn reload(&self) -> Result<(), CommandError> {
+        self.note("reload()");
+        Ok(())
+    }
+
+    fn shut_down(&self, save: ShutdownSave, now: bool, force: bool) -> Result<(), CommandError> {
+        self.note(format!("shut_down({save:?}, now: {now}, force: {force})"));
+        Ok(())
+    }
+
+    fn temperature(&self, database: u32, key: &[u8]) -> Result<Option<Temperature>, CommandError> {
+        Ok(self.entries(database).iter().any(|(_, found, _)| found == key).then_some(Temperature::Hot))
+    }
+
+    fn demote(&self, database: u32, keys: Option<Vec<Vec<u8>>>) -> Result<u64, CommandError> {
+        self.note(format!("demote({database}, {:?})", keys.as_ref().map(Vec::len)));
+        Ok(keys.map_or(0, |keys| keys.len() as u64))
+    }
+
+    fn tier_statistics(&self) -> Vec<(&'static str, u64)> {
+        vec![("hot_keys", self.keyspace.key_counts(0).0), ("cold_keys", 0)]
+    }
+
+    fn info(&self, sections: &[String]) -> String {
+        format!("# Sections\r\nasked:{}\r\n", sections.join(","))
+    }
+
+    fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
+        let matches = |name: &str| patterns.iter().any(|pattern| crate::glob::matches(pattern, name.as_bytes()));
+        let all = [("maxmemory", "0"), ("port", "6379")];
+        all.iter().filter(|(name, _)| matches(name)).map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    fn config_set(&self, pairs: &[(String, String)]) -> Result<(), CommandError> {
+        self.note(format!("config_set({pairs:?})"));
+        Ok(())
+    }
+
+    fn config_rewrite(&self) -> Result<(), CommandError> {
+        self.note("config_rewrite()");
+        Ok(())
+    }
+
+    fn reset_statistics(&self) {
+        self.note("reset_statistics()");
+    }
+
+    fn set_active_expire(&self, on: bool) {
+        self.note(format!("set_active_expire({on})"));
+    }
+
+    fn used_memory(&self) -> u64 {
+        1_000_000
+    }
+
+    fn password_matches(&self, password: &[u8]) -> bool {
+        password == b"secret"
+    }
+
+    fn client_list(&self, filter: &ClientFilter) -> String {
+        format!("filter={filter:?}\n")
+    }
+
+    fn client_kill(&self, filter: &ClientFilter) -> u64 {
+        self.note(format!("client_kill({filter:?})"));
+        1
+    }
+
+    fn client_changed(&self, session: &Session) {
+        self.note(format!("client_changed({})", session.id));
+    }
+
+    fn version(&self) -> &'static str {
+        "0.0.0-test"
+    }
+}

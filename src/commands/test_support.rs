@@ -1,0 +1,285 @@
+//! A server without sockets, log or tiers, for the unit tests of commands.
+//!
+//! [`TestServer`] runs one command as dispatch does: row, arity, locks, function, commit, job. Then it replays what the command
+//! put into its journal into a second keyspace and demands that both hold the same: that effects say all that happened
+//! is the invariant on which recovery rests, so it is checked after every command of every test.
+//!
+//! Replies are compared in a notation with one spelling for each reply (see [`super::test_replies`]): `+OK`, `:1`, `"text"`,
+//! `nil`, `["a" :1]`, `-ERR syntax error`.
+
+use super::context::Context;
+use super::session::Session;
+use super::spec::{CommandSpec, Flags};
+use super::test_replies::render;
+use super::test_services::TestServices;
+use crate::config::Settings;
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{Journal, Keys, Keyspace, Placement, Recorder};
+use crate::resp::{Protocol, Reply, quoting};
+use crate::value::Value;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use storage_format::effect::EffectsIter;
+use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN};
+
+/// Databases of a test server.
+pub const DATABASES: u32 = 16;
+/// The time at which a test begins, in Unix milliseconds.
+pub const START_MS: u64 = 1_700_000_000_000;
+
+/// A log that keeps its records in memory.
+#[derive(Default)]
+pub struct TestRecorder {
+    last_lsn: AtomicU64,
+    records: Mutex<Vec<(u64, Vec<u8>)>>,
+    /// Set: there is no room for another record.
+    pub is_full: AtomicBool,
+}
+
+impl TestRecorder {
+    /// The records since the last call, each with its LSN.
+    fn take(&self) -> Vec<(u64, Vec<u8>)> {
+        std::mem::take(&mut *self.records.lock())
+    }
+}
+
+impl Recorder for TestRecorder {
+    fn append(&self, effects: &[u8]) -> u64 {
+        let lsn = self.last_lsn.fetch_add(1, Ordering::Relaxed) + 1;
+        self.records.lock().push((lsn, effects.to_vec()));
+        lsn
+    }
+
+    fn has_room(&self, _bytes: usize) -> bool {
+        !self.is_full.load(Ordering::Relaxed)
+    }
+
+    fn keeps_effects(&self) -> bool {
+        true
+    }
+}
+
+/// The "log" of a replay: every record keeps the LSN it has.
+struct ReplayRecorder(u64);
+
+impl Recorder for ReplayRecorder {
+    fn append(&self, _effects: &[u8]) -> u64 {
+        self.0
+    }
+
+    fn has_room(&self, _bytes: usize) -> bool {
+        true
+    }
+
+    fn keeps_effects(&self) -> bool {
+        false
+    }
+}
+
+/// See the module's comment.
+pub struct TestServer {
+    /// What the commands change.
+    pub keyspace: Arc<Keyspace>,
+    /// The client's state; its `protocol` decides the dialect of the replies.
+    pub session: Session,
+    /// What the commands find as settings.
+    pub settings: Settings,
+    /// What the commands find around them.
+    pub services: TestServices,
+    /// The log.
+    pub recorder: Arc<TestRecorder>,
+    /// Unix milliseconds; only [`TestServer::advance_ms`] moves it.
+    pub now_ms: u64,
+    /// Set: as under an LFU policy.
+    pub frequency_log_factor: Option<u32>,
+    replica: Keyspace,
+    known_keys: BTreeSet<Vec<u8>>,
+}
+
+impl TestServer {
+    /// An empty server.
+    pub fn new() -> TestServer {
+        let placement = Placement::new(1);
+        let keyspace = Arc::new(Keyspace::new(DATABASES, placement.clone()));
+        let recorder = Arc::new(TestRecorder::default());
+        TestServer {
+            session: Session::new(1, true, "127.0.0.1:50000".into(), "127.0.0.1:6379".into()),
+            settings: Settings::default(),
+            services: TestServices::new(Arc::clone(&keyspace), Arc::clone(&recorder)),
+            keyspace,
+            recorder,
+            now_ms: START_MS,
+            frequency_log_factor: None,
+            replica: Keyspace::new(DATABASES, placement),
+            known_keys: BTreeSet::new(),
+        }
+    }
+
+    /// An empty server whose client speaks RESP3.
+    pub fn resp3() -> TestServer {
+        let mut server = TestServer::new();
+        server.session.protocol = 3;
+        server
+    }
+
+    /// Lets time pass.
+    pub fn advance_ms(&mut self, milliseconds: u64) {
+        self.now_ms += milliseconds;
+    }
+
+    /// Runs a line of text, split as `redis-cli` splits it (double quotes with `\xHH` and so on), and checks the reply.
+    #[track_caller]
+    pub fn check(&mut self, line: &str, expected: &str) {
+        assert_eq!(self.run(line), expected, "{line}");
+    }
+
+    /// Runs one line after the other.
+    #[track_caller]
+    pub fn check_all(&mut self, cases: &[(&str, &str)]) {
+        for (line, expected) in cases {
+            self.check(line, expected);
+        }
+    }
+
+    /// Runs a line of text; the reply in the notation of [`super::test_replies`].
+    #[track_caller]
+    pub fn run(&mut self, line: &str) -> String {
+        let arguments = quoting::split(line.as_bytes()).expect("balanced quotes");
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        render(&self.run_arguments(&arguments))
+    }
+
+    /// Runs a command; the bytes of the reply.
+    #[track_caller]
+    pub fn run_arguments(&mut self, arguments: &[&[u8]]) -> Vec<u8> {
+        let protocol = if self.session.protocol == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
+        let mut buffer = Vec::new();
+        let mut reply = Reply::new(&mut buffer, protocol);
+        if let Err(error) = self.dispatch(arguments, &mut reply) {
+            reply.rewind(0);
+            reply.error(error.text());
+        }
+        self.replay_and_compare(arguments);
+        buffer
+    }
+
+    fn dispatch(&mut self, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+        let spec = find_row(arguments)?;
+        let mut hashes = Vec::new();
+        spec.for_each_key(arguments, |index| hashes.push(self.keyspace.hash(arguments[index])));
+        let mut journal = Journal::default();
+        let (database, now_ms) = (self.session.database, self.now_ms);
+        let mut keys = Keys::lock(&self.keyspace, &hashes, &mut journal, &*self.recorder, database, now_ms);
+        keys.counts_lookups = spec.flags.has(Flags::READONLY);
+        keys.no_touch = self.session.no_touch;
+        keys.frequency_log_factor = self.frequency_log_factor;
+        let mut context = Context {
+            keys,
+            session: &mut self.session,
+            settings: &self.settings,
+            services: &self.services,
+            now_ms,
+            job: None,
+        };
+        let result = (spec.function)(&mut context, arguments, reply);
+        assert_eq!(context.keys.database(), database, "a command selects its own database again before it returns");
+        let lsn = context.keys.commit();
+        assert!(lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0, "read-only, but wrote");
+        let job = context.job.take();
+        drop(context);
+        result?;
+        match job {
+            Some(job) => job(&self.services, reply),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies what the last command logged to the replica, and compares every key ever seen.
+    #[track_caller]
+    fn replay_and_compare(&mut self, arguments: &[&[u8]]) {
+        for (lsn, body) in self.recorder.take() {
+            for record in EffectsIter::new(&body) {
+                let record = record.expect("an effect decodes as it was encoded");
+                self.known_keys.insert(record.key.to_vec());
+                replay(&self.replica, lsn, &record);
+            }
+        }
+        self.known_keys.extend(arguments.iter().skip(1).map(|argument| argument.to_vec()));
+        for database in 0..DATABASES {
+            assert_eq!(self.keyspace.generation(database), self.replica.generation(database));
+            for key in &self.known_keys {
+                let (live, replayed) = (state_of(&self.keyspace, database, key), state_of(&self.replica, database, key));
+                assert_eq!(live, replayed, "live and replayed {} after {}", key.escape_ascii(), show(arguments));
+            }
+            assert_eq!(self.keyspace.key_counts(database), self.replica.key_counts(database), "keys after {}", show(arguments));
+        }
+    }
+}
+
+fn show(arguments: &[&[u8]]) -> String {
+    arguments.iter().map(|argument| format!("{} ", argument.escape_ascii())).collect()
+}
+
+/// The row for a command line, subcommands included, its arity checked.
+fn find_row(arguments: &[&[u8]]) -> Result<&'static CommandSpec, CommandError> {
+    let name = arguments[0];
+    let spec = super::table::find(name).unwrap_or_else(|| panic!("no command {}", name.escape_ascii()));
+    if !spec.arity_allows(arguments.len()) {
+        return Err(CommandError::wrong_arity(spec.name));
+    }
+    let Some(subcommand) = arguments.get(1).and_then(|name| super::table::find_subcommand(spec, name)) else {
+        return Ok(spec);
+    };
+    if !subcommand.arity_allows(arguments.len()) {
+        return Err(CommandError::wrong_arity(&format!("{}|{}", spec.name, subcommand.name)));
+    }
+    Ok(subcommand)
+}
+
+/// Applies one effect of a record as recovery does: no clock, and only on the base that the effect names.
+fn replay(replica: &Keyspace, lsn: u64, record: &EffectRecord<'_>) {
+    let (recorder, mut journal) = (ReplayRecorder(lsn), Journal::default());
+    match record.effect {
+        Effect::FlushDatabase { database } => {
+            replica.flush_database(&mut replica.lock_all(), database, record.generation);
+        }
+        Effect::SwapDatabases { first, second } => replica.swap_databases(&mut replica.lock_all(), first, second),
+        effect => {
+            let database = replica.database_of(record.generation).expect("a current generation");
+            let mut keys = Keys::lock(replica, &[replica.hash(record.key)], &mut journal, &recorder, database, 0);
+            let base = if record.previous_lsn == SAME_RECORD_LSN { lsn } else { record.previous_lsn };
+            let found = keys.lsn(record.key);
+            assert!(found == base || found == 0 && base == lsn, "{record:?} is for another base: {found}");
+            keys.apply(record.key, effect).expect("an effect fits the value it was made for");
+            assert_eq!(keys.commit(), Some(lsn), "{record:?} changes nothing");
+        }
+    }
+}
+
+/// LSN, deadline and content of a key, expired or not; `None` if it is not there.
+fn state_of(keyspace: &Keyspace, database: u32, key: &[u8]) -> Option<(u64, Option<u64>, Vec<String>)> {
+    let (recorder, mut journal) = (ReplayRecorder(0), Journal::default());
+    let mut keys = Keys::lock(keyspace, &[keyspace.hash(key)], &mut journal, &recorder, database, 0);
+    keys.no_touch = true;
+    let (deadline_ms, value) = (keys.deadline_ms(key)?, keys.value(key)?);
+    Some((keys.lsn(key), deadline_ms, content(&value)))
+}
+
+/// A value's type and elements, in an order that does not depend on its history.
+fn content(value: &Value) -> Vec<String> {
+    let show = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    let mut elements: Vec<String> = match value {
+        Value::Text(text) => vec![show(text.as_bytes())],
+        Value::List(list) => list.iter().map(show).collect(),
+        Value::Set(set) => set.iter().map(show).collect(),
+        Value::Hash(hash) => hash.iter().map(|(field, value)| format!("{} = {}", show(field), show(value))).collect(),
+        Value::SortedSet(members) => members.iter().map(|(member, score)| format!("{} {score:?}", show(member))).collect(),
+    };
+    if matches!(value, Value::Set(_) | Value::Hash(_)) {
+        elements.sort();
+    }
+    elements.insert(0, format!("{:?}", value.kind()));
+    elements
+}

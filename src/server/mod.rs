@@ -1,0 +1,140 @@
+//! The server: what the parts share, and how they are put together.
+//!
+//! Nothing else knows all the rooms. `start` opens and recovers a data directory and starts the threads; `services`
+//! is what commands ask for; `info` writes INFO; `cron` does what is due from time to time.
+
+mod cron;
+mod info;
+mod services;
+mod settings;
+mod start;
+
+use crate::clock;
+use crate::config::{EvictionPolicy, Settings};
+use crate::keyspace::{Keyspace, Recorder};
+use crate::metrics::WorkerMetrics;
+use crate::net::Clients;
+use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
+use crate::tier::{Cold, Tier};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub use settings::SharedSettings;
+pub use start::{Running, start};
+
+/// What all threads share.
+pub struct Server {
+    /// The hot tier.
+    pub keyspace: Arc<Keyspace>,
+    /// The settings in force.
+    pub settings: SharedSettings,
+    /// Warm and cold tier, demotion, expiry, the memory budget.
+    pub tier: Arc<Tier>,
+    /// Where effects go.
+    pub recorder: Arc<dyn Recorder>,
+    /// Snapshot blocks that are not loaded yet.
+    pub lazy: Arc<LazySnapshot>,
+    /// The clients.
+    pub clients: Arc<Clients>,
+    /// Errors that jobs replied with.
+    pub job_errors: AtomicU64,
+    cold: Option<Arc<Cold>>,
+    journaling: Journaling,
+    snapshotter: Arc<Snapshotter>,
+    report: RecoveryReport,
+    workers: Vec<Arc<WorkerMetrics>>,
+    started_ms: u64,
+    run_id: String,
+    port: u16,
+    last_save: Mutex<LastSave>,
+    background_save: AtomicBool,
+    peak_memory: AtomicU64,
+    operations: Mutex<cron::Rates>,
+    /// BGSAVE SCHEDULE while a snapshot was running: take another one after it.
+    save_again: AtomicBool,
+    /// This server, for threads that outlive a call.
+    this: std::sync::Weak<Server>,
+    /// Where `main` waits for the end.
+    shutdown: tokio::sync::watch::Sender<bool>,
+}
+
+/// What `save` rules and INFO compare with.
+#[derive(Clone, Copy, Debug)]
+struct LastSave {
+    /// Unix milliseconds of the last complete snapshot (or of the start).
+    at_ms: u64,
+    /// The changes that it holds.
+    changes: u64,
+    succeeded: bool,
+    /// Unix milliseconds of the last try.
+    tried_ms: u64,
+}
+
+impl Server {
+    /// True if clients need no password.
+    pub fn password_is_empty(&self) -> bool {
+        self.settings.current().0.requirepass.is_empty()
+    }
+
+    /// Waits until the log is durable past `lsn`.
+    pub async fn wait_durable(&self, lsn: u64) {
+        if let Err(error) = self.journaling.wait_durable(lsn).await {
+            tracing::error!(%error, "the log could not be synced");
+        }
+    }
+
+    /// The LFU log factor while an LFU policy is in force.
+    pub fn frequency_log_factor(&self, settings: &Settings) -> Option<u32> {
+        let is_lfu = matches!(settings.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu);
+        is_lfu.then_some(settings.lfu_log_factor as u32)
+    }
+
+    /// Changes of keys since the start.
+    fn changes(&self) -> u64 {
+        self.sum(|worker| &worker.changes)
+    }
+
+    fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
+        crate::metrics::sum(self.workers.iter().map(|worker| &**worker), counter)
+    }
+
+    /// Takes a snapshot on this thread and notes how it went.
+    fn take_snapshot(&self) -> Result<(), crate::error::InternalError> {
+        let changes = self.changes();
+        let tried_ms = clock::now_ms();
+        let result = self.snapshotter.take();
+        let mut last = self.last_save.lock();
+        last.tried_ms = tried_ms;
+        last.succeeded = result.is_ok();
+        if result.is_ok() {
+            (last.at_ms, last.changes) = (clock::now_ms(), changes);
+        }
+        result.map(|_| ())
+    }
+
+    /// Takes a snapshot on a thread of its own; false if one is being taken.
+    fn start_background_save(self: &Arc<Server>) -> bool {
+        if self.background_save.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let server = Arc::clone(self);
+        let run = move || {
+            if let Err(error) = server.take_snapshot() {
+                tracing::error!(%error, "the snapshot failed");
+            }
+            server.background_save.store(false, Ordering::Release);
+            if server.save_again.swap(false, Ordering::AcqRel) {
+                server.start_background_save();
+            }
+        };
+        match std::thread::Builder::new().name("larder-snapshot".into()).spawn(run) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(%error, "no thread for the snapshot");
+                self.background_save.store(false, Ordering::Release);
+                false
+            }
+        }
+    }
+}

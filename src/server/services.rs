@@ -1,0 +1,256 @@
+//! What commands ask of the server ([`Services`]): each call goes to the room that knows.
+
+use super::Server;
+use crate::commands::Session;
+use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use crate::config::{AppendFsync, SetError, Settings};
+use crate::error::{CommandError, InternalError};
+use crate::glob;
+use crate::keyspace::Journal;
+use crate::persist::SyncPolicy;
+use crate::tier::TierSettings;
+use std::sync::atomic::Ordering;
+use storage_format::Effect;
+
+/// An internal error as the client learns of it; the cause is logged here.
+fn failed(error: InternalError) -> CommandError {
+    tracing::error!(%error, "a command failed");
+    CommandError::new(format!("ERR {error}"))
+}
+
+impl Server {
+    /// What the tiers need of the settings.
+    pub(super) fn tier_settings(settings: &Settings) -> TierSettings {
+        TierSettings {
+            maxmemory_bytes: settings.maxmemory_bytes,
+            maxdisk_bytes: settings.maxdisk_bytes,
+            warm_percent: settings.warm_percent as u8,
+            policy: settings.maxmemory_policy,
+            samples: settings.maxmemory_samples as u32,
+        }
+    }
+
+    /// How the log is synced.
+    pub(super) fn sync_policy(settings: &Settings) -> SyncPolicy {
+        match settings.appendfsync {
+            AppendFsync::Always => SyncPolicy::Always,
+            AppendFsync::EverySecond => SyncPolicy::EverySecond,
+            AppendFsync::No => SyncPolicy::Never,
+        }
+    }
+
+    /// Puts changed settings into force.
+    fn apply_settings(&self, former: &Settings, settings: &Settings) -> Result<(), CommandError> {
+        if former.appendonly != settings.appendonly {
+            let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it";
+            return Err(CommandError::fixed(text));
+        }
+        self.tier.configure(Server::tier_settings(settings));
+        self.journaling.set_sync_policy(Server::sync_policy(settings));
+        Ok(())
+    }
+
+    /// One record under all locks; used by FLUSHALL, FLUSHDB and SWAPDB.
+    fn change_databases(&self, generation: u32, effect: Effect<'_>) -> Result<Vec<crate::keyspace::table::Table>, CommandError> {
+        const RECORD_BYTES: usize = 128;
+        let mut shards = self.keyspace.lock_all();
+        if !self.recorder.has_room(RECORD_BYTES) {
+            return Err(CommandError::LOG_UNWRITABLE);
+        }
+        let mut journal = Journal::default();
+        let former = match &effect {
+            Effect::FlushDatabase { database } => self.keyspace.flush_database(&mut shards, *database, generation),
+            Effect::SwapDatabases { first, second } => {
+                self.keyspace.swap_databases(&mut shards, *first, *second);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        journal.push_keyless(generation, effect, self.recorder.keeps_effects());
+        self.recorder.append(journal.effects());
+        Ok(former)
+    }
+}
+
+impl Services for Server {
+    fn scan(&self, request: ScanRequest<'_>, found: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError> {
+        let accepts = |key: &[u8]| request.pattern.is_none_or(|pattern| glob::matches(pattern, key));
+        self.tier.scan(request.database, request.cursor, request.count, &accepts, request.kind, found).map_err(failed)
+    }
+
+    fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {
+        self.tier.random_key(database, random).map_err(failed)
+    }
+
+    fn key_counts(&self, database: u32) -> (u64, u64) {
+        self.keyspace.key_counts(database)
+    }
+
+    fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError> {
+        let databases = database.map_or(0..self.keyspace.databases(), |database| database..database + 1);
+        for database in databases {
+            if self.keyspace.key_counts(database).0 == 0 && self.keyspace.databases() > 1 && !wait {
+                continue;
+            }
+            let former_generation = self.keyspace.generation(database);
+            let generation = self.keyspace.take_generation();
+            let former = self.change_databases(generation, Effect::FlushDatabase { database })?;
+            self.workers[0].changes.fetch_add(1, Ordering::Relaxed);
+            if wait {
+                drop(former);
+            } else {
+                std::thread::spawn(move || drop(former));
+            }
+            self.tier.drop_generation(former_generation).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
+        self.change_databases(0, Effect::SwapDatabases { first, second }).map(|_| ())
+    }
+
+    fn save(&self) -> Result<(), CommandError> {
+        if self.background_save.swap(true, Ordering::AcqRel) {
+            return Err(CommandError::fixed("ERR Background save already in progress"));
+        }
+        let result = self.take_snapshot().map_err(failed);
+        self.background_save.store(false, Ordering::Release);
+        result
+    }
+
+    fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError> {
+        let Some(server) = self.this.upgrade() else { return Err(CommandError::fixed("ERR the server is shutting down")) };
+        if server.start_background_save() {
+            return Ok("Background saving started");
+        }
+        if schedule {
+            self.save_again.store(true, Ordering::Release);
+            return Ok("Background saving scheduled");
+        }
+        Err(CommandError::fixed("ERR Background save already in progress"))
+    }
+
+    fn last_save_seconds(&self) -> u64 {
+        self.last_save.lock().at_ms / 1000
+    }
+
+    fn reload(&self) -> Result<(), CommandError> {
+        self.save()?;
+        for database in 0..self.keyspace.databases() {
+            self.tier.demote_all(database).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn shut_down(&self, save: ShutdownSave, _now: bool, force: bool) -> Result<(), CommandError> {
+        let wants_save = match save {
+            ShutdownSave::Default => !self.settings.current().0.save.is_empty() || self.settings.current().0.appendonly,
+            ShutdownSave::Save => true,
+            ShutdownSave::NoSave => false,
+        };
+        if wants_save {
+            while self.background_save.swap(true, Ordering::AcqRel) {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            if let Err(error) = self.take_snapshot() {
+                tracing::error!(%error, "the snapshot at shutdown failed");
+                if !force {
+                    self.background_save.store(false, Ordering::Release);
+                    return Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
+                }
+            }
+        }
+        self.shutdown.send_replace(true);
+        // `main` ends the process once the log is closed; this client must not get a reply.
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn temperature(&self, database: u32, key: &[u8]) -> Result<Option<Temperature>, CommandError> {
+        self.tier.temperature(database, key).map_err(failed)
+    }
+
+    fn demote(&self, database: u32, keys: Option<Vec<Vec<u8>>>) -> Result<u64, CommandError> {
+        match keys {
+            Some(keys) => self.tier.demote_keys(database, &keys),
+            None => self.tier.demote_all(database),
+        }
+        .map_err(failed)
+    }
+
+    fn tier_statistics(&self) -> Vec<(&'static str, u64)> {
+        self.tier.statistics().named()
+    }
+
+    fn info(&self, sections: &[String]) -> String {
+        self.info_text(sections)
+    }
+
+    fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
+        self.settings.current().0.get(patterns)
+    }
+
+    fn config_set(&self, pairs: &[(String, String)]) -> Result<(), CommandError> {
+        let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        self.settings.change(&pairs, |former, settings| self.apply_settings(former, settings))
+    }
+
+    fn config_rewrite(&self) -> Result<(), CommandError> {
+        let settings = self.settings.current().0;
+        let Some(path) = &settings.config_file else {
+            return Err(CommandError::fixed("ERR The server is running without a config file"));
+        };
+        settings.rewrite(path).map_err(|error| CommandError::new(format!("ERR Rewriting config file: {error}")))
+    }
+
+    fn reset_statistics(&self) {
+        self.workers.iter().for_each(|worker| worker.reset());
+        self.tier.reset_statistics();
+        self.job_errors.store(0, Ordering::Relaxed);
+        self.clients.rejected.store(0, Ordering::Relaxed);
+    }
+
+    fn set_active_expire(&self, on: bool) {
+        self.tier.set_active_expire(on);
+    }
+
+    fn used_memory(&self) -> u64 {
+        self.tier.used_memory()
+    }
+
+    fn password_matches(&self, password: &[u8]) -> bool {
+        let settings = self.settings.current().0;
+        let wanted = settings.requirepass.as_bytes();
+        if wanted.is_empty() {
+            return true;
+        }
+        // As long as the longer of the two whatever they hold, so that time tells nothing of the password.
+        let longest = wanted.len().max(password.len());
+        let differences = (0..longest).filter(|index| wanted.get(*index) != password.get(*index)).count();
+        differences == 0
+    }
+
+    fn client_list(&self, filter: &ClientFilter) -> String {
+        self.clients.list(filter)
+    }
+
+    fn client_kill(&self, filter: &ClientFilter) -> u64 {
+        self.clients.kill(filter)
+    }
+
+    fn client_changed(&self, session: &Session) {
+        self.clients.changed(session);
+    }
+
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+impl From<SetError> for CommandError {
+    fn from(error: SetError) -> CommandError {
+        CommandError::new(format!("ERR {error}"))
+    }
+}

@@ -1,0 +1,186 @@
+//! Start and end: a data directory becomes a running server.
+//!
+//! The order matters: lock the directory, bind the ports (so that a port in use costs nothing), open the cold tier,
+//! recover, and only then accept.
+
+use super::{LastSave, Server, SharedSettings, cron};
+use crate::clock;
+use crate::commands::table;
+use crate::config::Settings;
+use crate::error::InternalError;
+use crate::keyspace::{Keyspace, Placement};
+use crate::metrics::WorkerMetrics;
+use crate::net::Clients;
+use crate::net::listener::Listeners;
+use crate::net::worker;
+use crate::persist::{self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport};
+use crate::tier::{Cold, ColdBudget, Ports, Tier};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use tokio::sync::{mpsc, watch};
+
+/// A server that serves.
+pub struct Running {
+    server: Arc<Server>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// Opens and recovers the data directory and starts to serve.
+///
+/// # Errors
+/// A port in use, a directory that is locked, read-only or of a newer format, or damage.
+pub fn start(settings: Settings) -> Result<Running, InternalError> {
+    let listeners = Listeners::bind(&settings)?;
+    let directory = DataDirectory::open(&settings.dir)?;
+    let placement = Placement::new(directory.hash_seed());
+    let keyspace = Arc::new(Keyspace::new(settings.databases as u32, placement));
+    let cold = match settings.maxdisk_bytes {
+        Some(0) => None,
+        _ => Some(Arc::new(Cold::open(&directory.cold_path(), ColdBudget::for_maxmemory(settings.maxmemory_bytes))?)),
+    };
+    let recovered = recover(directory, &keyspace, cold.as_ref(), &settings)?;
+    let server = assemble(settings, keyspace, cold, recovered, listeners.port());
+    let shutdown = server.shutdown.subscribe();
+    serve(&server, listeners)?;
+    Ok(Running { server, shutdown })
+}
+
+fn recover(
+    directory: DataDirectory,
+    keyspace: &Arc<Keyspace>,
+    cold: Option<&Arc<Cold>>,
+    settings: &Settings,
+) -> Result<Recovered, InternalError> {
+    let store: Arc<dyn ColdStore> = match cold {
+        Some(cold) => Arc::new(super::bridge::ColdBridge::new(Arc::clone(cold))),
+        None => Arc::new(NoColdStore),
+    };
+    let options = RecoveryOptions {
+        append_only: settings.appendonly,
+        snapshot_keep: settings.snapshot_keep as usize,
+        sync_policy: Server::sync_policy(settings),
+        ..RecoveryOptions::default()
+    };
+    persist::recover(directory, keyspace, &store, options, &|| {})
+}
+
+fn assemble(settings: Settings, keyspace: Arc<Keyspace>, cold: Option<Arc<Cold>>, recovered: Recovered, port: u16) -> Arc<Server> {
+    let ports = Ports {
+        recorder: recovered.journaling.recorder(),
+        durability: Arc::new(recovered.journaling.clone()),
+        loader: Arc::new(super::bridge::LoaderBridge::new(Arc::clone(&recovered.lazy), Arc::clone(&keyspace))),
+    };
+    let tier = Tier::new(Arc::clone(&keyspace), cold.clone(), ports, Server::tier_settings(&settings));
+    let workers = (0..settings.threads.max(1)).map(|_| Arc::new(WorkerMetrics::new(table::all().count()))).collect();
+    let started_ms = clock::now_ms();
+    let last_save = LastSave { at_ms: started_ms, changes: 0, succeeded: true, tried_ms: 0 };
+    Arc::new_cyclic(|this| Server {
+        recorder: recovered.journaling.recorder(),
+        lazy: recovered.lazy,
+        clients: Arc::new(Clients::default()),
+        job_errors: AtomicU64::new(0),
+        journaling: recovered.journaling,
+        snapshotter: recovered.snapshotter,
+        report: recovered.report,
+        workers,
+        started_ms,
+        run_id: run_id(started_ms),
+        port,
+        last_save: Mutex::new(last_save),
+        background_save: AtomicBool::new(false),
+        save_again: AtomicBool::new(false),
+        peak_memory: AtomicU64::new(0),
+        operations: Mutex::default(),
+        shutdown: watch::Sender::new(false),
+        this: this.clone(),
+        settings: SharedSettings::new(settings),
+        keyspace,
+        tier,
+        cold,
+    })
+}
+
+fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {
+    let no_thread = |error| InternalError::Other(format!("cannot start a thread: {error}"));
+    Tier::start(&server.tier);
+    let mut senders = Vec::new();
+    for (number, metrics) in server.workers.iter().enumerate() {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (server, metrics) = (Arc::clone(server), Arc::clone(metrics));
+        let run = move || {
+            if let Err(error) = worker::run(server, metrics, receiver) {
+                tracing::error!(%error, "a worker could not start");
+            }
+        };
+        std::thread::Builder::new().name(format!("larder-{number}")).spawn(run).map_err(no_thread)?;
+        senders.push(sender);
+    }
+    listeners.serve(senders).map_err(no_thread)?;
+    let periodic = Arc::clone(server);
+    std::thread::Builder::new().name("larder-cron".into()).spawn(move || cron::run(&periodic)).map_err(no_thread)?;
+    Ok(())
+}
+
+impl Running {
+    /// The port that is listened on.
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// What the start found in the directory.
+    pub fn report(&self) -> &RecoveryReport {
+        &self.server.report
+    }
+
+    /// Keys in all tiers of all databases.
+    pub fn keys(&self) -> u64 {
+        (0..self.server.keyspace.databases()).map(|database| self.server.keyspace.key_counts(database).0).sum()
+    }
+
+    /// Waits for SHUTDOWN or a signal, then closes the log. A signal takes a snapshot first, as SHUTDOWN does.
+    pub fn wait(mut self) -> Result<(), InternalError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| InternalError::Other(format!("cannot start a runtime: {error}")))?;
+        let by_signal = runtime.block_on(async {
+            tokio::select! {
+                _ = self.shutdown.wait_for(|over| *over) => false,
+                () = signal() => true,
+            }
+        });
+        if by_signal {
+            tracing::info!("a signal ends the server");
+            if let Err(error) = self.server.final_snapshot() {
+                tracing::error!(%error, "the snapshot at shutdown failed");
+            }
+        }
+        self.server.tier.stop();
+        self.server.journaling.close();
+        Ok(())
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+/// 40 hexadecimal digits that name this run.
+fn run_id(started_ms: u64) -> String {
+    let mut state = started_ms ^ u64::from(std::process::id()) << 40;
+    let mut digits = String::new();
+    while digits.len() < 40 {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        digits.push_str(&format!("{:08x}", state >> 32));
+    }
+    digits
+}
