@@ -9,5 +9,6 @@ pub mod config;
 pub mod error;
 pub mod glob;
 pub mod keyspace;
+pub mod persist;
 pub mod resp;
 pub mod value;
