@@ -56,6 +56,8 @@ pub struct LogStatistics {
     pub segments: usize,
     /// Completed syncs.
     pub syncs: u64,
+    /// Bytes of the snapshot that the log builds on: `aof_base_size`.
+    pub snapshot_bytes: u64,
 }
 
 /// What appenders, the syncing thread and the preparing thread share.
@@ -71,7 +73,9 @@ pub(super) struct Shared {
     /// Bytes of large records that were promised room.
     promised_bytes: AtomicUsize,
     promises: Mutex<HashMap<ThreadId, usize>>,
+    /// Bytes of records in closed segments behind the snapshot.
     rotation_bytes: AtomicU64,
+    snapshot_bytes: AtomicU64,
 }
 
 /// See the module's comment. Cheap to share by `Arc`; dropping it syncs and ends its threads.
@@ -94,7 +98,7 @@ impl Log {
         }
         let slack_bytes = SLACK_BYTES_MAX.min(options.segment_bytes / 2);
         let sync_policy = options.sync_policy;
-        let next_lsn = end.next_lsn;
+        let (next_lsn, closed_bytes) = (end.next_lsn, end.closed_bytes);
         let (inventory, active) = open_active(&options, end)?;
         let shared = Arc::new(Shared {
             inventory,
@@ -106,7 +110,8 @@ impl Log {
             small_bytes_max: slack_bytes / THREADS_MAX,
             promised_bytes: AtomicUsize::new(0),
             promises: Mutex::new(HashMap::new()),
-            rotation_bytes: AtomicU64::new(0),
+            rotation_bytes: AtomicU64::new(closed_bytes),
+            snapshot_bytes: AtomicU64::new(0),
             options,
         });
         let log = Log {
@@ -197,7 +202,13 @@ impl Log {
             bytes_since_rotation: since,
             segments: closed.len() + 1,
             syncs: self.shared.syncer.syncs(),
+            snapshot_bytes: self.shared.snapshot_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// Notes the size of the snapshot that the log builds on.
+    pub fn note_snapshot_bytes(&self, bytes: u64) {
+        self.shared.snapshot_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Blocks until a segment is ready for [`Log::rotate`]. Without shard locks: a file may have to be written.
@@ -280,6 +291,7 @@ fn open_active(options: &LogOptions, end: LogEnd) -> Result<(Inventory, Active),
         pool,
         next_number,
         torn: _,
+        closed_bytes: _,
     } = end;
     let inventory = Inventory::new(options.clone(), next_number, closed, pool);
     // What lies behind the end goes before anything is written, so that nothing of it can come back.

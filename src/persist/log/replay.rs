@@ -66,6 +66,8 @@ pub struct LogEnd {
     pub last: Option<LastSegment>,
     /// Segments in front of it.
     pub closed: Vec<IdleFile>,
+    /// Bytes of the records in those.
+    pub closed_bytes: u64,
     /// Segments that hold nothing that counts.
     pub unused: Vec<IdleFile>,
     /// Files for reuse.
@@ -204,6 +206,7 @@ impl Reading {
                 )
             {
                 self.end.closed.push(segment.file.clone());
+                self.end.closed_bytes += offset - SEGMENT_HEADER_LENGTH as u64;
                 continue;
             }
             self.check_cut(index, offset, next_lsn, &ending)?;
