@@ -11,7 +11,8 @@ CARGO_FLAGS ?=
 ARGS ?=
 PORT ?= 6379
 DATA ?= larder-data
-# Random cases for each property test in `make fuzz`; a plain `make test` runs 256.
+# For `make fuzz`: seconds for each fuzzed format, random cases for each property (a plain `make test` runs 256).
+SECONDS_EACH ?= 60
 CASES ?= 5000
 
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
@@ -66,6 +67,7 @@ bench: build ## Compare with redis-server and Valkey (ARGS='--quick', '--markdow
 	@scripts/setup.sh bench
 	python3 benches/side_by_side/run.py --larder $(TARGET_DIR)/release/larder $(ARGS)
 
-fuzz: setup-test ## Run every test with CASES (5000) random cases for each property
+fuzz: setup-test ## Fuzz the file formats (SECONDS_EACH=60), then every property with more random cases (CASES=5000)
 	@scripts/dependency_cache.sh restore
+	LARDER_FUZZ_SECONDS=$(SECONDS_EACH) $(BUILD) test --release -p storage-format $(CARGO_FLAGS) fuzzing
 	PROPTEST_CASES=$(CASES) $(BUILD) test --workspace $(CARGO_FLAGS) $(ARGS)

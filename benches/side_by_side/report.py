@@ -29,7 +29,7 @@ def as_markdown(results: dict, names: list[str]) -> str:
         f"that {names[0]} needs less (for requests per second: serves fewer).",
         "",
     ]
-    return "\n".join(head) + "\n".join(markdown_table(table) for table in tables(results, names))
+    return "\n".join(head) + "\n" + "\n".join(markdown_table(table) for table in tables(results, names))
 
 
 def tables(results: dict, names: list[str]) -> list[Table]:
@@ -100,4 +100,4 @@ def markdown_table(table: Table) -> str:
     """The table as Markdown under a heading."""
     title, header, rows = table
     lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
-    return "\n".join([f"### {title}", "", lines[0], "|" + "---|" * len(header), *lines[1:], ""]) + "\n"
+    return "\n".join([f"### {title}", "", lines[0], "|" + "---|" * len(header), *lines[1:], ""])

@@ -3,6 +3,7 @@
 Larder, redis-server and Valkey take the same directives, so one class serves all three.
 """
 
+import glob
 import os
 import pathlib
 import shutil
@@ -26,29 +27,37 @@ class Peer:
         self.name = name
         self.binary = binary
 
+        # Distributions build Valkey with jemalloc; the packaged binary has libc's malloc, which costs it memory and time.
+        # So it gets the jemalloc that redis-tools depends on: the stronger rival.
+        libraries = glob.glob("/usr/lib/*/libjemalloc.so.2") if name == "valkey" else []
+        self.environment = os.environ | ({"LD_PRELOAD": libraries[0]} if libraries else {})
+
     def version(self) -> str:
         """What the program says about itself, e.g. `Redis server v=7.0.15 malloc=jemalloc-5.3.0`."""
         result = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=False)
         words = result.stdout.strip().split()
-        return " ".join(word for word in words if not word.startswith(("sha=", "bits=", "build=")))
+        note = ["with jemalloc preloaded"] if "LD_PRELOAD" in self.environment else []
+        return " ".join([word for word in words if not word.startswith(("sha=", "bits=", "build="))] + note)
 
-    def arguments(self, port: int, directory: str, log: str) -> list[str]:
-        """Directives for a run with the append-only log `off` or `everysec`."""
+    def arguments(self, port: int, directory: str, log: str, cut_log: bool) -> list[str]:
+        """Directives for a run with the append-only log `off` or `everysec`, cut (rewritten) when it has grown or not."""
         common = ["--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""]
         common += ["--appendonly", "no" if log == "off" else "yes", "--appendfsync", "everysec"]
+        if not cut_log:
+            common += ["--auto-aof-rewrite-percentage", "0"]
         if self.name == "larder":
             # More than any part loads: what is compared here is the hot path, not tiering.
-            return [*common, "--threads", "1", "--maxmemory", "8gb"]
-        # Without this the peers fork for a rewrite of their log in the middle of a measurement.
-        return [*common, "--auto-aof-rewrite-percentage", "0"]
+            common += ["--threads", "1", "--maxmemory", "8gb"]
+        return common
 
 
 class Server:
     """A running server, pinned to one core, with its data in a temporary directory that goes with it."""
 
-    def __init__(self, peer: Peer, options, log: str = "off"):
+    def __init__(self, peer: Peer, options, log: str = "off", cut_log: bool = False):
         self.peer = peer
         self.log = log
+        self.cut_log = cut_log
         self.core = options.server_core
         self.directory = tempfile.mkdtemp(prefix=f"larder-bench-{peer.name}-", dir=options.directory)
         self.port = free_port()
@@ -57,9 +66,11 @@ class Server:
     def start(self, wait: bool = True) -> None:
         """Starts the process; with `wait`, until it answers PING."""
         command = ["taskset", "--cpu-list", str(self.core), self.peer.binary]
-        command += self.peer.arguments(self.port, self.directory, self.log)
+        command += self.peer.arguments(self.port, self.directory, self.log, self.cut_log)
         with open(pathlib.Path(self.directory) / "output.txt", "ab") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.peer.environment
+            )
         if wait:
             self.wait_for_reply(encode(b"PING"), b"+PONG\r\n")
 
@@ -90,6 +101,15 @@ class Server:
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(encode(*words))
             return connection.recv(65536)
+
+    def wait_for_background_work(self) -> None:
+        """Until no snapshot and no rewrite of the log is under way; gives up after a minute."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            text = self.ask(b"INFO", b"persistence")
+            if b"rdb_bgsave_in_progress:1" not in text and b"aof_rewrite_in_progress:1" not in text:
+                return
+            time.sleep(0.1)
 
     def load(self, commands: Iterable[bytes]) -> None:
         """Sends encoded commands whose replies are one line each, pipelined; an error reply stops the run."""

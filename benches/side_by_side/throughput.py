@@ -1,7 +1,8 @@
 """Requests per second, p99 and server CPU per request, by redis-benchmark: 50 connections, random keys.
 
 CPU per request is the figure to compare: the load generator has one core as well and is often the first to be busy
-(column `busy`: the share of the time that the server's core was used), so requests per second then show its limit.
+(`busy`: the share of the time that the server's core was used), so requests per second then show its limit. The log is
+not cut while it is measured: the peers would fork for that, at moments of their own choosing.
 """
 
 import csv

@@ -6,17 +6,53 @@
 
 pub mod administration;
 pub mod client;
+pub mod collections;
 pub mod connection;
 pub mod context;
+pub mod generic;
+pub mod generic_expiry;
+pub mod generic_keyspace;
+pub mod generic_object;
+pub mod hashes;
+pub mod hashes_numbers;
+pub mod hashes_walk;
 pub mod introspection;
+pub mod lists;
+pub mod lists_move;
+pub mod lists_search;
 pub mod options;
 pub mod services;
 pub mod session;
+pub mod sets;
+pub mod sets_algebra;
+pub mod sets_random;
+pub mod sorted_sets;
+pub mod sorted_sets_algebra;
+pub mod sorted_sets_bounds;
+pub mod sorted_sets_pop;
+pub mod sorted_sets_range;
+pub mod sorted_sets_remove;
 pub mod spec;
+pub mod strings;
+pub mod strings_lcs;
+pub mod strings_numbers;
+pub mod strings_ranges;
 pub mod table;
 pub mod tiers;
 pub mod transactions;
 
+#[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
+mod lists_tests;
+#[cfg(test)]
+mod sets_tests;
+#[cfg(test)]
+mod sorted_sets_algebra_tests;
+#[cfg(test)]
+mod sorted_sets_model_tests;
+#[cfg(test)]
+mod sorted_sets_tests;
 #[cfg(test)]
 pub mod test_replies;
 #[cfg(test)]

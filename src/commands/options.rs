@@ -28,7 +28,11 @@ pub fn integer(argument: &[u8]) -> Result<i64, CommandError> {
 /// "value is not an integer or out of range", or the range that it has to be in.
 pub fn integer_in(argument: &[u8], range: RangeInclusive<i64>) -> Result<i64, CommandError> {
     let value = integer(argument)?;
-    if range.contains(&value) { Ok(value) } else { Err(outside(range.start(), range.end())) }
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(outside(range.start(), range.end()))
+    }
 }
 
 /// An integer of at least 0.
@@ -48,7 +52,9 @@ pub fn double(argument: &[u8]) -> Result<f64, CommandError> {
 }
 
 fn outside(least: impl Display, most: impl Display) -> CommandError {
-    CommandError::new(format!("ERR value is out of range, value must between {least} and {most}"))
+    CommandError::new(format!(
+        "ERR value is out of range, value must between {least} and {most}"
+    ))
 }
 
 /// The optional arguments of a command, from left to right.
@@ -59,7 +65,9 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     /// The arguments from index `first` on (the command's name has index 0).
     pub fn new(arguments: &'a [&'a [u8]], first: usize) -> Options<'a> {
-        Options { rest: arguments.get(first..).unwrap_or_default() }
+        Options {
+            rest: arguments.get(first..).unwrap_or_default(),
+        }
     }
 
     /// The argument that belongs to the option just read.
@@ -108,7 +116,10 @@ impl TimeForm {
             ("exat", TimeForm::SecondsAt),
             ("pxat", TimeForm::MillisecondsAt),
         ];
-        FORMS.iter().find(|(word, _)| is_keyword(argument, word)).map(|(_, form)| *form)
+        FORMS
+            .iter()
+            .find(|(word, _)| is_keyword(argument, word))
+            .map(|(_, form)| *form)
     }
 
     /// Unix milliseconds, possibly in the past or before 1970; `None` if 64 bits do not hold them.
@@ -126,9 +137,18 @@ impl TimeForm {
     ///
     /// # Errors
     /// "value is not an integer or out of range", or "invalid expire time in 'command' command".
-    pub fn deadline_ms(self, argument: &[u8], now_ms: u64, command: &str) -> Result<u64, CommandError> {
+    pub fn deadline_ms(
+        self,
+        argument: &[u8],
+        now_ms: u64,
+        command: &str,
+    ) -> Result<u64, CommandError> {
         let time = integer(argument)?;
-        let deadline_ms = if time > 0 { self.to_unix_ms(time, now_ms) } else { None };
+        let deadline_ms = if time > 0 {
+            self.to_unix_ms(time, now_ms)
+        } else {
+            None
+        };
         deadline_ms
             .and_then(|deadline_ms| u64::try_from(deadline_ms).ok())
             .ok_or_else(|| CommandError::invalid_expire(command))
@@ -146,15 +166,27 @@ pub fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
         _ => (false, argument),
     };
     if digits.is_empty() {
-        return if argument.is_empty() { Ok(0) } else { Err(CommandError::INVALID_CURSOR) };
+        return if argument.is_empty() {
+            Ok(0)
+        } else {
+            Err(CommandError::INVALID_CURSOR)
+        };
     }
     let mut value: u64 = 0;
     for byte in digits {
         let digit = byte.wrapping_sub(b'0');
-        let next = value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit)));
-        value = next.filter(|_| digit <= 9).ok_or(CommandError::INVALID_CURSOR)?;
+        let next = value
+            .checked_mul(10)
+            .and_then(|value| value.checked_add(u64::from(digit)));
+        value = next
+            .filter(|_| digit <= 9)
+            .ok_or(CommandError::INVALID_CURSOR)?;
     }
-    Ok(if negative { value.wrapping_neg() } else { value })
+    Ok(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 /// The options of SCAN and its relatives.
@@ -207,16 +239,28 @@ impl<'a> ScanOptions<'a> {
     /// Reads MATCH and COUNT, and what `other` knows besides.
     fn read(
         mut options: Options<'a>,
-        mut other: impl FnMut(&mut ScanOptions<'a>, &[u8], &mut Options<'a>) -> Result<bool, CommandError>,
+        mut other: impl FnMut(
+            &mut ScanOptions<'a>,
+            &[u8],
+            &mut Options<'a>,
+        ) -> Result<bool, CommandError>,
     ) -> Result<ScanOptions<'a>, CommandError> {
         const COUNT_DEFAULT: usize = 10;
-        let mut scan = ScanOptions { pattern: None, count: COUNT_DEFAULT, kind_name: None, no_values: false };
+        let mut scan = ScanOptions {
+            pattern: None,
+            count: COUNT_DEFAULT,
+            kind_name: None,
+            no_values: false,
+        };
         while let Some(word) = options.next() {
             if is_keyword(word, "match") {
                 scan.pattern = Some(options.value()?);
             } else if is_keyword(word, "count") {
                 let count = integer(options.value()?)?;
-                scan.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(CommandError::SYNTAX)?;
+                scan.count = usize::try_from(count)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .ok_or(CommandError::SYNTAX)?;
             } else if !other(&mut scan, word, &mut options)? {
                 return Err(CommandError::SYNTAX);
             }
@@ -258,16 +302,44 @@ mod tests {
             (TimeForm::Milliseconds, "10", Ok(1_000_010)),
             (TimeForm::SecondsAt, "10", Ok(10_000)),
             (TimeForm::MillisecondsAt, "10", Ok(10)),
-            (TimeForm::Seconds, "0", Err(CommandError::invalid_expire("set"))),
-            (TimeForm::MillisecondsAt, "-1", Err(CommandError::invalid_expire("set"))),
-            (TimeForm::Seconds, "9223372036854775807", Err(CommandError::invalid_expire("set"))),
-            (TimeForm::SecondsAt, "9223372036854776", Err(CommandError::invalid_expire("set"))),
-            (TimeForm::Milliseconds, "9223372036854775807", Err(CommandError::invalid_expire("set"))),
-            (TimeForm::MillisecondsAt, "9223372036854775807", Ok(i64::MAX as u64)),
+            (
+                TimeForm::Seconds,
+                "0",
+                Err(CommandError::invalid_expire("set")),
+            ),
+            (
+                TimeForm::MillisecondsAt,
+                "-1",
+                Err(CommandError::invalid_expire("set")),
+            ),
+            (
+                TimeForm::Seconds,
+                "9223372036854775807",
+                Err(CommandError::invalid_expire("set")),
+            ),
+            (
+                TimeForm::SecondsAt,
+                "9223372036854776",
+                Err(CommandError::invalid_expire("set")),
+            ),
+            (
+                TimeForm::Milliseconds,
+                "9223372036854775807",
+                Err(CommandError::invalid_expire("set")),
+            ),
+            (
+                TimeForm::MillisecondsAt,
+                "9223372036854775807",
+                Ok(i64::MAX as u64),
+            ),
             (TimeForm::Seconds, "1.5", Err(CommandError::NOT_INTEGER)),
         ];
         for (form, text, expected) in cases {
-            assert_eq!(form.deadline_ms(text.as_bytes(), now_ms, "set"), expected, "{form:?} {text}");
+            assert_eq!(
+                form.deadline_ms(text.as_bytes(), now_ms, "set"),
+                expected,
+                "{form:?} {text}"
+            );
         }
     }
 
@@ -275,10 +347,14 @@ mod tests {
     fn scan_options_stop_at_what_they_do_not_know() {
         let read = |text: &str| {
             let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-            ScanOptions::of_keys(Options::new(&words, 2)).map(|scan| (scan.count, scan.pattern.is_some(), scan.kind_name.is_some()))
+            ScanOptions::of_keys(Options::new(&words, 2))
+                .map(|scan| (scan.count, scan.pattern.is_some(), scan.kind_name.is_some()))
         };
         assert_eq!(read("scan 0"), Ok((10, false, false)));
-        assert_eq!(read("scan 0 COUNT 5 match a* Type hash"), Ok((5, true, true)));
+        assert_eq!(
+            read("scan 0 COUNT 5 match a* Type hash"),
+            Ok((5, true, true))
+        );
         assert_eq!(read("scan 0 count 0"), Err(CommandError::SYNTAX));
         assert_eq!(read("scan 0 count x"), Err(CommandError::NOT_INTEGER));
         assert_eq!(read("scan 0 match"), Err(CommandError::SYNTAX));

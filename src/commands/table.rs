@@ -6,11 +6,33 @@ use std::sync::LazyLock;
 
 /// The families. A new family is added here.
 pub const FAMILIES: &[&[CommandSpec]] = &[
+    super::lists::COMMANDS,
+    super::lists_move::COMMANDS,
+    super::lists_search::COMMANDS,
+    super::sets::COMMANDS,
+    super::sets_algebra::COMMANDS,
+    super::sets_random::COMMANDS,
+    super::sorted_sets::COMMANDS,
+    super::sorted_sets_algebra::COMMANDS,
+    super::sorted_sets_pop::COMMANDS,
+    super::sorted_sets_range::COMMANDS,
+    super::sorted_sets_remove::COMMANDS,
     super::connection::COMMANDS,
     super::client::COMMANDS,
     super::introspection::COMMANDS,
     super::transactions::COMMANDS,
     super::administration::COMMANDS,
+    super::strings::COMMANDS,
+    super::strings_numbers::COMMANDS,
+    super::strings_ranges::COMMANDS,
+    super::strings_lcs::COMMANDS,
+    super::hashes::COMMANDS,
+    super::hashes_numbers::COMMANDS,
+    super::hashes_walk::COMMANDS,
+    super::generic::COMMANDS,
+    super::generic_expiry::COMMANDS,
+    super::generic_object::COMMANDS,
+    super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
 ];
 

@@ -35,12 +35,17 @@ impl<'a> Reader<'a> {
 
     fn bytes(&mut self, count: usize) -> &'a [u8] {
         let (bytes, rest) = self.rest.split_at(count);
-        self.rest = rest.strip_prefix(b"\r\n").expect("a line end after a bulk string");
+        self.rest = rest
+            .strip_prefix(b"\r\n")
+            .expect("a line end after a bulk string");
         bytes
     }
 
     fn elements(&mut self, count: i64) -> String {
-        (0..count).map(|_| self.reply()).collect::<Vec<_>>().join(" ")
+        (0..count)
+            .map(|_| self.reply())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn reply(&mut self) -> String {
@@ -53,14 +58,24 @@ impl<'a> Reader<'a> {
             b'_' => "null".into(),
             b'$' if number() == -1 => "nil".into(),
             b'*' if number() == -1 => "nil-array".into(),
-            b'$' => format!("\"{}\"", self.bytes(number() as usize).escape_ascii().to_string().replace("\\'", "'")),
+            b'$' => format!(
+                "\"{}\"",
+                self.bytes(number() as usize)
+                    .escape_ascii()
+                    .to_string()
+                    .replace("\\'", "'")
+            ),
             b'*' => format!("[{}]", self.elements(number())),
             b'~' => format!("~[{}]", self.elements(number())),
             b'>' => format!(">[{}]", self.elements(number())),
             b'%' => format!("{{{}}}", self.elements(number() * 2)),
             b'=' => {
                 let (format, verbatim) = self.bytes(number() as usize).split_at(4);
-                format!("={} \"{}\"", format[..3].escape_ascii(), verbatim.escape_ascii())
+                format!(
+                    "={} \"{}\"",
+                    format[..3].escape_ascii(),
+                    verbatim.escape_ascii()
+                )
             }
             other => panic!("no reply begins with {}", other.escape_ascii()),
         }

@@ -20,7 +20,11 @@ pub struct TestServices {
 impl TestServices {
     /// For this keyspace, logging what changes databases.
     pub fn new(keyspace: Arc<Keyspace>, recorder: Arc<TestRecorder>) -> TestServices {
-        TestServices { keyspace, recorder, calls: Mutex::new(Vec::new()) }
+        TestServices {
+            keyspace,
+            recorder,
+            calls: Mutex::new(Vec::new()),
+        }
     }
 
     /// What was called since the last time, as `name(arguments)`.
@@ -37,10 +41,18 @@ impl TestServices {
         let mut found = Vec::new();
         for shard in 0..SHARDS {
             let shard = self.keyspace.lock(shard);
-            let Some(table) = shard.table(database) else { continue };
+            let Some(table) = shard.table(database) else {
+                continue;
+            };
             for segment in 0..table.segments() {
                 let entries = table.segment_at(segment).iter();
-                found.extend(entries.filter_map(|entry| Some((self.keyspace.hash(entry.key()), entry.key().to_vec(), entry.kind()?))));
+                found.extend(entries.filter_map(|entry| {
+                    Some((
+                        self.keyspace.hash(entry.key()),
+                        entry.key().to_vec(),
+                        entry.kind()?,
+                    ))
+                }));
             }
         }
         found.sort_unstable_by_key(|(hash, ..)| *hash);
@@ -55,7 +67,11 @@ impl TestServices {
 }
 
 impl Services for TestServices {
-    fn scan(&self, request: ScanRequest<'_>, found: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError> {
+    fn scan(
+        &self,
+        request: ScanRequest<'_>,
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<u64, CommandError> {
         let position = |hash: u64| hash >> 16;
         let mut seen = 0;
         let mut last = None;
@@ -67,7 +83,9 @@ impl Services for TestServices {
                 return Ok(position(hash));
             }
             (seen, last) = (seen + 1, Some(position(hash)));
-            let wanted = request.pattern.is_none_or(|pattern| crate::glob::matches(pattern, &key));
+            let wanted = request
+                .pattern
+                .is_none_or(|pattern| crate::glob::matches(pattern, &key));
             if wanted && request.kind.is_none_or(|wanted| wanted == kind) {
                 found(&key);
             }
@@ -91,17 +109,21 @@ impl Services for TestServices {
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError> {
         self.note(format!("flush({database:?}, wait: {wait})"));
         let mut shards = self.keyspace.lock_all();
-        let databases = database.map_or(0..self.keyspace.databases(), |database| database..database + 1);
+        let databases = database.map_or(0..self.keyspace.databases(), |database| {
+            database..database + 1
+        });
         for database in databases {
             let generation = self.keyspace.take_generation();
-            self.keyspace.flush_database(&mut shards, database, generation);
+            self.keyspace
+                .flush_database(&mut shards, database, generation);
             self.log(generation, Effect::FlushDatabase { database });
         }
         Ok(())
     }
 
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
-        self.keyspace.swap_databases(&mut self.keyspace.lock_all(), first, second);
+        self.keyspace
+            .swap_databases(&mut self.keyspace.lock_all(), first, second);
         self.log(0, Effect::SwapDatabases { first, second });
         Ok(())
     }
@@ -131,16 +153,26 @@ impl Services for TestServices {
     }
 
     fn temperature(&self, database: u32, key: &[u8]) -> Result<Option<Temperature>, CommandError> {
-        Ok(self.entries(database).iter().any(|(_, found, _)| found == key).then_some(Temperature::Hot))
+        Ok(self
+            .entries(database)
+            .iter()
+            .any(|(_, found, _)| found == key)
+            .then_some(Temperature::Hot))
     }
 
     fn demote(&self, database: u32, keys: Option<Vec<Vec<u8>>>) -> Result<u64, CommandError> {
-        self.note(format!("demote({database}, {:?})", keys.as_ref().map(Vec::len)));
+        self.note(format!(
+            "demote({database}, {:?})",
+            keys.as_ref().map(Vec::len)
+        ));
         Ok(keys.map_or(0, |keys| keys.len() as u64))
     }
 
     fn tier_statistics(&self) -> Vec<(&'static str, u64)> {
-        vec![("hot_keys", self.keyspace.key_counts(0).0), ("cold_keys", 0)]
+        vec![
+            ("hot_keys", self.keyspace.key_counts(0).0),
+            ("cold_keys", 0),
+        ]
     }
 
     fn info(&self, sections: &[String]) -> String {
@@ -148,9 +180,16 @@ impl Services for TestServices {
     }
 
     fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
-        let matches = |name: &str| patterns.iter().any(|pattern| crate::glob::matches(pattern, name.as_bytes()));
+        let matches = |name: &str| {
+            patterns
+                .iter()
+                .any(|pattern| crate::glob::matches(pattern, name.as_bytes()))
+        };
         let all = [("maxmemory", "0"), ("port", "6379")];
-        all.iter().filter(|(name, _)| matches(name)).map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        all.iter()
+            .filter(|(name, _)| matches(name))
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect()
     }
 
     fn config_set(&self, pairs: &[(String, String)]) -> Result<(), CommandError> {

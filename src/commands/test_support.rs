@@ -9,12 +9,14 @@
 
 use super::context::Context;
 use super::session::Session;
-use super::spec::{CommandSpec, Flags};
+use super::spec::Flags;
 use super::test_replies::render;
 use super::test_services::TestServices;
+use super::transactions::{queue_keys, resolve};
 use crate::config::Settings;
-use crate::error::{CommandError, CommandResult};
+use crate::error::CommandResult;
 use crate::keyspace::{Journal, Keys, Keyspace, Placement, Recorder};
+use crate::resp::reply::QUEUED;
 use crate::resp::{Protocol, Reply, quoting};
 use crate::value::Value;
 use parking_lot::Mutex;
@@ -95,7 +97,8 @@ pub struct TestServer {
     /// Set: as under an LFU policy.
     pub frequency_log_factor: Option<u32>,
     replica: Keyspace,
-    known_keys: BTreeSet<Vec<u8>>,
+    keys: BTreeSet<Vec<u8>>,
+    databases: BTreeSet<u32>,
 }
 
 impl TestServer {
@@ -113,14 +116,15 @@ impl TestServer {
             now_ms: START_MS,
             frequency_log_factor: None,
             replica: Keyspace::new(DATABASES, placement),
-            known_keys: BTreeSet::new(),
+            keys: BTreeSet::new(),
+            databases: BTreeSet::new(),
         }
     }
 
     /// An empty server whose client speaks RESP3.
     pub fn resp3() -> TestServer {
         let mut server = TestServer::new();
-        server.session.protocol = 3;
+        server.session.protocol = Protocol::Resp3;
         server
     }
 
@@ -154,9 +158,8 @@ impl TestServer {
     /// Runs a command; the bytes of the reply.
     #[track_caller]
     pub fn run_arguments(&mut self, arguments: &[&[u8]]) -> Vec<u8> {
-        let protocol = if self.session.protocol == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
         let mut buffer = Vec::new();
-        let mut reply = Reply::new(&mut buffer, protocol);
+        let mut reply = Reply::new(&mut buffer, self.session.protocol);
         if let Err(error) = self.dispatch(arguments, &mut reply) {
             reply.rewind(0);
             reply.error(error.text());
@@ -166,12 +169,39 @@ impl TestServer {
     }
 
     fn dispatch(&mut self, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-        let spec = find_row(arguments)?;
+        let spec = resolve(arguments)?.spec;
+        if let Some(transaction) = self
+            .session
+            .transaction
+            .as_mut()
+            .filter(|_| !spec.flags.has(Flags::NOT_QUEUED))
+        {
+            transaction.queue.push(
+                arguments
+                    .iter()
+                    .map(|argument| Box::from(*argument))
+                    .collect(),
+            );
+            reply.raw(QUEUED);
+            return Ok(());
+        }
         let mut hashes = Vec::new();
-        spec.for_each_key(arguments, |index| hashes.push(self.keyspace.hash(arguments[index])));
+        if spec.name == "exec" {
+            queue_keys(&self.session, |_, key| hashes.push(self.keyspace.hash(key)));
+        }
+        spec.for_each_key(arguments, |index| {
+            hashes.push(self.keyspace.hash(arguments[index]))
+        });
         let mut journal = Journal::default();
         let (database, now_ms) = (self.session.database, self.now_ms);
-        let mut keys = Keys::lock(&self.keyspace, &hashes, &mut journal, &*self.recorder, database, now_ms);
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &hashes,
+            &mut journal,
+            &*self.recorder,
+            database,
+            now_ms,
+        );
         keys.counts_lookups = spec.flags.has(Flags::READONLY);
         keys.no_touch = self.session.no_touch;
         keys.frequency_log_factor = self.frequency_log_factor;
@@ -184,9 +214,16 @@ impl TestServer {
             job: None,
         };
         let result = (spec.function)(&mut context, arguments, reply);
-        assert_eq!(context.keys.database(), database, "a command selects its own database again before it returns");
+        let selected = context.session.database;
+        assert!(
+            [database, selected].contains(&context.keys.database()),
+            "a command leaves its own database selected"
+        );
         let lsn = context.keys.commit();
-        assert!(lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0, "read-only, but wrote");
+        assert!(
+            lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0,
+            "read-only, but wrote"
+        );
         let job = context.job.take();
         drop(context);
         result?;
@@ -196,72 +233,123 @@ impl TestServer {
         }
     }
 
-    /// Applies what the last command logged to the replica, and compares every key ever seen.
+    /// Applies what the last command logged to the replica, and compares. While there are few keys, all that were ever seen are
+    /// compared: a command may have changed one that it did not name.
     #[track_caller]
     fn replay_and_compare(&mut self, arguments: &[&[u8]]) {
+        const KEYS_COMPARED_MAX: usize = 50;
+        let mut keys: BTreeSet<Vec<u8>> = arguments
+            .iter()
+            .skip(1)
+            .map(|argument| argument.to_vec())
+            .collect();
+        self.databases.insert(self.session.database);
         for (lsn, body) in self.recorder.take() {
             for record in EffectsIter::new(&body) {
                 let record = record.expect("an effect decodes as it was encoded");
-                self.known_keys.insert(record.key.to_vec());
-                replay(&self.replica, lsn, &record);
+                keys.insert(record.key.to_vec());
+                self.databases.extend(replay(&self.replica, lsn, &record));
             }
         }
-        self.known_keys.extend(arguments.iter().skip(1).map(|argument| argument.to_vec()));
-        for database in 0..DATABASES {
-            assert_eq!(self.keyspace.generation(database), self.replica.generation(database));
-            for key in &self.known_keys {
-                let (live, replayed) = (state_of(&self.keyspace, database, key), state_of(&self.replica, database, key));
-                assert_eq!(live, replayed, "live and replayed {} after {}", key.escape_ascii(), show(arguments));
+        self.keys.extend(keys.iter().cloned());
+        let compared = if self.keys.len() <= KEYS_COMPARED_MAX {
+            &self.keys
+        } else {
+            &keys
+        };
+        for database in self.databases.iter().copied() {
+            assert_eq!(
+                self.keyspace.generation(database),
+                self.replica.generation(database)
+            );
+            for key in compared {
+                let (live, replayed) = (
+                    state_of(&self.keyspace, database, key),
+                    state_of(&self.replica, database, key),
+                );
+                assert_eq!(
+                    live,
+                    replayed,
+                    "live and replayed {} after {}",
+                    key.escape_ascii(),
+                    show(arguments)
+                );
             }
-            assert_eq!(self.keyspace.key_counts(database), self.replica.key_counts(database), "keys after {}", show(arguments));
+            assert_eq!(
+                self.keyspace.key_counts(database),
+                self.replica.key_counts(database),
+                "keys after {}",
+                show(arguments)
+            );
         }
     }
 }
 
 fn show(arguments: &[&[u8]]) -> String {
-    arguments.iter().map(|argument| format!("{} ", argument.escape_ascii())).collect()
+    arguments
+        .iter()
+        .map(|argument| format!("{} ", argument.escape_ascii()))
+        .collect()
 }
 
-/// The row for a command line, subcommands included, its arity checked.
-fn find_row(arguments: &[&[u8]]) -> Result<&'static CommandSpec, CommandError> {
-    let name = arguments[0];
-    let spec = super::table::find(name).unwrap_or_else(|| panic!("no command {}", name.escape_ascii()));
-    if !spec.arity_allows(arguments.len()) {
-        return Err(CommandError::wrong_arity(spec.name));
-    }
-    let Some(subcommand) = arguments.get(1).and_then(|name| super::table::find_subcommand(spec, name)) else {
-        return Ok(spec);
-    };
-    if !subcommand.arity_allows(arguments.len()) {
-        return Err(CommandError::wrong_arity(&format!("{}|{}", spec.name, subcommand.name)));
-    }
-    Ok(subcommand)
-}
-
-/// Applies one effect of a record as recovery does: no clock, and only on the base that the effect names.
-fn replay(replica: &Keyspace, lsn: u64, record: &EffectRecord<'_>) {
+/// Applies one effect of a record as recovery does: no clock, and only on the base that the effect names. Returns the
+/// databases that it concerns.
+fn replay(replica: &Keyspace, lsn: u64, record: &EffectRecord<'_>) -> Vec<u32> {
     let (recorder, mut journal) = (ReplayRecorder(lsn), Journal::default());
     match record.effect {
         Effect::FlushDatabase { database } => {
             replica.flush_database(&mut replica.lock_all(), database, record.generation);
+            vec![database]
         }
-        Effect::SwapDatabases { first, second } => replica.swap_databases(&mut replica.lock_all(), first, second),
+        Effect::SwapDatabases { first, second } => {
+            replica.swap_databases(&mut replica.lock_all(), first, second);
+            vec![first, second]
+        }
         effect => {
-            let database = replica.database_of(record.generation).expect("a current generation");
-            let mut keys = Keys::lock(replica, &[replica.hash(record.key)], &mut journal, &recorder, database, 0);
-            let base = if record.previous_lsn == SAME_RECORD_LSN { lsn } else { record.previous_lsn };
+            let database = replica
+                .database_of(record.generation)
+                .expect("a current generation");
+            let mut keys = Keys::lock(
+                replica,
+                &[replica.hash(record.key)],
+                &mut journal,
+                &recorder,
+                database,
+                0,
+            );
+            let base = if record.previous_lsn == SAME_RECORD_LSN {
+                lsn
+            } else {
+                record.previous_lsn
+            };
             let found = keys.lsn(record.key);
-            assert!(found == base || found == 0 && base == lsn, "{record:?} is for another base: {found}");
-            keys.apply(record.key, effect).expect("an effect fits the value it was made for");
+            assert!(
+                found == base || found == 0 && base == lsn,
+                "{record:?} is for another base: {found}"
+            );
+            keys.apply(record.key, effect)
+                .expect("an effect fits the value it was made for");
             assert_eq!(keys.commit(), Some(lsn), "{record:?} changes nothing");
+            vec![database]
         }
     }
 }
 
 /// LSN, deadline and content of a key, expired or not; `None` if it is not there.
-fn state_of(keyspace: &Keyspace, database: u32, key: &[u8]) -> Option<(u64, Option<u64>, Vec<String>)> {
+fn state_of(
+    keyspace: &Keyspace,
+    database: u32,
+    key: &[u8],
+) -> Option<(u64, Option<u64>, Vec<String>)> {
     let (recorder, mut journal) = (ReplayRecorder(0), Journal::default());
-    let mut keys = Keys::lock(keyspace, &[keyspace.hash(key)], &mut journal, &recorder, database, 0);
+    let mut keys = Keys::lock(
+        keyspace,
+        &[keyspace.hash(key)],
+        &mut journal,
+        &recorder,
+        database,
+        0,
+    );
     keys.no_touch = true;
     let (deadline_ms, value) = (keys.deadline_ms(key)?, keys.value(key)?);
     Some((keys.lsn(key), deadline_ms, content(&value)))
@@ -274,8 +362,14 @@ fn content(value: &Value) -> Vec<String> {
         Value::Text(text) => vec![show(text.as_bytes())],
         Value::List(list) => list.iter().map(show).collect(),
         Value::Set(set) => set.iter().map(show).collect(),
-        Value::Hash(hash) => hash.iter().map(|(field, value)| format!("{} = {}", show(field), show(value))).collect(),
-        Value::SortedSet(members) => members.iter().map(|(member, score)| format!("{} {score:?}", show(member))).collect(),
+        Value::Hash(hash) => hash
+            .iter()
+            .map(|(field, value)| format!("{} = {}", show(field), show(value)))
+            .collect(),
+        Value::SortedSet(members) => members
+            .iter()
+            .map(|(member, score)| format!("{} {score:?}", show(member)))
+            .collect(),
     };
     if matches!(value, Value::Set(_) | Value::Hash(_)) {
         elements.sort();

@@ -66,6 +66,11 @@ At run time: CONFIG GET, CONFIG SET, CONFIG REWRITE.";
 
 /// Understands the command line, without the program's name.
 pub fn parse_command_line(arguments: &[String]) -> Result<Invocation, ConfigError> {
+    let version = Arg::new("version")
+        .short('v')
+        .short_alias('V')
+        .long("version");
+    let version = version.action(ArgAction::Version).help("Print the version");
     let command = Command::new("larder")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -73,6 +78,7 @@ pub fn parse_command_line(arguments: &[String]) -> Result<Invocation, ConfigErro
         .after_help(HELP)
         .no_binary_name(true)
         .disable_help_flag(true)
+        .disable_version_flag(true)
         .arg(
             Arg::new("help")
                 .short('h')
@@ -80,6 +86,7 @@ pub fn parse_command_line(arguments: &[String]) -> Result<Invocation, ConfigErro
                 .action(ArgAction::Help)
                 .help("Print this"),
         )
+        .arg(version)
         .arg(
             Arg::new("FILE and directives")
                 .num_args(0..)

@@ -102,7 +102,11 @@ fn values_come_from_file_and_options() {
             &[],
             &[("port", "9"), ("timeout", "2")],
         ),
-        ("include {dir}/z*.inc\n", &[], &[("port", "6379")]),
+        (
+            "include {dir}/missing/*.inc\ninclude {dir}/z*.inc\n",
+            &[],
+            &[("port", "6379")],
+        ),
         (
             "unixsocketperm 700\nhash-max-ziplist-value 3\n",
             &[],
@@ -282,7 +286,7 @@ fn help_and_version_are_printed() {
             assert!(help.contains(expected), "{help}");
         }
     }
-    for list in [["--version"], ["-V"]] {
+    for list in [["--version"], ["-V"], ["-v"]] {
         assert_eq!(
             printed(&list),
             format!("larder {}\n", env!("CARGO_PKG_VERSION"))

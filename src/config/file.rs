@@ -141,8 +141,14 @@ fn included_files(pattern: &str) -> Result<Vec<String>, ConfigError> {
         path: pattern.to_owned(),
         cause,
     };
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        // A pattern that matches nothing is no mistake: the directory of overrides may not exist yet.
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(failed(cause)),
+    };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(&directory).map_err(failed)? {
+    for entry in entries {
         let entry = entry
             .map_err(failed)?
             .file_name()

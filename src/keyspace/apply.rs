@@ -118,7 +118,11 @@ impl Keys<'_> {
         }
     }
 
-    fn ensure_room(&self, bytes: usize) -> Result<(), CommandError> {
+    /// Makes sure that effects of so many bytes more find room in the log: for commands whose effects go together.
+    ///
+    /// # Errors
+    /// MISCONF if there is none.
+    pub fn ensure_room(&self, bytes: usize) -> Result<(), CommandError> {
         const FRAME_BYTES_MAX: usize = 64;
         let bytes = self.journal.bytes() + bytes + FRAME_BYTES_MAX;
         if self.recorder.has_room(bytes) { Ok(()) } else { Err(CommandError::LOG_UNWRITABLE) }
@@ -203,7 +207,7 @@ impl Keys<'_> {
         let database = self.database;
         let deadline_ms = new.deadline_ms();
         let was_live = self.live(target).is_some();
-        new.set_access((self.now_ms / 1000) as u32 * 256 | NEW_KEY_FREQUENCY);
+        new.set_access(((self.now_ms / 1000) as u32) << 8 | NEW_KEY_FREQUENCY);
         new.set_lsn(PENDING_LSN);
         new.set_referenced(true);
         let placement = self.keyspace.placement();
@@ -480,7 +484,9 @@ fn apply_to_list(list: &mut List, effect: &Effect<'_>) -> (u64, u64) {
                 return (0, 1);
             }
         }
-        Effect::ListInsert { index, item } => list.insert((*index).min(before) as usize, item),
+        Effect::ListInsert { index, item } => {
+            list.insert((*index).min(before) as usize, item);
+        }
         Effect::ListRemove { index, count } => {
             let start = (*index).min(before);
             list.remove_range(start as usize, (*count).min(before - start) as usize);

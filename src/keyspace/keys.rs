@@ -223,25 +223,29 @@ impl<'a> Keys<'a> {
         let hash = self.keyspace.hash(key);
         let (database, touch) = (self.database, !self.no_touch);
         let found = self.guards.shard_mut(hash).find(database, hash, key);
-        let mut hit = false;
+        let mut hit = None;
         if let Some(place) = found {
             let entry = self.guards.shard(hash).entry(database, place);
             if !entry.is_tombstone() {
                 if self.is_expired(&entry) {
                     self.expire(hash, place, key);
                 } else {
-                    hit = true;
+                    hit = Some(place);
                     if touch {
                         self.touch(hash, place);
                     }
                 }
             }
         }
-        let hit = hit || found.is_none() && !self.lent.is_empty() && self.peek(key).is_some();
+        let is_lent = found.is_none() && !self.lent.is_empty() && self.peek(key).is_some();
         if self.counts_lookups {
-            *if hit { &mut self.counts.hits } else { &mut self.counts.misses } += 1;
+            *if hit.is_some() || is_lent { &mut self.counts.hits } else { &mut self.counts.misses } += 1;
         }
-        if hit { self.peek(key) } else { None }
+        match hit {
+            Some(place) => Some(self.guards.shard(hash).entry(database, place)),
+            None if is_lent => self.peek(key),
+            None => None,
+        }
     }
 
     fn touch(&mut self, hash: u64, place: Place) {

@@ -306,7 +306,8 @@ mod tests {
                 prop_assert_eq!(found.is_some(), model.contains_key(&key));
                 match found {
                     Some(index) if !insert => {
-                        prop_assert_eq!(segment.remove(index).key(), &key.to_be_bytes());
+                        let removed = segment.remove(index);
+                        prop_assert_eq!(removed.key(), &key.to_be_bytes());
                         model.remove(&key);
                     }
                     None if insert => {

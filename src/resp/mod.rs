@@ -5,10 +5,12 @@
 //! that they can be tested, fuzzed and measured without a network, and so that the connection loop can be replaced
 //! without touching them.
 //!
-//! `number` and `long_double` hold Redis's own rules for reading and printing numbers; `quoting` its rules for
+//! `number` and `long_double` hold Redis's own rules for reading, adding and printing numbers; `quoting` its rules for
 //! splitting a line of text into arguments, which inline commands and configuration files share.
 
 pub mod error;
+pub mod long_double;
+mod natural;
 pub mod number;
 pub mod quoting;
 pub mod reply;

@@ -259,6 +259,15 @@ impl<'a> Reply<'a> {
         self.insert_header(deferred, |reply| reply.set_header(elements));
     }
 
+    /// Closes the reply of SCAN and its relatives: the next cursor, and an array of `elements` replies.
+    pub fn end_deferred_scan(&mut self, deferred: Deferred, cursor: u64, elements: usize) {
+        self.insert_header(deferred, |reply| {
+            reply.array_header(2);
+            reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+            reply.array_header(elements);
+        });
+    }
+
     /// Writes the header at the end and rotates it to the front.
     fn insert_header(&mut self, deferred: Deferred, write: impl FnOnce(&mut Self)) {
         let end = self.buffer.len();
@@ -398,6 +407,17 @@ mod tests {
         });
         assert_eq!(resp2, r":7\r\n*2\r\n:2\r\n*2\r\n$1\r\nk\r\n:3\r\n*0\r\n");
         assert_eq!(resp3, r":7\r\n*2\r\n:2\r\n%1\r\n$1\r\nk\r\n:3\r\n~0\r\n");
+    }
+
+    #[test]
+    fn the_cursor_of_a_scan_comes_first() {
+        let (resp2, resp3) = both(|reply| {
+            let scan = reply.begin_deferred();
+            reply.bulk(b"k");
+            reply.end_deferred_scan(scan, 17, 1);
+        });
+        assert_eq!(resp2, r"*2\r\n$2\r\n17\r\n*1\r\n$1\r\nk\r\n");
+        assert_eq!(resp3, resp2);
     }
 
     #[test]

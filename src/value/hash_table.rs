@@ -218,16 +218,14 @@ impl<L: HashLayout> HashTable<L> {
         count: usize,
         mut visit: impl FnMut(&Run<L>, usize),
     ) -> Cursor {
-        let mut visited = 0;
         let mut last_position = None;
-        let mut elements = RunElements::new(&self.tree, self.lower_bound(cursor), self.len());
-        for (run, index) in &mut elements {
+        let elements = RunElements::new(&self.tree, self.lower_bound(cursor), self.len());
+        for (visited, (run, index)) in elements.enumerate() {
             let position = run.slots()[index].position();
             if visited >= count.max(1) && last_position != Some(position) {
                 return position;
             }
             visit(run, index);
-            visited += 1;
             last_position = Some(position);
         }
         0
@@ -359,5 +357,99 @@ where
         };
         self.back = Some((run, index));
         Some((run, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Members;
+
+    impl Layout for Members {
+        type Slot = HashSlot;
+        const PREFIX_BYTES: usize = 0;
+        const PIECES: usize = 1;
+        const INLINE_LIMIT: usize = 64;
+    }
+
+    impl HashLayout for Members {}
+
+    /// A thousand members in each of three positions, far more than a run holds.
+    fn colliding_members() -> impl Iterator<Item = (u64, [u8; 4])> {
+        (0..3000_u32).map(|number| (u64::from(number % 3) + 7, number.to_le_bytes()))
+    }
+
+    fn elements(members: &[(u64, [u8; 4])]) -> Vec<NewElement<'_>> {
+        members
+            .iter()
+            .map(|(position, member)| NewElement {
+                position: *position,
+                prefix: [0; 8],
+                member: Piece::Inline(member),
+                value: &[],
+            })
+            .collect()
+    }
+
+    fn colliding_table() -> HashTable<Members> {
+        let mut table = HashTable::new();
+        for (position, member) in colliding_members() {
+            let Place::Vacant { rank } = table.find(position, &member) else {
+                panic!("{member:?} twice")
+            };
+            table.insert(rank, position, &[], &[Piece::Inline(&member)]);
+        }
+        table
+    }
+
+    #[test]
+    fn members_of_one_position_are_found_across_runs() {
+        let mut table = colliding_table();
+        assert!(table.tree().chunk_addresses().len() > 20);
+        for (position, member) in colliding_members().step_by(2) {
+            let Place::Found { run, index, rank } = table.find(position, &member) else {
+                panic!("{member:?} lost")
+            };
+            assert_eq!(run.first(index), member);
+            table.remove(rank);
+        }
+        for (number, (position, member)) in colliding_members().enumerate() {
+            let found = matches!(table.find(position, &member), Place::Found { .. });
+            assert_eq!(found, number % 2 == 1);
+        }
+    }
+
+    #[test]
+    fn a_scan_hands_out_whole_positions() {
+        let table = colliding_table();
+        let (mut cursor, mut calls) = (0, Vec::new());
+        loop {
+            let mut positions = Vec::new();
+            cursor = table.scan(cursor, 10, |run, index| {
+                positions.push(run.slots()[index].position());
+            });
+            calls.push((positions.len(), positions[0], cursor));
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert_eq!(calls, [(1000, 7, 8), (1000, 8, 9), (1000, 9, 0)]);
+    }
+
+    #[test]
+    fn building_at_once_gives_the_same_and_refuses_repetition() {
+        let members: Vec<(u64, [u8; 4])> = colliding_members().collect();
+        let Ok(table) = HashTable::<Members>::from_elements(elements(&members)) else {
+            panic!("all are distinct")
+        };
+        assert_eq!(table.len(), 3000);
+        assert!(members.iter().all(|(position, member)| matches!(
+            table.find(*position, member),
+            Place::Found { .. }
+        )));
+        let twice = [&members[..], &members[5..6]].concat();
+        assert!(HashTable::<Members>::from_elements(elements(&twice)).is_err());
     }
 }

@@ -109,14 +109,14 @@ impl List {
         let Some(old_bytes) = self.get(index).map(<[u8]>::len) else {
             return false;
         };
-        if let FormMut::Packed(packed) = self.body.form_mut() {
-            if packed.has_room_for_replacement(item.len()) {
-                let at = packed_offset(packed, index);
-                let end = entry_at(packed.bytes(), at).1;
-                packed.replace_entries(at, end, &[item]);
-                packed.note(0, item.len());
-                return true;
-            }
+        if let FormMut::Packed(packed) = self.body.form_mut()
+            && packed.has_room_for_replacement(item.len())
+        {
+            let at = packed_offset(packed, index);
+            let end = entry_at(packed.bytes(), at).1;
+            packed.replace_entries(at, end, &[item]);
+            packed.note(0, item.len());
+            return true;
         }
         let large = self.make_large();
         large
@@ -131,11 +131,11 @@ impl List {
         if index > self.len() {
             return false;
         }
-        if let FormMut::Packed(packed) = self.body.form_mut() {
-            if packed.has_room(&[item.len()]) {
-                packed.insert(packed_offset(packed, index), &[item], item.len());
-                return true;
-            }
+        if let FormMut::Packed(packed) = self.body.form_mut()
+            && packed.has_room(&[item.len()])
+        {
+            packed.insert(packed_offset(packed, index), &[item], item.len());
+            return true;
         }
         let large = self.make_large();
         large.payload_bytes += item.len();
@@ -195,15 +195,15 @@ impl List {
         let mut chunks: Vec<ListChunk> = Vec::new();
         let mut payload_bytes = 0;
         for item in items {
-            if chunks.is_empty() {
-                if let FormMut::Packed(packed) = list.body.form_mut() {
-                    if packed.has_room(&[item.len()]) {
-                        packed.insert(packed.bytes().len(), &[item], item.len());
-                        continue;
-                    }
-                    payload_bytes = packed.entries().map(<[u8]>::len).sum();
-                    chunks.extend((packed.count() > 0).then(|| chunk_of(packed)));
+            if chunks.is_empty()
+                && let FormMut::Packed(packed) = list.body.form_mut()
+            {
+                if packed.has_room(&[item.len()]) {
+                    packed.insert(packed.bytes().len(), &[item], item.len());
+                    continue;
                 }
+                payload_bytes = packed.entries().map(<[u8]>::len).sum();
+                chunks.extend((packed.count() > 0).then(|| chunk_of(packed)));
             }
             payload_bytes += item.len();
             match chunks.last_mut() {

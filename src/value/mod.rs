@@ -96,6 +96,45 @@ impl Value {
     }
 }
 
+impl Value {
+    /// A text.
+    pub fn from_text(text: &[u8]) -> Value {
+        Value::Text(SharedText::new(text))
+    }
+
+    /// The bytes of a text; `None` for a collection.
+    pub fn as_text(&self) -> Option<&[u8]> {
+        if let Value::Text(text) = self { Some(text.as_bytes()) } else { None }
+    }
+
+    /// The list, if it is one.
+    pub fn as_list(&self) -> Option<&List> {
+        if let Value::List(list) = self { Some(list) } else { None }
+    }
+
+    /// The set, if it is one.
+    pub fn as_set(&self) -> Option<&Set> {
+        if let Value::Set(set) = self { Some(set) } else { None }
+    }
+
+    /// The hash, if it is one.
+    pub fn as_hash(&self) -> Option<&Hash> {
+        if let Value::Hash(hash) = self { Some(hash) } else { None }
+    }
+
+    /// The sorted set, if it is one.
+    pub fn as_sorted_set(&self) -> Option<&SortedSet> {
+        if let Value::SortedSet(sorted_set) = self { Some(sorted_set) } else { None }
+    }
+}
+
+impl Default for Value {
+    /// An empty text.
+    fn default() -> Value {
+        Value::from_text(b"")
+    }
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} of {}", self.kind().name(), self.len())

@@ -99,10 +99,11 @@ impl SortedSet {
         if old == Some(score) {
             return Inserted::Unchanged;
         }
-        if let Form::Packed(packed) = self.body.form() {
-            if old.is_none() && !packed.has_room(&[SCORE_BYTES + member.len()]) {
-                self.body = Compact::large(LargeSortedSet::from_packed(packed));
-            }
+        if let Form::Packed(packed) = self.body.form()
+            && old.is_none()
+            && !packed.has_room(&[SCORE_BYTES + member.len()])
+        {
+            self.body = Compact::large(LargeSortedSet::from_packed(packed));
         }
         match self.body.form_mut() {
             FormMut::Packed(packed) => {

@@ -68,21 +68,21 @@ mod tests {
 
     #[test]
     fn set_range_overwrites_extends_and_fills() {
-        let cases: [(&[u8], usize, &[u8], &[u8]); 7] = [
-            (b"hello", 0, b"J", b"Jello"),
-            (b"hello", 3, b"p me", b"help me"),
-            (b"hello", 5, b"!", b"hello!"),
-            (b"hi", 4, b"x", b"hi\0\0x"),
-            (b"", 2, b"y", b"\0\0y"),
-            (b"hi", 9, b"", b"hi"),
-            (b"", 0, b"", b""),
+        let cases = [
+            ("hello", 0, "J", "Jello"),
+            ("hello", 3, "p me", "help me"),
+            ("hello", 5, "!", "hello!"),
+            ("hi", 4, "x", "hi\0\0x"),
+            ("", 2, "y", "\0\0y"),
+            ("hi", 9, "", "hi"),
+            ("", 0, "", ""),
         ];
         for (before, offset, bytes, after) in cases {
-            let mut text = SharedText::new(before);
+            let mut text = SharedText::new(before.as_bytes());
             let clone = text.clone();
-            text.set_range(offset, bytes);
-            assert_eq!(text.as_bytes(), after);
-            assert_eq!(clone.as_bytes(), before);
+            text.set_range(offset, bytes.as_bytes());
+            assert_eq!(text.as_bytes(), after.as_bytes());
+            assert_eq!(clone.as_bytes(), before.as_bytes());
         }
         let mut text = SharedText::new(b"");
         text.set_range(10_000, b"end");

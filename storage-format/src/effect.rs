@@ -8,7 +8,6 @@
 use std::fmt;
 
 use crate::error::FormatError;
-use crate::items::items_of_reader;
 pub use crate::items::{Items, ItemsIter, ScoredItems, ScoredItemsIter};
 use crate::reader::{ByteReader, put_bytes};
 use crate::value::ValueKind;
@@ -307,11 +306,11 @@ impl<'a> Effect<'a> {
             },
             tag::LIST_PUSH_LEFT => Self::ListPush {
                 side: Side::Left,
-                items: items_of_reader(reader)?,
+                items: Items::read(reader)?,
             },
             tag::LIST_PUSH_RIGHT => Self::ListPush {
                 side: Side::Right,
-                items: items_of_reader(reader)?,
+                items: Items::read(reader)?,
             },
             tag::LIST_POP_LEFT => Self::ListPop {
                 side: Side::Left,
@@ -334,22 +333,22 @@ impl<'a> Effect<'a> {
                 count: reader.varint("effect count")?,
             },
             tag::SET_ADD => Self::SetAdd {
-                members: items_of_reader(reader)?,
+                members: Items::read(reader)?,
             },
             tag::SET_REMOVE => Self::SetRemove {
-                members: items_of_reader(reader)?,
+                members: Items::read(reader)?,
             },
             tag::HASH_SET => Self::HashSet {
-                pairs: Self::even(items_of_reader(reader)?, tag_offset)?,
+                pairs: Self::even(Items::read(reader)?, tag_offset)?,
             },
             tag::HASH_DELETE => Self::HashDelete {
-                fields: items_of_reader(reader)?,
+                fields: Items::read(reader)?,
             },
             tag::SORTED_SET_PUT => Self::SortedSetPut {
                 members: ScoredItems::read(reader)?,
             },
             tag::SORTED_SET_REMOVE => Self::SortedSetRemove {
-                members: items_of_reader(reader)?,
+                members: Items::read(reader)?,
             },
             tag::FLUSH_DATABASE => Self::FlushDatabase {
                 database: reader.varint_u32("effect database")?,

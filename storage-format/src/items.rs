@@ -51,20 +51,19 @@ impl<'a> Items<'a> {
         }
     }
 
+    pub(crate) fn read(reader: &mut ByteReader<'a>) -> Result<Self, FormatError> {
+        let count = reader.count(1, "effect item count")?;
+        let start = reader.position();
+        for _ in 0..count {
+            reader.bytes("effect item")?;
+        }
+        Ok(Self::of_region(count, reader.since(start)))
+    }
+
     /// `region` must hold exactly `count` valid items.
     pub(crate) fn of_region(count: usize, region: &'a [u8]) -> Self {
         Self(ItemsForm::Encoded { count, region })
     }
-}
-
-/// Reads and validates a list of items.
-pub(crate) fn items_of_reader<'a>(reader: &mut ByteReader<'a>) -> Result<Items<'a>, FormatError> {
-    let count = reader.count(1, "effect item count")?;
-    let start = reader.position();
-    for _ in 0..count {
-        reader.bytes("effect item")?;
-    }
-    Ok(Items::of_region(count, reader.since(start)))
 }
 
 impl<'a> From<&'a [&'a [u8]]> for Items<'a> {
@@ -246,9 +245,10 @@ impl fmt::Debug for ScoredItems<'_> {
     }
 }
 
-/// Appends a member and its score.
+/// Appends a member and its score, which must not be NaN: no reader accepts it.
 #[inline]
 pub(crate) fn put_scored(out: &mut Vec<u8>, score: f64, member: &[u8]) {
+    debug_assert!(!score.is_nan(), "a score is a number");
     put_bytes(out, member);
     out.extend_from_slice(&score.to_le_bytes());
 }

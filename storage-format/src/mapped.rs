@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
+pub use memmap2::Mmap;
 
 use crate::error::FileError;
 
@@ -13,8 +13,8 @@ use crate::error::FileError;
 /// [`FileError::Io`] if it cannot be opened or mapped.
 pub fn map_file(path: &Path) -> Result<Mmap, FileError> {
     let file = File::open(path).map_err(FileError::io(path))?;
-    // SAFETY: a map is only unsound if its bytes change while they are borrowed. A published snapshot is never written again, only
-    // removed, and a removed file's pages stay while they are mapped. A log segment is written through the server's own map and only
-    // behind the records that a reader has verified; all reads of it are bounds-checked, whatever they find. No file is shortened.
+    // SAFETY: a map must not change while its bytes are borrowed. A published snapshot is never written again, only removed, and a
+    // removed file's pages stay while they are mapped. A log segment of a running server may be written or recycled meanwhile: it
+    // is only ever read as plain bytes by bounds-checked code, so the worst is a report of damage. No file is ever shortened.
     unsafe { Mmap::map(&file) }.map_err(FileError::io(path))
 }

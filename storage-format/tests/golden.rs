@@ -15,9 +15,11 @@ use storage_format::snapshot::block::BLOCK_HEADER_LENGTH;
 use storage_format::snapshot::{SnapshotForm, SnapshotHeader};
 use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_pair, put_scored};
 use storage_format::{
-    Effect, EffectRecord, Items, SAME_RECORD_LSN, ScoredItems, Side, SnapshotEntry, SnapshotReader,
-    SnapshotWriter, ValueKind,
+    Effect, EffectRecord, Items, Placement, SAME_RECORD_LSN, ScoredItems, Side, SnapshotEntry,
+    SnapshotReader, SnapshotWriter, ValueKind,
 };
+
+const HASH_SEED: u64 = 0x0123_4567_89ab_cdef;
 
 fn golden_path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -99,49 +101,42 @@ fn values() {
     assert_eq!(items.collect::<Vec<_>>(), [5, 0, 130, 4]);
 }
 
-/// Every effect once, in two records.
-fn effects<'a>(
-    items: &'a [&'a [u8]],
-    scored: &'a [(f64, &'a [u8])],
+/// Every effect on a key once.
+fn effects_on_keys<'a>(
+    items: Items<'a>,
+    scored: ScoredItems<'a>,
     value: &'a [u8],
-) -> [Vec<EffectRecord<'a>>; 2] {
-    let items = Items::from(items);
-    let on_keys = [
-        Effect::Put {
-            kind: ValueKind::Hash,
-            deadline_ms: 1_700_000_000_123,
-            encoded: value,
-        },
+) -> [Effect<'a>; 18] {
+    let put = Effect::Put {
+        kind: ValueKind::Hash,
+        deadline_ms: 1_700_000_000_123,
+        encoded: value,
+    };
+    let set_range = Effect::SetRange {
+        offset: 300,
+        bytes: b"middle",
+    };
+    let push = |side| Effect::ListPush { side, items };
+    let pop = |side, count| Effect::ListPop { side, count };
+    let list_set = Effect::ListSet {
+        index: 4,
+        item: b"four",
+    };
+    let list_insert = Effect::ListInsert {
+        index: 0,
+        item: b"zero",
+    };
+    [
+        put,
         Effect::SetDeadline { deadline_ms: 0 },
         Effect::Append { bytes: b"more" },
-        Effect::SetRange {
-            offset: 300,
-            bytes: b"middle",
-        },
-        Effect::ListPush {
-            side: Side::Left,
-            items,
-        },
-        Effect::ListPush {
-            side: Side::Right,
-            items,
-        },
-        Effect::ListPop {
-            side: Side::Left,
-            count: 2,
-        },
-        Effect::ListPop {
-            side: Side::Right,
-            count: 1,
-        },
-        Effect::ListSet {
-            index: 4,
-            item: b"four",
-        },
-        Effect::ListInsert {
-            index: 0,
-            item: b"zero",
-        },
+        set_range,
+        push(Side::Left),
+        push(Side::Right),
+        pop(Side::Left, 2),
+        pop(Side::Right, 1),
+        list_set,
+        list_insert,
         Effect::ListRemove {
             index: 2,
             count: 200,
@@ -150,12 +145,19 @@ fn effects<'a>(
         Effect::SetRemove { members: items },
         Effect::HashSet { pairs: items },
         Effect::HashDelete { fields: items },
-        Effect::SortedSetPut {
-            members: ScoredItems::from(scored),
-        },
+        Effect::SortedSetPut { members: scored },
         Effect::SortedSetRemove { members: items },
         Effect::Delete,
-    ];
+    ]
+}
+
+/// Every effect once, in two records.
+fn effects<'a>(
+    items: &'a [&'a [u8]],
+    scored: &'a [(f64, &'a [u8])],
+    value: &'a [u8],
+) -> [Vec<EffectRecord<'a>>; 2] {
+    let on_keys = effects_on_keys(Items::from(items), ScoredItems::from(scored), value);
     let record = |(number, effect)| EffectRecord {
         generation: 3,
         key: b"some:key",
@@ -189,7 +191,7 @@ fn log_segment() {
     let header = SegmentHeader {
         segment_number: 5,
         first_lsn: 1000,
-        hash_seed: 0x0123_4567_89ab_cdef,
+        hash_seed: HASH_SEED,
     };
     let mut bytes = header.encode().to_vec();
     for (lsn, (effects, unsynced_bytes)) in (1000..).zip(records.iter().zip([0, 5000])) {
@@ -262,7 +264,7 @@ fn snapshot(entries: &[SnapshotEntry<'_>]) -> Vec<u8> {
 fn snapshot_header() -> SnapshotHeader {
     SnapshotHeader {
         form: SnapshotForm::Snapshot,
-        hash_seed: 0x0123_4567_89ab_cdef,
+        hash_seed: HASH_SEED,
         cut_lsn: 999,
         log_segment_number: 5,
         created_ms: 1_700_000_000_000,
@@ -286,42 +288,23 @@ fn check_snapshot_reads(bytes: Vec<u8>, entries: &[SnapshotEntry<'_>]) {
 #[test]
 fn snapshot_of_blocks_that_do_not_compress() {
     let (list, hash) = (collection(&[&|out| put_item(out, b"item")], 1), hash());
-    let entry = |generation, hash, deadline_ms, kind, key, value| SnapshotEntry {
+    let placement = Placement::new(HASH_SEED);
+    let entry = |generation, deadline_ms, kind, key, value| SnapshotEntry {
         generation,
-        hash,
-        lsn: 900 + hash % 7,
+        hash: placement.hash(key),
+        lsn: 900 + key.len() as u64,
         deadline_ms,
         kind,
         key,
         value,
     };
-    let entries = [
-        entry(
-            3,
-            0x0102_0304_0506_0708,
-            0,
-            ValueKind::String,
-            &b"text"[..],
-            &b"some words"[..],
-        ),
-        entry(
-            3,
-            0x2143_6587_a9cb_ed0f,
-            5_000_000_000_000,
-            ValueKind::Hash,
-            b"user:1",
-            &hash,
-        ),
-        entry(300, 0x7fe5_d4c3_b2a1_9687, 0, ValueKind::String, b"", b""),
-        entry(
-            70_000,
-            0x9182_7364_5546_37ff,
-            1,
-            ValueKind::List,
-            b"\xff",
-            &list,
-        ),
+    let mut entries = [
+        entry(3, 0, ValueKind::String, &b"text"[..], &b"some words"[..]),
+        entry(3, 5_000_000_000_000, ValueKind::Hash, b"user:1", &hash),
+        entry(300, 0, ValueKind::String, b"", b""),
+        entry(70_000, 1, ValueKind::List, b"\xff", &list),
     ];
+    entries.sort_by_key(SnapshotEntry::order);
     let bytes = snapshot(&entries);
     check_golden("snapshot-v1", &bytes);
     let reader = SnapshotReader::from_bytes(&bytes[..]).expect("valid");
@@ -340,18 +323,20 @@ fn snapshot_of_blocks_that_do_not_compress() {
 fn snapshot_of_compressed_blocks() {
     let keys: Vec<String> = (0..400).map(|number| format!("key:{number:04}")).collect();
     let value = b"the quick brown fox jumps over the lazy dog; ".repeat(8);
-    let entries: Vec<SnapshotEntry<'_>> = (0..)
+    let placement = Placement::new(HASH_SEED);
+    let mut entries: Vec<SnapshotEntry<'_>> = (1..)
         .zip(&keys)
-        .map(|(number, key)| SnapshotEntry {
+        .map(|(lsn, key)| SnapshotEntry {
             generation: 3,
-            hash: (number & !1) << 50,
-            lsn: number + 1,
+            hash: placement.hash(key.as_bytes()),
+            lsn,
             deadline_ms: 0,
             kind: ValueKind::String,
             key: key.as_bytes(),
             value: &value,
         })
         .collect();
+    entries.sort_by_key(SnapshotEntry::order);
     check_snapshot_reads(
         golden("snapshot-compressed-v1", &snapshot(&entries)),
         &entries,
@@ -361,7 +346,7 @@ fn snapshot_of_compressed_blocks() {
 #[test]
 fn manifest() {
     let manifest = Manifest {
-        hash_seed: 0x0123_4567_89ab_cdef,
+        hash_seed: HASH_SEED,
         next_lsn: 1002,
         databases: vec![
             DatabaseManifest {

@@ -1,0 +1,354 @@
+//! OBJECT: what a client may know of a value besides its content.
+//!
+//! Larder stores values in its own way; clients and test suites know Redis's names for encodings, and the thresholds in the
+//! configuration that decide them. So ENCODING says what Redis would have chosen for such a value.
+
+use super::context::Context;
+use super::generic::without_touch;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::config::Settings;
+use crate::error::{CommandError, CommandResult};
+use crate::resp::Reply;
+use crate::resp::number::parse_integer;
+use crate::value::{List, Value};
+
+const NO_IDLE_TIME: CommandError = CommandError::fixed(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at \
+     runtime LRU and LFU data will take some time to adjust.",
+);
+const NO_FREQUENCY: CommandError = CommandError::fixed(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
+     policies at runtime LRU and LFU data will take some time to adjust.",
+);
+/// Redis shares the objects of the integers below this, and gives them no reference count.
+const SHARED_INTEGERS: i64 = 10_000;
+
+/// The name that Redis gives the encoding of such a value; `None` if the key does not exist. Not a use of the key.
+pub fn encoding_name(context: &mut Context<'_>, key: &[u8]) -> Option<&'static str> {
+    let is_raw_text = context.keys.info(key).is_some_and(|info| info.is_raw_text);
+    without_touch(&mut context.keys, |keys| keys.value(key)).map(|value| match &value {
+        Value::Text(text) => text_encoding(text.as_bytes(), is_raw_text),
+        collection => collection_encoding(collection, context.settings),
+    })
+}
+
+fn encoding(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    reply.bulk_or_null(encoding_name(context, arguments[2]).map(str::as_bytes));
+    Ok(())
+}
+
+fn text_encoding(text: &[u8], is_raw: bool) -> &'static str {
+    const EMBEDDED_BYTES_MAX: usize = 44;
+    if is_raw {
+        "raw"
+    } else if parse_integer(text).is_some() {
+        "int"
+    } else if text.len() <= EMBEDDED_BYTES_MAX {
+        "embstr"
+    } else {
+        "raw"
+    }
+}
+
+fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
+    let packed = |is_packed: bool, otherwise| if is_packed { "listpack" } else { otherwise };
+    match value {
+        Value::Text(text) => text_encoding(text.as_bytes(), false),
+        Value::List(list) => packed(
+            is_one_listpack(list, settings.list_max_listpack_size),
+            "quicklist",
+        ),
+        Value::Set(set) if set.is_intset_like(settings.set_max_intset_entries as usize) => "intset",
+        Value::Set(set) => {
+            let (entries, bytes) = (
+                settings.set_max_listpack_entries,
+                settings.set_max_listpack_value_bytes,
+            );
+            packed(
+                set.is_packed_like(entries as usize, bytes as usize),
+                "hashtable",
+            )
+        }
+        Value::Hash(hash) => {
+            let (entries, bytes) = (
+                settings.hash_max_listpack_entries,
+                settings.hash_max_listpack_value_bytes,
+            );
+            packed(
+                hash.is_packed_like(entries as usize, bytes as usize),
+                "hashtable",
+            )
+        }
+        Value::SortedSet(members) => {
+            let (entries, bytes) = (
+                settings.zset_max_listpack_entries,
+                settings.zset_max_listpack_value_bytes,
+            );
+            packed(
+                members.is_packed_like(entries as usize, bytes as usize),
+                "skiplist",
+            )
+        }
+    }
+}
+
+/// `list-max-listpack-size`: a number of items, or -1 to -5 for 4 kB to 64 kB.
+fn is_one_listpack(list: &List, limit: i64) -> bool {
+    const BYTES_MAX_WITH_COUNT: usize = 8192;
+    const ITEM_OVERHEAD_BYTES: usize = 2;
+    let bytes = list.payload_bytes() + ITEM_OVERHEAD_BYTES * list.len();
+    match usize::try_from(limit) {
+        Ok(items_max) => list.len() <= items_max && bytes <= BYTES_MAX_WITH_COUNT,
+        Err(_) => bytes <= 2048 << limit.unsigned_abs().clamp(1, 5),
+    }
+}
+
+fn idletime(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let tracks_frequency = context.keys.frequency_log_factor.is_some();
+    match context.keys.info(arguments[2]) {
+        None => reply.null(),
+        Some(_) if tracks_frequency => return Err(NO_IDLE_TIME),
+        Some(info) => reply.integer(i64::from(info.idle_seconds)),
+    }
+    Ok(())
+}
+
+fn freq(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let tracks_frequency = context.keys.frequency_log_factor.is_some();
+    match context.keys.info(arguments[2]) {
+        None => reply.null(),
+        Some(_) if !tracks_frequency => return Err(NO_FREQUENCY),
+        Some(info) => reply.integer(i64::from(info.frequency)),
+    }
+    Ok(())
+}
+
+fn refcount(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    match without_touch(&mut context.keys, |keys| keys.value(arguments[2])) {
+        None => reply.null(),
+        Some(Value::Text(text))
+            if parse_integer(text.as_bytes())
+                .is_some_and(|number| (0..SHARED_INTEGERS).contains(&number)) =>
+        {
+            reply.integer(i64::from(i32::MAX));
+        }
+        Some(_) => reply.integer(1),
+    }
+    Ok(())
+}
+
+const HELP: [&str; 15] = [
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+    "HELP",
+    "    Print this help.",
+];
+
+fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    reply.array_header(HELP.len());
+    HELP.iter().for_each(|line| reply.simple(line));
+    Ok(())
+}
+
+/// OBJECT alone: its arity is never met without a subcommand.
+fn object(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    Err(CommandError::wrong_arity("object"))
+}
+
+const READ: Flags = Flags::READONLY.and(Flags::PEEKS);
+const KEY: &[KeySpec] = &[KeySpec::Range {
+    first: 2,
+    last: 2,
+    step: 1,
+}];
+
+const SUBCOMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        since: "2.2.3",
+        summary: "Returns the internal encoding of a Redis object.",
+        ..CommandSpec::new("encoding", 3, READ, KEY, Group::Generic, encoding)
+    },
+    CommandSpec {
+        since: "4.0.0",
+        summary: "Returns the logarithmic access frequency counter of a Redis object.",
+        ..CommandSpec::new("freq", 3, READ, KEY, Group::Generic, freq)
+    },
+    CommandSpec {
+        since: "2.2.3",
+        summary: "Returns the time since the last access to a Redis object.",
+        ..CommandSpec::new("idletime", 3, READ, KEY, Group::Generic, idletime)
+    },
+    CommandSpec {
+        since: "2.2.3",
+        summary: "Returns the reference count of a value of a key.",
+        ..CommandSpec::new("refcount", 3, READ, KEY, Group::Generic, refcount)
+    },
+    CommandSpec {
+        since: "6.2.0",
+        summary: "Returns helpful text about the different subcommands.",
+        ..CommandSpec::new(
+            "help",
+            2,
+            Flags::LOADING.and(Flags::STALE),
+            KeySpec::NONE,
+            Group::Generic,
+            help,
+        )
+    },
+];
+
+/// The row of OBJECT.
+pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
+    since: "2.2.3",
+    complexity: "Depends on subcommand.",
+    summary: "A container for object introspection commands.",
+    subcommands: SUBCOMMANDS,
+    ..CommandSpec::new(
+        "object",
+        -2,
+        Flags::NONE,
+        KeySpec::NONE,
+        Group::Generic,
+        object,
+    )
+}];
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::test_support::TestServer;
+
+    #[test]
+    fn encodings_of_texts() {
+        let mut server = TestServer::new();
+        let (embedded, raw) = ("x".repeat(44), "x".repeat(45));
+        server.check("OBJECT ENCODING none", "nil");
+        for (text, expected) in [
+            ("0", "int"),
+            ("-5", "int"),
+            ("9223372036854775807", "int"),
+            ("9223372036854775808", "embstr"),
+            ("007", "embstr"),
+            ("1.5", "embstr"),
+            (&embedded, "embstr"),
+            (&raw, "raw"),
+        ] {
+            server.check(&format!("SET a {text}"), "+OK");
+            server.check("OBJECT ENCODING a", &format!("\"{expected}\""));
+        }
+        server.check_all(&[
+            ("SET a 1", "+OK"),
+            ("INCR a", ":2"),
+            ("object encoding a", "\"int\""),
+            ("APPEND a 3", ":2"),
+            ("OBJECT ENCODING a", "\"raw\""),
+            ("SET a x", "+OK"),
+            ("SETRANGE a 0 y", ":1"),
+            ("OBJECT ENCODING a", "\"raw\""),
+            ("APPEND new 5", ":1"),
+            ("OBJECT ENCODING new", "\"int\""),
+        ]);
+    }
+
+    #[test]
+    fn encodings_of_hashes() {
+        let mut server = TestServer::new();
+        server.settings.hash_max_listpack_entries = 2;
+        server.settings.hash_max_listpack_value_bytes = 4;
+        server.check_all(&[
+            ("HSET h a 1 b 2", ":2"),
+            ("OBJECT ENCODING h", "\"listpack\""),
+            ("HSET h c 3", ":1"),
+            ("OBJECT ENCODING h", "\"hashtable\""),
+            ("HDEL h c", ":1"),
+            ("OBJECT ENCODING h", "\"hashtable\""),
+            ("HSET g a 12345", ":1"),
+            ("OBJECT ENCODING g", "\"hashtable\""),
+        ]);
+    }
+
+    #[test]
+    fn idle_time_frequency_and_references() {
+        let mut server = TestServer::new();
+        server.check_all(&[
+            ("SET a 1", "+OK"),
+            ("OBJECT IDLETIME a", ":0"),
+            ("OBJECT IDLETIME none", "nil"),
+        ]);
+        server.advance_ms(7_000);
+        server.check_all(&[
+            ("OBJECT ENCODING a", "\"int\""),
+            ("TYPE a", "+string"),
+            ("EXISTS a", ":1"),
+            ("TTL a", ":-1"),
+            ("OBJECT IDLETIME a", ":7"),
+            ("TOUCH a", ":1"),
+            ("OBJECT IDLETIME a", ":0"),
+            ("OBJECT FREQ none", "nil"),
+            ("OBJECT REFCOUNT a", ":2147483647"),
+            ("SET a text", "+OK"),
+            ("OBJECT REFCOUNT a", ":1"),
+            ("OBJECT REFCOUNT none", "nil"),
+        ]);
+        let refused = server.run("OBJECT FREQ a");
+        assert!(
+            refused.starts_with(
+                "-ERR An LFU maxmemory policy is not selected, access frequency not tracked."
+            ),
+            "{refused}"
+        );
+        server.frequency_log_factor = Some(10);
+        assert!(server.run("OBJECT FREQ a").starts_with(':'));
+        let refused = server.run("OBJECT IDLETIME a");
+        assert!(
+            refused.starts_with("-ERR An LFU maxmemory policy is selected, idle time not tracked."),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn subcommands() {
+        let mut server = TestServer::new();
+        server.check_all(&[
+            (
+                "OBJECT",
+                "-ERR wrong number of arguments for 'object' command",
+            ),
+            (
+                "OBJECT FOO",
+                "-ERR unknown subcommand 'FOO'. Try OBJECT HELP.",
+            ),
+            (
+                "OBJECT ENCODING",
+                "-ERR wrong number of arguments for 'object|encoding' command",
+            ),
+        ]);
+        let help = server.run("OBJECT HELP");
+        assert!(
+            help.starts_with("[+OBJECT <subcommand> ") && help.ends_with("Print this help.]"),
+            "{help}"
+        );
+    }
+}

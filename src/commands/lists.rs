@@ -1,0 +1,362 @@
+//! Lists: pushing, popping, reading and changing by index.
+//!
+//! Moving items between lists is in `lists_move`, finding them by value in `lists_search`.
+
+use super::collections::{element_count, positions};
+use super::context::Context;
+use super::options::{integer, is_keyword};
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keys;
+use crate::resp::Reply;
+use crate::resp::reply::EMPTY_ARRAY;
+use crate::value::List;
+use storage_format::{Effect, Side};
+
+/// LPUSH key element [element ...]
+fn lpush(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    push(context, arguments, reply, Side::Left)
+}
+
+/// RPUSH key element [element ...]
+fn rpush(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    push(context, arguments, reply, Side::Right)
+}
+
+/// LPUSHX key element [element ...]
+fn lpushx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    push_if_exists(context, arguments, reply, Side::Left)
+}
+
+/// RPUSHX key element [element ...]
+fn rpushx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    push_if_exists(context, arguments, reply, Side::Right)
+}
+
+fn push_if_exists(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+    side: Side,
+) -> CommandResult {
+    if context.keys.list(arguments[1])?.is_none() {
+        reply.integer(0);
+        return Ok(());
+    }
+    push(context, arguments, reply, side)
+}
+
+fn push(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+    side: Side,
+) -> CommandResult {
+    let items = arguments[2..].into();
+    let applied = context
+        .keys
+        .apply(arguments[1], Effect::ListPush { side, items })?;
+    reply.count(applied.length as usize);
+    Ok(())
+}
+
+/// LPOP key [count]
+fn lpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    if arguments.len() > 3 {
+        return Err(CommandError::wrong_arity("lpop"));
+    }
+    pop(context, arguments, reply, Side::Left)
+}
+
+/// RPOP key [count]
+fn rpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    if arguments.len() > 3 {
+        return Err(CommandError::wrong_arity("rpop"));
+    }
+    pop(context, arguments, reply, Side::Right)
+}
+
+fn pop(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+    side: Side,
+) -> CommandResult {
+    let key = arguments[1];
+    let Some(count) = arguments.get(2) else {
+        return pop_one(&mut context.keys, key, side, reply);
+    };
+    let count = element_count(count)?;
+    match context.keys.list(key)? {
+        None => reply.null_array(),
+        Some(_) if count == 0 => reply.raw(EMPTY_ARRAY),
+        Some(_) => pop_items(&mut context.keys, key, side, count, reply)?,
+    }
+    Ok(())
+}
+
+fn pop_one(keys: &mut Keys<'_>, key: &[u8], side: Side, reply: &mut Reply<'_>) -> CommandResult {
+    let Some(list) = keys.list(key)? else {
+        reply.null();
+        return Ok(());
+    };
+    reply.bulk_or_null(end_item(list, side));
+    keys.apply(key, Effect::ListPop { side, count: 1 })?;
+    Ok(())
+}
+
+/// The item at one end.
+pub(super) fn end_item(list: &List, side: Side) -> Option<&[u8]> {
+    match side {
+        Side::Left => list.get(0),
+        Side::Right => list.get(list.len().checked_sub(1)?),
+    }
+}
+
+/// Removes up to `count` items at one end and writes them as an array, in the order of popping. For BLPOP's and
+/// BLMPOP's sake it does not care which command asks.
+pub(super) fn pop_items(
+    keys: &mut Keys<'_>,
+    key: &[u8],
+    side: Side,
+    count: usize,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let Some(list) = keys.list(key)? else {
+        reply.raw(EMPTY_ARRAY);
+        return Ok(());
+    };
+    let count = count.min(list.len());
+    reply.array_header(count);
+    match side {
+        Side::Left => list.range(0, count).for_each(|item| reply.bulk(item)),
+        Side::Right => {
+            let items = list.range(list.len() - count, count);
+            items.rev().for_each(|item| reply.bulk(item));
+        }
+    }
+    let count = count as u64;
+    keys.apply(key, Effect::ListPop { side, count })?;
+    Ok(())
+}
+
+/// LLEN key
+fn llen(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let list = context.keys.list(arguments[1])?;
+    reply.count(list.map_or(0, List::len));
+    Ok(())
+}
+
+/// The position that an index means: below 0 it counts from the end.
+fn position(index: i64, length: usize) -> Option<usize> {
+    let index = if index < 0 {
+        index + length as i64
+    } else {
+        index
+    };
+    usize::try_from(index)
+        .ok()
+        .filter(|position| *position < length)
+}
+
+/// LINDEX key index
+fn lindex(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let Some(list) = context.keys.list(arguments[1])? else {
+        reply.null();
+        return Ok(());
+    };
+    let position = position(integer(arguments[2])?, list.len());
+    reply.bulk_or_null(position.and_then(|position| list.get(position)));
+    Ok(())
+}
+
+/// LSET key index element
+fn lset(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let (key, item) = (arguments[1], arguments[3]);
+    let list = context.keys.list(key)?.ok_or(CommandError::NO_SUCH_KEY)?;
+    let index = position(integer(arguments[2])?, list.len())
+        .ok_or(CommandError::INDEX_OUT_OF_RANGE)? as u64;
+    context.keys.apply(key, Effect::ListSet { index, item })?;
+    reply.ok();
+    Ok(())
+}
+
+/// LINSERT key BEFORE|AFTER pivot element
+fn linsert(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let (key, pivot, item) = (arguments[1], arguments[3], arguments[4]);
+    let behind = match arguments[2] {
+        word if is_keyword(word, "before") => 0,
+        word if is_keyword(word, "after") => 1,
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let Some(list) = context.keys.list(key)? else {
+        reply.integer(0);
+        return Ok(());
+    };
+    let Some(found) = list.iter().position(|item| item == pivot) else {
+        reply.integer(-1);
+        return Ok(());
+    };
+    let index = found as u64 + behind;
+    let applied = context
+        .keys
+        .apply(key, Effect::ListInsert { index, item })?;
+    reply.count(applied.length as usize);
+    Ok(())
+}
+
+/// LRANGE key start stop
+fn lrange(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let (start, end) = (integer(arguments[2])?, integer(arguments[3])?);
+    let Some(list) = context.keys.list(arguments[1])? else {
+        reply.raw(EMPTY_ARRAY);
+        return Ok(());
+    };
+    let range = positions(start, end, list.len());
+    reply.array_header(range.len());
+    list.range(range.start, range.len())
+        .for_each(|item| reply.bulk(item));
+    Ok(())
+}
+
+/// LTRIM key start stop
+fn ltrim(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let key = arguments[1];
+    let (start, end) = (integer(arguments[2])?, integer(arguments[3])?);
+    if let Some(list) = context.keys.list(key)? {
+        let length = list.len();
+        let kept = positions(start, end, length);
+        let tail = Effect::ListRemove {
+            index: kept.end as u64,
+            count: (length - kept.end) as u64,
+        };
+        let head = Effect::ListRemove {
+            index: 0,
+            count: kept.start as u64,
+        };
+        if kept.end < length {
+            context.keys.apply(key, tail)?;
+        }
+        if kept.start > 0 {
+            context.keys.apply(key, head)?;
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
+const GROWING: Flags = Flags::WRITE.and(Flags::DENYOOM);
+const GROWING_FAST: Flags = GROWING.and(Flags::FAST);
+const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
+
+const PUSH_COMPLEXITY: &str = "O(1) for each element added, so O(N) to add N elements when the \
+                               command is called with multiple arguments.";
+
+/// The rows of this file.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        complexity: PUSH_COMPLEXITY,
+        summary: "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
+        ..CommandSpec::new(
+            "lpush",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            lpush,
+        )
+    },
+    CommandSpec {
+        complexity: PUSH_COMPLEXITY,
+        summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
+        ..CommandSpec::new(
+            "rpush",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            rpush,
+        )
+    },
+    CommandSpec {
+        since: "2.2.0",
+        complexity: PUSH_COMPLEXITY,
+        summary: "Prepends one or more elements to a list only when the list exists.",
+        ..CommandSpec::new(
+            "lpushx",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            lpushx,
+        )
+    },
+    CommandSpec {
+        since: "2.2.0",
+        complexity: PUSH_COMPLEXITY,
+        summary: "Appends one or more elements to a list only when the list exists.",
+        ..CommandSpec::new(
+            "rpushx",
+            -3,
+            GROWING_FAST,
+            KeySpec::FIRST,
+            Group::List,
+            rpushx,
+        )
+    },
+    CommandSpec {
+        complexity: "O(N) where N is the number of elements returned",
+        summary: "Returns and removes the first elements of a list. Deletes the list if the last element was popped.",
+        ..CommandSpec::new("lpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, lpop)
+    },
+    CommandSpec {
+        complexity: "O(N) where N is the number of elements returned",
+        summary: "Returns and removes the last elements of a list. Deletes the list if the last element was popped.",
+        ..CommandSpec::new("rpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, rpop)
+    },
+    CommandSpec {
+        summary: "Returns the length of a list.",
+        ..CommandSpec::new("llen", 2, READ_FAST, KeySpec::FIRST, Group::List, llen)
+    },
+    CommandSpec {
+        complexity: "O(log(N)) where N is the number of elements in the list.",
+        summary: "Returns an element from a list by its index.",
+        ..CommandSpec::new(
+            "lindex",
+            3,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::List,
+            lindex,
+        )
+    },
+    CommandSpec {
+        complexity: "O(log(N)) where N is the length of the list.",
+        summary: "Sets the value of an element in a list by its index.",
+        ..CommandSpec::new("lset", 4, GROWING, KeySpec::FIRST, Group::List, lset)
+    },
+    CommandSpec {
+        since: "2.2.0",
+        complexity: "O(N) where N is the number of elements to traverse before seeing the value pivot.",
+        summary: "Inserts an element before or after another element in a list.",
+        ..CommandSpec::new("linsert", 5, GROWING, KeySpec::FIRST, Group::List, linsert)
+    },
+    CommandSpec {
+        complexity: "O(log(N)+M) where N is the length of the list and M the number of elements in the range.",
+        summary: "Returns a range of elements from a list.",
+        ..CommandSpec::new(
+            "lrange",
+            4,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::List,
+            lrange,
+        )
+    },
+    CommandSpec {
+        complexity: "O(N) where N is the number of elements to be removed by the operation.",
+        summary: "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
+        ..CommandSpec::new("ltrim", 4, Flags::WRITE, KeySpec::FIRST, Group::List, ltrim)
+    },
+];

@@ -1,0 +1,153 @@
+//! LMOVE, RPOPLPUSH and LMPOP: taking items from the first list that has some, and moving them.
+//!
+//! The two functions that do the work tell whether there was anything to take, so that the blocking variants can use
+//! them: they wait where these reply null.
+
+use super::collections::MultiplePop;
+use super::context::Context;
+use super::lists::{end_item, pop_items};
+use super::options::is_keyword;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keys;
+use crate::resp::Reply;
+use storage_format::{Effect, Side};
+
+/// Reads LEFT or RIGHT.
+pub(super) fn side(word: &[u8]) -> Result<Side, CommandError> {
+    match word {
+        word if is_keyword(word, "left") => Ok(Side::Left),
+        word if is_keyword(word, "right") => Ok(Side::Right),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+/// LMOVE source destination LEFT|RIGHT LEFT|RIGHT
+fn lmove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let (from, to) = (side(arguments[3])?, side(arguments[4])?);
+    move_or_null(context, arguments, from, to, reply)
+}
+
+/// RPOPLPUSH source destination
+fn rpoplpush(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    move_or_null(context, arguments, Side::Right, Side::Left, reply)
+}
+
+fn move_or_null(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    from: Side,
+    to: Side,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let keys = &mut context.keys;
+    if !move_item(keys, (arguments[1], from), (arguments[2], to), reply)? {
+        reply.null();
+    }
+    Ok(())
+}
+
+/// Moves one item from an end of a list to an end of the same or another one, and writes it. False, with nothing
+/// written, if the source does not exist.
+///
+/// # Errors
+/// WRONGTYPE if the source, or when that exists the destination, is no list.
+pub(super) fn move_item(
+    keys: &mut Keys<'_>,
+    (source, from): (&[u8], Side),
+    (destination, to): (&[u8], Side),
+    reply: &mut Reply<'_>,
+) -> Result<bool, CommandError> {
+    let Some(list) = keys.list(source)? else {
+        return Ok(false);
+    };
+    let length = list.len();
+    let item = end_item(list, from).unwrap_or_default().to_vec();
+    keys.list(destination)?;
+    reply.bulk(&item);
+    if source == destination && length == 1 {
+        // Popping would remove the key, and with it the deadline that it keeps in Redis.
+        let item = &item;
+        keys.apply(source, Effect::ListSet { index: 0, item })?;
+        return Ok(true);
+    }
+    let count = 1;
+    keys.apply(source, Effect::ListPop { side: from, count })?;
+    let items = [&*item];
+    let items = (&items).into();
+    keys.apply(destination, Effect::ListPush { side: to, items })?;
+    Ok(true)
+}
+
+/// LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]
+fn lmpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let wanted = MultiplePop::parse(arguments, 1, side)?;
+    if !pop_from_first(&mut context.keys, &wanted, reply)? {
+        reply.null_array();
+    }
+    Ok(())
+}
+
+/// Pops from the first of the lists that exists, and writes its key and the items. False, with nothing written, if
+/// none exists.
+///
+/// # Errors
+/// WRONGTYPE if a key that comes before the first list holds something else.
+pub(super) fn pop_from_first(
+    keys: &mut Keys<'_>,
+    wanted: &MultiplePop<'_, Side>,
+    reply: &mut Reply<'_>,
+) -> Result<bool, CommandError> {
+    for key in wanted.keys {
+        if keys.list(key)?.is_some() {
+            reply.array_header(2);
+            reply.bulk(key);
+            pop_items(keys, key, wanted.end, wanted.count, reply)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+const GROWING: Flags = Flags::WRITE.and(Flags::DENYOOM);
+
+/// The rows of this file.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        since: "6.2.0",
+        summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if \
+                  the last element was moved.",
+        ..CommandSpec::new("lmove", 5, GROWING, KeySpec::FIRST_TWO, Group::List, lmove)
+    },
+    CommandSpec {
+        since: "1.2.0",
+        summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list \
+                  if the last element was popped.",
+        ..CommandSpec::new(
+            "rpoplpush",
+            3,
+            GROWING,
+            KeySpec::FIRST_TWO,
+            Group::List,
+            rpoplpush,
+        )
+    },
+    CommandSpec {
+        since: "7.0.0",
+        complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
+        summary: "Returns multiple elements from a list after removing them. Deletes the list if the last element \
+                  was popped.",
+        ..CommandSpec::new(
+            "lmpop",
+            -4,
+            Flags::WRITE.and(Flags::MOVABLE_KEYS),
+            &[KeySpec::Counted { count_index: 1 }],
+            Group::List,
+            lmpop,
+        )
+    },
+];

@@ -1,0 +1,92 @@
+//! Random histories: whatever clients send, in whatever order, replaying the effects gives the same state.
+//!
+//! The comparison itself is in [`super::test_support::TestServer`], after every command. Here come the histories: few keys, so
+//! that types clash, keys expire and are overwritten, and effects of one record build on each other.
+
+use super::test_support::TestServer;
+use proptest::prelude::*;
+
+/// Commands; `K` stands for a key, `F` for a field or member, `N` for a small number, `T` for a text.
+const TEMPLATES: &[&str] = &[
+    "SET K T",
+    "SET K N",
+    "SET K T PX N",
+    "SET K T KEEPTTL",
+    "SET K T NX GET",
+    "GETSET K T",
+    "GETDEL K",
+    "GETEX K PX N",
+    "GETEX K PERSIST",
+    "GETEX K PXAT 1",
+    "MSET K T K T K N",
+    "MSETNX K T K T",
+    "APPEND K T",
+    "SETRANGE K N T",
+    "INCR K",
+    "DECRBY K N",
+    "INCRBYFLOAT K 0.1",
+    "DEL K K",
+    "PEXPIRE K N",
+    "PEXPIRE K N GT",
+    "PEXPIREAT K 1",
+    "PERSIST K",
+    "RENAME K K",
+    "RENAMENX K K",
+    "COPY K K REPLACE",
+    "COPY K K DB 1",
+    "MOVE K 1",
+    "HSET K F T",
+    "HSET K F T F N F T",
+    "HSETNX K F T",
+    "HDEL K F F",
+    "HINCRBY K F N",
+    "HINCRBYFLOAT K F 1.5",
+    "HGETALL K",
+    "GET K",
+    "TOUCH K",
+    "MULTI",
+    "EXEC",
+    "WATCH K",
+    "SWAPDB 0 1",
+    "FLUSHDB",
+];
+
+/// A template with numbers that choose what its letters stand for.
+fn fill(template: &str, choices: &[u8]) -> String {
+    let mut choices = choices.iter().cycle();
+    let mut fill_word = |word: &str| {
+        let choice = usize::from(*choices.next().unwrap_or(&0));
+        match word {
+            "K" => format!("key:{}", choice % 4),
+            "F" => format!("field:{}", choice % 3),
+            "N" => (choice % 40).to_string(),
+            "T" => "t".repeat([1, 7, 60, 300, 5000][choice % 5]),
+            other => other.to_owned(),
+        }
+    };
+    template
+        .split(' ')
+        .map(&mut fill_word)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn replay_gives_the_same_state(
+        history in prop::collection::vec((0..TEMPLATES.len(), prop::array::uniform8(any::<u8>())), 1..120)
+    ) {
+        let mut server = TestServer::new();
+        for (template, choices) in history {
+            let line = fill(TEMPLATES[template], &choices);
+            let in_transaction = server.session.transaction.is_some();
+            if in_transaction && (line == "FLUSHDB" || line.starts_with("SWAPDB")) {
+                continue;
+            }
+            server.run(&line);
+            server.advance_ms(u64::from(choices[7] % 8));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Sets: adding, removing, asking for members, walking.
+//!
+//! Choosing members at random is in `sets_random`, operations between sets are in `sets_algebra`.
+
+use super::collections::write_scan;
+use super::context::Context;
+use super::options::{Options, ScanOptions, cursor};
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::CommandResult;
+use crate::glob;
+use crate::resp::Reply;
+use crate::value::Set;
+use storage_format::Effect;
+
+/// SADD key member [member ...]
+fn sadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let members = arguments[2..].into();
+    let applied = context
+        .keys
+        .apply(arguments[1], Effect::SetAdd { members })?;
+    reply.count(applied.added_or_removed as usize);
+    Ok(())
+}
+
+/// SREM key member [member ...]
+fn srem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let members = arguments[2..].into();
+    let applied = context
+        .keys
+        .apply(arguments[1], Effect::SetRemove { members })?;
+    reply.count(applied.added_or_removed as usize);
+    Ok(())
+}
+
+/// SISMEMBER key member
+fn sismember(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let set = context.keys.set(arguments[1])?;
+    let is_member = set.is_some_and(|set| set.contains(arguments[2]));
+    reply.integer(is_member.into());
+    Ok(())
+}
+
+/// SMISMEMBER key member [member ...]
+fn smismember(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let set = context.keys.set(arguments[1])?;
+    let members = &arguments[2..];
+    reply.array_header(members.len());
+    for member in members {
+        let is_member = set.is_some_and(|set| set.contains(member));
+        reply.integer(is_member.into());
+    }
+    Ok(())
+}
+
+/// SMEMBERS key
+fn smembers(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    match context.keys.set(arguments[1])? {
+        Some(set) => write_set(reply, set),
+        None => reply.set_header(0),
+    }
+    Ok(())
+}
+
+/// Writes all members, as a set.
+pub(super) fn write_set(reply: &mut Reply<'_>, set: &Set) {
+    reply.set_header(set.len());
+    set.iter().for_each(|member| reply.bulk(member));
+}
+
+/// SCARD key
+fn scard(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let set = context.keys.set(arguments[1])?;
+    reply.count(set.map_or(0, Set::len));
+    Ok(())
+}
+
+/// SMOVE source destination member
+fn smove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let (source, destination, member) = (arguments[1], arguments[2], arguments[3]);
+    let Some(set) = context.keys.set(source)? else {
+        reply.integer(0);
+        return Ok(());
+    };
+    let is_member = set.contains(member);
+    context.keys.set(destination)?;
+    if is_member && source != destination {
+        let members = [member];
+        let members = (&members).into();
+        context.keys.apply(source, Effect::SetRemove { members })?;
+        context
+            .keys
+            .apply(destination, Effect::SetAdd { members })?;
+    }
+    reply.integer(is_member.into());
+    Ok(())
+}
+
+/// SSCAN key cursor [MATCH pattern] [COUNT count]
+fn sscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let cursor = cursor(arguments[2])?;
+    let Some(set) = context.keys.set(arguments[1])? else {
+        write_scan(reply, |_| (0, 0));
+        return Ok(());
+    };
+    let options = ScanOptions::of_collection(Options::new(arguments, 3))?;
+    write_scan(reply, |reply| {
+        let mut written = 0;
+        let next = set.scan(cursor, options.count, |member| {
+            if options
+                .pattern
+                .is_none_or(|pattern| glob::matches(pattern, member))
+            {
+                reply.bulk(member);
+                written += 1;
+            }
+        });
+        (next, written)
+    });
+    Ok(())
+}
+
+const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
+const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
+
+/// The rows of this file.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        complexity: "O(1) for each element added, so O(N) to add N elements when the command is called with multiple \
+                     arguments.",
+        summary: "Adds one or more members to a set. Creates the key if it doesn't exist.",
+        ..CommandSpec::new(
+            "sadd",
+            -3,
+            WRITE_FAST.and(Flags::DENYOOM),
+            KeySpec::FIRST,
+            Group::Set,
+            sadd,
+        )
+    },
+    CommandSpec {
+        complexity: "O(N) where N is the number of members to be removed.",
+        summary: "Removes one or more members from a set. Deletes the set if the last member was removed.",
+        ..CommandSpec::new("srem", -3, WRITE_FAST, KeySpec::FIRST, Group::Set, srem)
+    },
+    CommandSpec {
+        summary: "Determines whether a member belongs to a set.",
+        ..CommandSpec::new(
+            "sismember",
+            3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::Set,
+            sismember,
+        )
+    },
+    CommandSpec {
+        since: "6.2.0",
+        complexity: "O(N) where N is the number of elements being checked for membership",
+        summary: "Determines whether multiple members belong to a set.",
+        ..CommandSpec::new(
+            "smismember",
+            -3,
+            READ_FAST,
+            KeySpec::FIRST,
+            Group::Set,
+            smismember,
+        )
+    },
+    CommandSpec {
+        complexity: "O(N) where N is the set cardinality.",
+        summary: "Returns all members of a set.",
+        ..CommandSpec::new(
+            "smembers",
+            2,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Set,
+            smembers,
+        )
+    },
+    CommandSpec {
+        summary: "Returns the number of members in a set.",
+        ..CommandSpec::new("scard", 2, READ_FAST, KeySpec::FIRST, Group::Set, scard)
+    },
+    CommandSpec {
+        summary: "Moves a member from one set to another.",
+        ..CommandSpec::new(
+            "smove",
+            4,
+            WRITE_FAST,
+            KeySpec::FIRST_TWO,
+            Group::Set,
+            smove,
+        )
+    },
+    CommandSpec {
+        since: "2.8.0",
+        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
+                     cursor to return back to 0. N is the number of elements inside the collection.",
+        summary: "Iterates over members of a set.",
+        ..CommandSpec::new(
+            "sscan",
+            -3,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Set,
+            sscan,
+        )
+    },
+];

@@ -1,0 +1,123 @@
+//! SPOP and SRANDMEMBER: members of a set, chosen at random.
+//!
+//! What SPOP chose is what its effect names, so replaying needs no randomness.
+
+use super::collections::{CopiedItems, RandomCount, element_count};
+use super::context::Context;
+use super::sets::write_set;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::{CommandError, CommandResult};
+use crate::resp::Reply;
+use crate::resp::reply::EMPTY_ARRAY;
+use storage_format::Effect;
+
+/// SPOP key [count]
+fn spop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    match arguments {
+        [_, key] => spop_one(context, key, reply),
+        [_, key, count] => spop_many(context, key, element_count(count)?, reply),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+fn spop_one(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+    let random = context.random();
+    let chosen = context.keys.set(key)?.and_then(|set| set.random(random));
+    let Some(member) = chosen.map(<[u8]>::to_vec) else {
+        reply.null();
+        return Ok(());
+    };
+    reply.bulk(&member);
+    let members = [&*member];
+    let members = (&members).into();
+    context.keys.apply(key, Effect::SetRemove { members })?;
+    Ok(())
+}
+
+fn spop_many(
+    context: &mut Context<'_>,
+    key: &[u8],
+    count: usize,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let Some(set) = context.keys.set(key)? else {
+        reply.set_header(0);
+        return Ok(());
+    };
+    if count >= set.len() {
+        write_set(reply, set);
+        context.keys.delete(key)?;
+        return Ok(());
+    }
+    let session = &mut context.session;
+    let ranks = RandomCount::Different(count).choose(set.len(), || session.random());
+    let chosen: CopiedItems = ranks.iter().filter_map(|rank| set.nth(*rank)).collect();
+    let members = chosen.slices();
+    reply.set_header(members.len());
+    members.iter().for_each(|member| reply.bulk(member));
+    if !members.is_empty() {
+        let members = (&*members).into();
+        context.keys.apply(key, Effect::SetRemove { members })?;
+    }
+    Ok(())
+}
+
+/// SRANDMEMBER key [count]
+fn srandmember(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let (key, count) = match arguments {
+        [_, key] => (key, None),
+        [_, key, count] => (key, Some(RandomCount::parse(count)?)),
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let random = context.random();
+    let set = context.keys.set(key)?;
+    let Some(count) = count else {
+        reply.bulk_or_null(set.and_then(|set| set.random(random)));
+        return Ok(());
+    };
+    let Some(set) = set else {
+        reply.raw(EMPTY_ARRAY);
+        return Ok(());
+    };
+    let session = &mut context.session;
+    let ranks = count.choose(set.len(), || session.random());
+    reply.array_header(ranks.len());
+    for rank in ranks {
+        reply.bulk_or_null(set.nth(rank));
+    }
+    Ok(())
+}
+
+/// The rows of this file.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
+        summary: "Returns one or more random members from a set after removing them. Deletes the set if the last \
+                  member was popped.",
+        ..CommandSpec::new(
+            "spop",
+            -2,
+            Flags::WRITE.and(Flags::FAST),
+            KeySpec::FIRST,
+            Group::Set,
+            spop,
+        )
+    },
+    CommandSpec {
+        complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed \
+                     count.",
+        summary: "Get one or multiple random members from a set",
+        ..CommandSpec::new(
+            "srandmember",
+            -2,
+            Flags::READONLY,
+            KeySpec::FIRST,
+            Group::Set,
+            srandmember,
+        )
+    },
+];
