@@ -18,6 +18,7 @@ mod pre_image;
 pub mod segment;
 pub mod shard;
 pub mod table;
+pub mod walk;
 
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};

@@ -189,7 +189,7 @@ pub fn file_error(error: FileError) -> InternalError {
 
 /// A database of the manifest that was never used.
 pub fn unused_database(generation: u32) -> DatabaseManifest {
-    DatabaseManifest { generation, key_count: 0 }
+    DatabaseManifest { generation, key_count: 0, deadline_count: 0 }
 }
 
 #[cfg(test)]

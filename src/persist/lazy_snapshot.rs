@@ -178,7 +178,7 @@ impl LazySnapshot {
     }
 
     fn load(&self, block: usize, keyspace: &Keyspace) -> Result<(), InternalError> {
-        let loaded = self.with_mapped(|mapped| {
+        let loaded = self.with_mapped(|mapped| -> Result<bool, InternalError> {
             let _one_at_a_time = mapped.block_locks[block % BLOCK_LOCKS].lock();
             if mapped.is_loaded(block) {
                 return Ok(false);

@@ -331,3 +331,21 @@ pub fn list(directory: &std::path::Path) -> Result<Listing, InternalError> {
     listing.segments.sort_by_key(|file| file.number);
     Ok(listing)
 }
+
+/// Removes all files of a log that is not in use whose segments have numbers below `number`.
+///
+/// # Errors
+/// Any I/O error.
+pub fn remove_files_before(directory: &std::path::Path, number: u64) -> Result<(), InternalError> {
+    let listing = list(directory)?;
+    let is_old = |file: &&IdleFile| file.number < number;
+    for file in listing.segments.iter().chain(&listing.pool).filter(is_old) {
+        std::fs::remove_file(&file.path).map_err(InternalError::io("remove", &file.path))?;
+    }
+    Ok(())
+}
+
+/// True if there is a file of the segment with this number.
+pub fn has_segment(directory: &std::path::Path, number: u64) -> bool {
+    path_of(directory, number, LOG_EXTENSION).exists()
+}

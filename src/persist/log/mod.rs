@@ -28,6 +28,7 @@ mod tests;
 
 pub use append::{Log, LogStatistics, Rotation};
 pub use counter::NoLog;
+pub use inventory::{has_segment, remove_files_before};
 pub use replay::{LogEnd, ReplayStart, TornTail, replay};
 
 use std::path::PathBuf;
