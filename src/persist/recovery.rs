@@ -79,7 +79,7 @@ pub struct RecoveryReport {
     pub torn: Option<TornTail>,
     /// The keys were counted anew.
     pub is_recounted: bool,
-    /// A snapshot should be taken soon: the one in use is an older one, or there is a log that is not written any more.
+    /// A snapshot should be taken soon: the one in use is an older one, and every start counts the keys until then.
     pub snapshot_needed: bool,
     /// How long it took.
     pub duration_ms: u64,
@@ -168,11 +168,9 @@ pub fn recover(
     }
     end.next_lsn = end.next_lsn.max(manifest.next_lsn);
     report.torn = end.torn.clone();
-    report.snapshot_needed =
-        !report.damaged_snapshots.is_empty() || former.without_log == options.append_only && end.next_lsn > 1;
+    report.snapshot_needed = !counts_belong;
     let journaling = open_journaling(&directory, end, &options, report.snapshot.as_ref())?;
     tidy(&directory, keyspace, &report)?;
-    report.duration_ms = started.elapsed().as_millis() as u64;
     let sources = SnapshotSources {
         keyspace: keyspace.clone(),
         cold: cold.clone(),
@@ -181,6 +179,12 @@ pub fn recover(
         directory: directory.clone(),
     };
     let snapshotter = Arc::new(Snapshotter::new(sources, options.snapshot_keep));
+    if former.without_log == options.append_only {
+        // A log is given up or taken up: what is there so far goes into a snapshot, on which either can build.
+        snapshotter.take()?;
+        directory.note_run(!options.append_only)?;
+    }
+    report.duration_ms = started.elapsed().as_millis() as u64;
     Ok(Recovered { journaling, lazy, snapshotter, directory, report })
 }
 
@@ -273,6 +277,7 @@ fn replay_start(
         first_lsn: cut_lsn + 1,
         hash_seed: manifest.hash_seed,
         after_reboot: former.before_reboot,
+        follows_unlogged: former.without_log,
     })
 }
 

@@ -36,6 +36,8 @@ struct State {
     preparing: bool,
     next_number: u64,
     active_bytes: usize,
+    /// The segment that was active before, until it is among the closed ones.
+    retiring_bytes: usize,
     closed: Vec<IdleFile>,
     pool: Vec<IdleFile>,
     retired_maps: Vec<MmapMut>,
@@ -91,6 +93,7 @@ impl Inventory {
         let mut state = self.state.lock();
         let spare = state.spare.take()?;
         self.spare_bytes.store(0, Ordering::Relaxed);
+        state.retiring_bytes += state.active_bytes;
         state.active_bytes = spare.capacity();
         self.changed.notify_all();
         Some(spare)
@@ -109,6 +112,7 @@ impl Inventory {
             bytes: segment.capacity(),
         };
         let mut state = self.state.lock();
+        state.retiring_bytes -= file.bytes;
         state.closed.push(file);
         state.retired_maps.push(segment.into_map());
         self.changed.notify_all();
@@ -289,7 +293,7 @@ fn total_bytes(state: &State) -> u64 {
         .chain(&state.pool)
         .map(|file| file.bytes)
         .sum();
-    (spare + state.active_bytes + idle) as u64
+    (spare + state.active_bytes + state.retiring_bytes + idle) as u64
 }
 
 /// What the files of a log's directory are.

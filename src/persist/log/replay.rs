@@ -31,6 +31,8 @@ pub struct ReplayStart {
     pub hash_seed: u64,
     /// The machine was started again since the log was written, so pages that were not synced may be missing.
     pub after_reboot: bool,
+    /// The run before kept no log, so LSNs may be missing in front of the first record.
+    pub follows_unlogged: bool,
 }
 
 /// A torn end that was cut.
@@ -119,6 +121,7 @@ pub fn replay(
     }
     if let Some(first) = segments.first()
         && first.header.first_lsn > start.first_lsn
+        && !start.follows_unlogged
     {
         return Err(missing_records(
             &first.file.path,

@@ -21,7 +21,7 @@ pub(super) fn start() -> ReplayStart {
         segment_number: 0,
         first_lsn: 1,
         hash_seed: SEED,
-        after_reboot: false,
+        after_reboot: false, follows_unlogged: false
     }
 }
 
