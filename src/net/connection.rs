@@ -20,7 +20,7 @@ use crate::dispatch::{Dispatcher, Outcome};
 use crate::server::Server;
 use crate::tier::{FetchTicket, Fetched};
 use crate::error::{CommandError, InternalError};
-use crate::commands::session::Transaction;
+use crate::commands::session::{ReplyMode, Transaction};
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply, reply};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -200,6 +200,10 @@ impl Connection {
             worker.dispatcher.begin_batch();
             let decoded = self.decode(worker, input, consumed, &mut ranges, &mut ends);
             let ran = self.run_requests(worker, input, &ranges, &ends, &mut consumed);
+            if ran.is_some() {
+                // What was decoded behind the last request that ran is decoded again, from its beginning.
+                self.decoder = Decoder::new();
+            }
             step = match (ran, decoded) {
                 (Some(step), _) => step,
                 (None, Err(text)) => {
@@ -350,8 +354,12 @@ impl Connection {
         let server = Arc::clone(self.worker.borrow().dispatcher.server());
         let protocol = self.session.protocol;
         let reply = tokio::task::spawn_blocking(move || Dispatcher::run_job(&server, job, protocol)).await;
+        let mode = self.session.reply_mode;
+        if mode == ReplyMode::Skip {
+            self.session.reply_mode = ReplyMode::On;
+        }
         match reply {
-            Ok(reply) if self.session.reply_mode == crate::commands::session::ReplyMode::On => self.output.extend(reply),
+            Ok(reply) if mode == ReplyMode::On => self.output.extend(reply),
             Ok(_) => {}
             Err(error) => {
                 tracing::error!(%error, "a command's job panicked");

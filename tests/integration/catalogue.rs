@@ -13,7 +13,7 @@ use std::process::Command;
 use storage_format::{Manifest, SnapshotReader, ValueKind};
 
 /// So many packages are used: enough to exceed `maxmemory` three times.
-const PACKAGES_MAX: usize = 20_000;
+const PACKAGES_MAX: usize = 15_000;
 /// If there are fewer real ones, a catalogue is made up.
 const PACKAGES_MIN: usize = 5_000;
 const BATCH: usize = 500;
@@ -277,7 +277,7 @@ fn run(pipeline: Pipeline, connection: &mut Connection) {
 
 fn ask<T: redis::FromRedisValue>(connection: &mut Connection, words: &[&str]) -> T {
     let mut command = redis::cmd(words[0]);
-    words[1..].iter().for_each(|word| drop(command.arg(word)));
+    command.arg(&words[1..]);
     command.query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
 

@@ -287,10 +287,10 @@ impl Server {
         found.unwrap_or_else(|| panic!("no field {field} in\n{text}")).trim().to_owned()
     }
 
-    /// Resident memory of the process in bytes.
+    /// Resident memory of the process in bytes, without mapped files: those the system takes back when it needs to.
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("Linux tells");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident size");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a resident size");
         line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
     }
 
@@ -308,7 +308,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let ended = self.process.as_mut().and_then(|process| process.child.try_wait().ok().flatten());
         self.kill();
+        if let Some(status) = ended {
+            eprintln!("the server on port {} had ended by itself: {status}", self.port);
+        }
         if std::thread::panicking() {
             eprintln!("--- log of the server on port {}\n{}\n---", self.port, self.end_of_log());
         } else if let Some(line) = self.unexpected_line() {

@@ -302,7 +302,9 @@ impl Model {
             "SETRANGE" => self.set_range(key, number(rest[1])? as usize, rest[2]),
             "GETRANGE" => {
                 let text = self.text(key)?.map(|text| text.clone()).unwrap_or_default();
-                Ok(Reply::bulk(&text[range(number(rest[1])?, number(rest[2])?, text.len())]))
+                // As with Redis, an end before the first byte means the first byte.
+                let stop = number(rest[2])?.max(-(text.len() as i64));
+                Ok(Reply::bulk(&text[range(number(rest[1])?, stop, text.len())]))
             }
             _ => {
                 let former = self.text(key)?.map_or(Ok(0), |text| number(text))?;
@@ -498,7 +500,7 @@ impl Model {
                 }
                 ordered.truncate(number(rest[1])? as usize);
                 let popped: Vec<(i64, Bytes)> = ordered.into_iter().map(|(score, member)| (score, member.clone())).collect();
-                popped.iter().for_each(|(_, member)| drop(members.remove(member)));
+                members.retain(|member, _| !popped.iter().any(|(_, gone)| gone == member));
                 scored(popped.iter().map(|(score, member)| (*score, member)))
             }
         }
