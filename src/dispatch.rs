@@ -58,6 +58,8 @@ pub struct Dispatcher {
     /// LSN of the last record that this worker wrote, for `appendfsync always`.
     last_lsn: u64,
     last_command: usize,
+    /// Unix time of the running batch, in milliseconds.
+    now_ms: u64,
 }
 
 impl Dispatcher {
@@ -75,10 +77,11 @@ impl Dispatcher {
             hashes: Vec::new(),
             last_lsn: 0,
             last_command: usize::MAX,
+            now_ms: clock::now_ms(),
         }
     }
 
-    /// The settings, as fresh as the last call of [`Dispatcher::refresh_settings`].
+    /// The settings, as fresh as the last call of [`Dispatcher::begin_batch`].
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
     }
@@ -93,8 +96,9 @@ impl Dispatcher {
         &self.metrics
     }
 
-    /// Takes over changed settings. Called once a batch.
-    pub fn refresh_settings(&mut self) {
+    /// Takes over changed settings and looks at the clock. Called before every batch: its commands share one time.
+    pub fn begin_batch(&mut self) {
+        self.now_ms = clock::now_ms();
         if self.server.settings.version() != self.settings_version {
             (self.settings, self.settings_version) = self.server.settings.current();
         }
@@ -182,6 +186,10 @@ impl Dispatcher {
         if row.spec.name == "exec" {
             let owned = &mut self.owned_keys;
             transactions::queue_keys(session, |database, key| {
+                if database >= keyspace.databases() {
+                    // The command that names it will say so.
+                    return;
+                }
                 keys.push(NamedKey { database, hash: keyspace.hash(key), argument: owned.len() });
                 owned.push(key.into());
             });
@@ -217,9 +225,14 @@ impl Dispatcher {
         if let Err(error) = self.load_blocks() {
             return self.fail(&error, session, output);
         }
-        let now_ms = clock::now_ms();
+        let now_ms = self.now_ms;
         let mut keys =
             Keys::lock(&server.keyspace, &self.hashes, &mut self.journal, &*server.recorder, session.database, now_ms);
+        if let [named] = &*self.keys
+            && self.owned_keys.is_empty()
+        {
+            keys.know_hash(arguments[named.argument], named.hash);
+        }
         keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         keys.no_touch = session.no_touch;
         keys.frequency_log_factor = server.frequency_log_factor(&self.settings);

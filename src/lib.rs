@@ -6,9 +6,14 @@
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod dispatch;
 pub mod error;
 pub mod glob;
 pub mod keyspace;
+pub mod metrics;
+pub mod net;
 pub mod persist;
 pub mod resp;
+pub mod server;
+pub mod tier;
 pub mod value;

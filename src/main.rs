@@ -1,6 +1,6 @@
 //! The binary `larder`: reads the settings, starts the server, waits for its end.
 
-use larder::config::{AppendFsync, LogLevel, Settings};
+use larder::config::{AppendFsync, Invocation, LogLevel, Settings};
 use larder::error::InternalError;
 use std::process::ExitCode;
 
@@ -8,14 +8,25 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// A pointer that C code reads.
+#[repr(transparent)]
+pub struct Options(*const u8);
+// SAFETY: it points to a constant.
+unsafe impl Sync for Options {}
+
+/// What jemalloc reads at its start; `MALLOC_CONF` in the environment overrides it.
+// SAFETY: jemalloc looks for this very name and expects a pointer to a string that ends with a zero byte.
+#[unsafe(export_name = "malloc_conf")]
+pub static MALLOC_OPTIONS: Options = Options(c"thp:always,metadata_thp:always,background_thread:true".as_ptr().cast());
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(text) = larder::config::help_or_version(&arguments) {
-        println!("{text}");
-        return ExitCode::SUCCESS;
-    }
-    let (settings, warnings) = match Settings::from_arguments(&arguments) {
-        Ok(loaded) => loaded,
+    let (settings, warnings) = match larder::config::parse_command_line(&arguments) {
+        Ok(Invocation::Serve { settings, warnings }) => (*settings, warnings),
+        Ok(Invocation::Print(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;

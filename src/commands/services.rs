@@ -6,6 +6,8 @@
 use crate::error::CommandError;
 use storage_format::ValueKind;
 
+pub use crate::keyspace::Temperature;
+
 /// One step of SCAN.
 pub struct ScanRequest<'a> {
     /// Which database.
@@ -18,17 +20,6 @@ pub struct ScanRequest<'a> {
     pub pattern: Option<&'a [u8]>,
     /// Only keys of this type.
     pub kind: Option<ValueKind>,
-}
-
-/// Where a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Temperature {
-    /// In the keyspace.
-    Hot,
-    /// A compressed copy in memory.
-    Warm,
-    /// Only on disk.
-    Cold,
 }
 
 /// How SHUTDOWN ends the server.

@@ -6,6 +6,7 @@
 
 use super::entry::{Body, Entry, INLINE_TEXT_MAX, NewBody, PENDING_LSN};
 use super::keys::{Deadline, Keys};
+use super::shard::PendingDeletion;
 use super::table::Place;
 use crate::error::CommandError;
 use crate::value::{Hash, List, Set, SortedSet, Value};
@@ -143,6 +144,28 @@ impl Keys<'_> {
         self.counts.expired += 1;
     }
 
+    /// Deletes a key that is only cold: `lsn` and `deadline_ms` are what its record says. Leaves a tombstone, which
+    /// the record's removal follows. The key is not in the keyspace. False, and nothing is changed, if the log has no room.
+    pub fn delete_cold(&mut self, key: &[u8], lsn: u64, deadline_ms: Option<u64>) -> bool {
+        if self.ensure_room(key.len()).is_err() {
+            return false;
+        }
+        let (hash, database) = (self.hash_of(key), self.database);
+        let generation = self.keyspace.generation(database);
+        let mut tombstone = Entry::new(key, NewBody::Tombstone, deadline_ms);
+        tombstone.set_cold_record(true);
+        tombstone.set_lsn(PENDING_LSN);
+        let placement = self.keyspace.placement();
+        let shard = self.guards.shard_mut(hash);
+        shard.deletions.push(PendingDeletion { generation, hash, key: key.into() });
+        let table = shard.table_mut(database);
+        table.insert(hash, tombstone, |key| placement.hash(key));
+        table.key_balance -= 1;
+        table.deadline_balance -= i64::from(deadline_ms.is_some());
+        self.note(&Target { key, hash, place: None, previous_lsn: lsn }, Effect::Delete);
+        true
+    }
+
     fn previous_lsn(&mut self, hash: u64, place: Place) -> u64 {
         let database = self.database;
         let entry = self.guards.shard_mut(hash).entry(database, place);
@@ -155,7 +178,7 @@ impl Keys<'_> {
 
     /// Finds the entry that an effect changes, after removing it if it has expired.
     fn target<'k>(&mut self, key: &'k [u8]) -> Target<'k> {
-        let hash = self.keyspace.hash(key);
+        let hash = self.hash_of(key);
         let (database, now_ms) = (self.database, self.now_ms);
         let mut place = self.guards.shard_mut(hash).find(database, hash, key);
         if let Some(found) = place {

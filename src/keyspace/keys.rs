@@ -94,6 +94,8 @@ pub struct Keys<'a> {
     pub(super) database: u32,
     pub(super) now_ms: u64,
     lent: Vec<(u32, Entry)>,
+    /// Address and length of a key, and its hash.
+    known_hash: (usize, usize, u64),
     /// Look-ups so far; counted only while [`Keys::counts_lookups`] is set.
     pub counts: LookupCounts,
     /// Set for commands that only read.
@@ -159,6 +161,7 @@ impl<'a> Keys<'a> {
             database,
             now_ms,
             lent: Vec::new(),
+            known_hash: (0, usize::MAX, 0),
             counts: LookupCounts::default(),
             counts_lookups: false,
             no_touch: false,
@@ -189,7 +192,14 @@ impl<'a> Keys<'a> {
 
     /// The placement hash of a key.
     pub fn hash_of(&self, key: &[u8]) -> u64 {
-        self.keyspace.hash(key)
+        let (address, length, hash) = self.known_hash;
+        if key.as_ptr().addr() == address && key.len() == length { hash } else { self.keyspace.hash(key) }
+    }
+
+    /// Tells the hash of a key that was computed before, so that it is not computed again. `key` must stay where it is
+    /// as long as these `Keys` live.
+    pub fn know_hash(&mut self, key: &'a [u8], hash: u64) {
+        self.known_hash = (key.as_ptr().addr(), key.len(), hash);
     }
 
     /// The locked shard of a hash.
@@ -208,7 +218,7 @@ impl<'a> Keys<'a> {
 
     /// Finds a live, unexpired entry without counting or touching.
     fn peek(&self, key: &[u8]) -> Option<EntryRef<'_>> {
-        let hash = self.keyspace.hash(key);
+        let hash = self.hash_of(key);
         let shard = self.guards.shard(hash);
         if let Some(place) = shard.find(self.database, hash, key) {
             let entry = shard.entry(self.database, place);
@@ -220,7 +230,7 @@ impl<'a> Keys<'a> {
 
     /// Finds a key as a command does that uses it: removes it if it has expired, counts, and notes the use.
     fn look_up(&mut self, key: &[u8]) -> Option<EntryRef<'_>> {
-        let hash = self.keyspace.hash(key);
+        let hash = self.hash_of(key);
         let (database, touch) = (self.database, !self.no_touch);
         let found = self.guards.shard_mut(hash).find(database, hash, key);
         let mut hit = None;

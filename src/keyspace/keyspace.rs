@@ -1,6 +1,6 @@
 //! The shards, and what belongs to whole databases.
 
-use super::placement::Placement;
+use storage_format::Placement;
 use super::shard::Shard;
 use super::table::SHARD_BITS;
 use parking_lot::{Mutex, MutexGuard};
@@ -162,7 +162,6 @@ impl Keyspace {
             right.store(former, Ordering::Release);
         }
         for shard in shards {
-            shard.table_mut(first.max(second));
             shard.tables.swap(first as usize, second as usize);
         }
     }

@@ -13,16 +13,27 @@ pub mod entry;
 mod journal;
 mod keys;
 mod keyspace;
-mod placement;
 mod pre_image;
 pub mod segment;
 pub mod shard;
 pub mod table;
 pub mod walk;
+pub mod tables;
 
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use keyspace::{DatabaseState, Keyspace, SHARDS};
-pub use placement::Placement;
+pub use storage_format::Placement;
 pub use pre_image::PreImage;
+
+/// Where a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temperature {
+    /// In the keyspace.
+    Hot,
+    /// A compressed copy in memory.
+    Warm,
+    /// Only on disk.
+    Cold,
+}

@@ -3,6 +3,7 @@
 use super::entry::{Entry, EntryRef, NewBody};
 use super::pre_image::PreImage;
 use super::table::{Place, Table};
+use super::tables::Tables;
 use hashbrown::HashMap;
 
 /// A snapshot that is being walked.
@@ -29,8 +30,8 @@ pub struct PendingDeletion {
 /// See the module's comment.
 #[derive(Default)]
 pub struct Shard {
-    /// By database number; shorter than `databases` until one is used.
-    pub tables: Vec<Table>,
+    /// By database number.
+    pub tables: Tables,
     /// How often an entry left this shard for another tier. A fetch that was started at one count may install what it
     /// found only if the count is still the same: else the key may have been here, and changed, in between.
     pub departures: u64,
@@ -45,11 +46,7 @@ pub struct Shard {
 impl Shard {
     /// The table of a database, made if need be.
     pub fn table_mut(&mut self, database: u32) -> &mut Table {
-        let index = database as usize;
-        if self.tables.len() <= index {
-            self.tables.resize_with(index + 1, Table::default);
-        }
-        &mut self.tables[index]
+        self.tables.get_or_make(database as usize)
     }
 
     /// The table of a database, if it was ever used.

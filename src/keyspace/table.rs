@@ -51,7 +51,8 @@ fn directory_index(hash: u64, depth: u32) -> usize {
 
 impl Table {
     fn bucket_of(&self, hash: u64) -> usize {
-        self.directory[directory_index(hash, self.depth)] as usize
+        // A table of one segment has nothing to look up, which saves a cache line where many databases are small.
+        if self.depth == 0 { 0 } else { self.directory[directory_index(hash, self.depth)] as usize }
     }
 
     /// The segment that owns this hash.

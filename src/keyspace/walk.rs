@@ -29,7 +29,7 @@ pub fn end(keyspace: &Keyspace) {
         let mut shard = keyspace.lock(number);
         shard.cut = None;
         let mut left = Vec::new();
-        for table in &mut shard.tables {
+        for table in shard.tables.iter_mut() {
             for segment in 0..table.segments() {
                 left.append(&mut table.segment_at_mut(segment).pre_images);
             }

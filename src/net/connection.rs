@@ -191,13 +191,13 @@ impl Connection {
     /// output. Returns how much of the input was used.
     fn run_batch(&mut self, worker: &mut Worker, input: &mut [u8]) -> (Step, usize) {
         let (mut step, mut consumed) = (Step::Again, 0);
-        worker.dispatcher.refresh_settings();
         worker.durable_from = worker.dispatcher.last_lsn();
         let mut ranges = std::mem::take(&mut worker.ranges);
         let mut ends = std::mem::take(&mut worker.ends);
         while matches!(step, Step::Again) && worker.output.len() < OUTPUT_STOP_BYTES {
             ranges.clear();
             ends.clear();
+            worker.dispatcher.begin_batch();
             let decoded = self.decode(worker, input, consumed, &mut ranges, &mut ends);
             let ran = self.run_requests(worker, input, &ranges, &ends, &mut consumed);
             step = match (ran, decoded) {
@@ -341,6 +341,7 @@ impl Connection {
                 Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
             }
             let mut worker = self.worker.borrow_mut();
+            worker.dispatcher.begin_batch();
             outcome = worker.dispatcher.execute(&mut self.session, &borrowed, &fetched, &mut self.output);
         }
     }
@@ -380,6 +381,7 @@ impl Connection {
     fn execute(&mut self, arguments: &OwnedArguments) -> Outcome {
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         let mut worker = self.worker.borrow_mut();
+        worker.dispatcher.begin_batch();
         worker.dispatcher.execute(&mut self.session, &borrowed, &[], &mut self.output)
     }
 

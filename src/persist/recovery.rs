@@ -179,11 +179,6 @@ pub fn recover(
         directory: directory.clone(),
     };
     let snapshotter = Arc::new(Snapshotter::new(sources, options.snapshot_keep));
-    if former.without_log == options.append_only {
-        // A log is given up or taken up: what is there so far goes into a snapshot, on which either can build.
-        snapshotter.take()?;
-        directory.note_run(!options.append_only)?;
-    }
     report.duration_ms = started.elapsed().as_millis() as u64;
     Ok(Recovered { journaling, lazy, snapshotter, directory, report })
 }

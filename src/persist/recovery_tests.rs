@@ -40,6 +40,7 @@ impl Small {
             }
         };
         let recovered = recover(directory, &keyspace, &store, options, &relieve)?;
+        recovered.snapshotter.settle_journaling()?;
         Ok(Small { keyspace, cold, recovered, journal: Journal::default() })
     }
 

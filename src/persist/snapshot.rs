@@ -170,6 +170,21 @@ impl Snapshotter {
         result
     }
 
+    /// When a log is given up or taken up, puts what is there into a snapshot, on which either can build. To be called once,
+    /// after recovery, when the tiers run and before anything is served.
+    ///
+    /// # Errors
+    /// As [`Snapshotter::take`].
+    pub fn settle_journaling(&self) -> Result<(), InternalError> {
+        let SnapshotSources { directory, journaling, .. } = &self.sources;
+        let has_log = journaling.log().is_some();
+        if directory.former_run().without_log != has_log {
+            return Ok(());
+        }
+        self.take()?;
+        directory.note_run(!has_log)
+    }
+
     /// Marks the directory as closed in order: after the last snapshot and the log's end, with nothing changed since.
     ///
     /// # Errors
@@ -316,11 +331,8 @@ impl Snapshotter {
             manifest.clean_shutdown = false;
             manifest.snapshots.push(snapshot);
         })?;
-        if journaling.log().is_none() {
-            // From now on the segments of an earlier log are behind the cut; the next start must not expect one.
-            directory.note_run(true)?;
-        }
-        Ok(())
+        // The segments of an earlier log are behind the cut; from now on no start must expect one.
+        if journaling.log().is_none() { directory.note_run(true) } else { Ok(()) }
     }
 
     /// Removes what no kept snapshot needs.

@@ -83,7 +83,7 @@ proptest! {
         prop_assert_eq!(seen, expected);
         for shard in keyspace.lock_all() {
             prop_assert!(shard.cut.is_none());
-            for table in &shard.tables {
+            for table in shard.tables.iter() {
                 prop_assert!((0..table.segments()).all(|segment| table.segment_at(segment).pre_images.is_empty()));
             }
         }

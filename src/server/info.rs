@@ -129,14 +129,14 @@ impl Server {
         field(text, "rdb_last_save_time", last.at_ms / 1000);
         field(text, "rdb_last_bgsave_status", if last.succeeded { "ok" } else { "err" });
         field(text, "rdb_last_bgsave_time_sec", self.snapshotter.status().last_duration_seconds());
-        field(text, "aof_enabled", u8::from(log.is_some()));
+        field(text, "aof_enabled", u8::from(self.journaling.log().is_some()));
         field(text, "aof_rewrite_in_progress", 0);
         field(text, "aof_rewrite_scheduled", 0);
         field(text, "aof_last_bgrewrite_status", "ok");
         field(text, "aof_last_write_status", if self.journaling.is_writable() { "ok" } else { "err" });
-        if let Some(log) = log {
-            field(text, "aof_current_size", log.bytes);
-            field(text, "aof_base_size", log.bytes.saturating_sub(log.bytes_since_rotation));
+        if self.journaling.log().is_some() {
+            field(text, "aof_current_size", log.bytes_since_rotation);
+            field(text, "aof_base_size", log.snapshot_bytes);
             field(text, "aof_pending_bio_fsync", 0);
             field(text, "aof_delayed_fsync", 0);
         }

@@ -3,6 +3,7 @@
 //! Nothing else knows all the rooms. `start` opens and recovers a data directory and starts the threads; `services`
 //! is what commands ask for; `info` writes INFO; `cron` does what is due from time to time.
 
+mod bridge;
 mod cron;
 mod info;
 mod services;
@@ -15,7 +16,7 @@ use crate::keyspace::{Keyspace, Recorder};
 use crate::metrics::WorkerMetrics;
 use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
-use crate::tier::{Cold, Tier};
+use crate::tier::Tier;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,7 +40,6 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
-    cold: Option<Arc<Cold>>,
     journaling: Journaling,
     snapshotter: Arc<Snapshotter>,
     report: RecoveryReport,
@@ -111,6 +111,16 @@ impl Server {
             (last.at_ms, last.changes) = (clock::now_ms(), changes);
         }
         result.map(|_| ())
+    }
+
+    /// The snapshot at the end: waits for one that is being taken, then takes the last.
+    fn final_snapshot(&self) -> Result<(), crate::error::InternalError> {
+        while self.background_save.swap(true, Ordering::AcqRel) {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let result = self.take_snapshot();
+        self.background_save.store(false, Ordering::Release);
+        result
     }
 
     /// Takes a snapshot on a thread of its own; false if one is being taken.

@@ -8,7 +8,7 @@ use crate::error::{CommandError, InternalError};
 use crate::glob;
 use crate::keyspace::Journal;
 use crate::persist::SyncPolicy;
-use crate::tier::TierSettings;
+use crate::tier::{MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
@@ -25,7 +25,7 @@ impl Server {
             maxmemory_bytes: settings.maxmemory_bytes,
             maxdisk_bytes: settings.maxdisk_bytes,
             warm_percent: settings.warm_percent as u8,
-            policy: settings.maxmemory_policy,
+            policy: MaxmemoryPolicy::from_name(settings.maxmemory_policy.name()).unwrap_or_default(),
             samples: settings.maxmemory_samples as u32,
         }
     }
@@ -149,16 +149,10 @@ impl Services for Server {
             ShutdownSave::Save => true,
             ShutdownSave::NoSave => false,
         };
-        if wants_save {
-            while self.background_save.swap(true, Ordering::AcqRel) {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            if let Err(error) = self.take_snapshot() {
-                tracing::error!(%error, "the snapshot at shutdown failed");
-                if !force {
-                    self.background_save.store(false, Ordering::Release);
-                    return Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
-                }
+        if wants_save && let Err(error) = self.final_snapshot() {
+            tracing::error!(%error, "the snapshot at shutdown failed");
+            if !force {
+                return Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
             }
         }
         self.shutdown.send_replace(true);

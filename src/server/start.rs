@@ -3,6 +3,7 @@
 //! The order matters: lock the directory, bind the ports (so that a port in use costs nothing), open the cold tier,
 //! recover, and only then accept.
 
+use super::bridge::{ColdBridge, LoaderBridge};
 use super::{LastSave, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::table;
@@ -39,9 +40,14 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         Some(0) => None,
         _ => Some(Arc::new(Cold::open(&directory.cold_path(), ColdBudget::for_maxmemory(settings.maxmemory_bytes))?)),
     };
-    let recovered = recover(directory, &keyspace, cold.as_ref(), &settings)?;
+    let bridge = cold.as_ref().map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
+    let recovered = recover(directory, &keyspace, bridge.clone(), &settings)?;
     let server = assemble(settings, keyspace, cold, recovered, listeners.port());
+    if let Some(bridge) = bridge {
+        bridge.set_tier(&server.tier);
+    }
     let shutdown = server.shutdown.subscribe();
+    server.snapshotter.settle_journaling()?;
     serve(&server, listeners)?;
     Ok(Running { server, shutdown })
 }
@@ -49,11 +55,11 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
 fn recover(
     directory: DataDirectory,
     keyspace: &Arc<Keyspace>,
-    cold: Option<&Arc<Cold>>,
+    bridge: Option<Arc<ColdBridge>>,
     settings: &Settings,
 ) -> Result<Recovered, InternalError> {
-    let store: Arc<dyn ColdStore> = match cold {
-        Some(cold) => Arc::new(super::bridge::ColdBridge::new(Arc::clone(cold))),
+    let store: Arc<dyn ColdStore> = match bridge {
+        Some(bridge) => bridge,
         None => Arc::new(NoColdStore),
     };
     let options = RecoveryOptions {
@@ -69,10 +75,10 @@ fn assemble(settings: Settings, keyspace: Arc<Keyspace>, cold: Option<Arc<Cold>>
     let ports = Ports {
         recorder: recovered.journaling.recorder(),
         durability: Arc::new(recovered.journaling.clone()),
-        loader: Arc::new(super::bridge::LoaderBridge::new(Arc::clone(&recovered.lazy), Arc::clone(&keyspace))),
+        loader: Arc::new(LoaderBridge::new(Arc::clone(&recovered.lazy), Arc::clone(&keyspace))),
     };
-    let tier = Tier::new(Arc::clone(&keyspace), cold.clone(), ports, Server::tier_settings(&settings));
-    let workers = (0..settings.threads.max(1)).map(|_| Arc::new(WorkerMetrics::new(table::all().count()))).collect();
+    let tier = Tier::new(Arc::clone(&keyspace), cold, ports, Server::tier_settings(&settings));
+    let workers = (0..settings.thread_count()).map(|_| Arc::new(WorkerMetrics::new(table::all().count()))).collect();
     let started_ms = clock::now_ms();
     let last_save = LastSave { at_ms: started_ms, changes: 0, succeeded: true, tried_ms: 0 };
     Arc::new_cyclic(|this| Server {
@@ -97,13 +103,12 @@ fn assemble(settings: Settings, keyspace: Arc<Keyspace>, cold: Option<Arc<Cold>>
         settings: SharedSettings::new(settings),
         keyspace,
         tier,
-        cold,
     })
 }
 
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {
     let no_thread = |error| InternalError::Other(format!("cannot start a thread: {error}"));
-    Tier::start(&server.tier);
+    Tier::start(&server.tier)?;
     let mut senders = Vec::new();
     for (number, metrics) in server.workers.iter().enumerate() {
         let (sender, receiver) = mpsc::unbounded_channel();

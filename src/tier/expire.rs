@@ -1,0 +1,204 @@
+//! Active expiry: keys whose deadline has passed go although nobody asks for them.
+//!
+//! Every deletion is logged like any other. Hot keys are found by their segments' heaps, cold ones by the index of deadlines, without
+//! reading their records: a tombstone is left, and its record follows with the other deletions.
+//!
+//! Cost: each round looks at the heaps' tops, at most a few milliseconds of it, and goes on next time where it stopped.
+
+use super::Tier;
+use super::cold::{Cold, DueRecord};
+use super::cold_write::ColdWrite;
+use crate::clock;
+use crate::error::InternalError;
+use crate::keyspace::{Journal, Keys, SHARDS};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often a round begins.
+pub(super) const ROUND_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a round may take.
+const ROUND_TIME_MAX: Duration = Duration::from_millis(25);
+/// How many cold deadlines are looked up at a time.
+const DUE_BATCH: usize = 256;
+
+/// Where the next round goes on.
+#[derive(Default)]
+pub(super) struct ExpiryHand {
+    shard: usize,
+    journal: Journal,
+}
+
+/// A hot key that is due.
+struct DueKey {
+    database: u32,
+    generation: u32,
+    hash: u64,
+    key: Box<[u8]>,
+}
+
+impl Tier {
+    /// One round: hot, then cold.
+    ///
+    /// # Errors
+    /// RocksDB or the snapshot failed.
+    pub(super) fn expire_round(&self, hand: &mut ExpiryHand) -> Result<(), InternalError> {
+        if !self.expires.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let end = Instant::now() + ROUND_TIME_MAX;
+        let now_ms = clock::now_ms();
+        for _ in 0..SHARDS {
+            let number = hand.shard;
+            while let Some(due) = self.next_due(number, now_ms) {
+                if !self.expire_hot(&mut hand.journal, &due, now_ms)? || Instant::now() > end {
+                    return Ok(());
+                }
+            }
+            hand.shard = (number + 1) % SHARDS;
+        }
+        match self.cold.as_deref() {
+            Some(cold) => self.expire_cold(cold, &mut hand.journal, now_ms, end),
+            None => Ok(()),
+        }
+    }
+
+    /// A key of this shard that is due.
+    fn next_due(&self, number: usize, now_ms: u64) -> Option<DueKey> {
+        let mut shard = self.keyspace.lock(number);
+        for database in 0..shard.tables.len() as u32 {
+            let table = shard.table_mut(database);
+            for number in 0..table.segments() {
+                let segment = table.segment_at_mut(number);
+                if segment
+                    .next_deadline_ms()
+                    .is_none_or(|deadline_ms| deadline_ms > now_ms)
+                {
+                    continue;
+                }
+                if let Some(slot) = segment.due(now_ms) {
+                    let key: Box<[u8]> = segment.entry(slot).key().into();
+                    let (generation, hash) =
+                        (self.keyspace.generation(database), self.keyspace.hash(&key));
+                    return Some(DueKey {
+                        database,
+                        generation,
+                        hash,
+                        key,
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// Removes a hot key if it is still due; false if the log has no room for that.
+    fn expire_hot(
+        &self,
+        journal: &mut Journal,
+        due: &DueKey,
+        now_ms: u64,
+    ) -> Result<bool, InternalError> {
+        self.ports.loader.load_at(due.generation, due.hash)?;
+        let recorder = &*self.ports.recorder;
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &[due.hash],
+            journal,
+            recorder,
+            due.database,
+            now_ms,
+        );
+        keys.no_touch = true;
+        if keys.exists(&due.key) {
+            return Ok(true);
+        }
+        let expired = keys.counts.expired;
+        keys.commit();
+        self.counters.expired.fetch_add(expired, Ordering::Relaxed);
+        // Nothing happened: it is gone already, or there is no room. The latter must not be tried again and again.
+        Ok(expired > 0 || recorder.has_room(due.key.len() + 256))
+    }
+
+    fn expire_cold(
+        &self,
+        cold: &Cold,
+        journal: &mut Journal,
+        now_ms: u64,
+        end: Instant,
+    ) -> Result<(), InternalError> {
+        loop {
+            let due = cold.due(now_ms, DUE_BATCH)?;
+            let is_last = due.len() < DUE_BATCH;
+            let mut dead = Vec::new();
+            for (done, record) in due.iter().enumerate() {
+                match self.keyspace.database_of(record.generation) {
+                    None => dead.push(record),
+                    Some(database) => {
+                        if !self.expire_cold_key(cold, journal, database, record, now_ms)?
+                            || Instant::now() > end
+                        {
+                            // The rest is looked up again next time.
+                            due[done..]
+                                .iter()
+                                .for_each(|record| cold.note_deadline(record.deadline_ms));
+                            return self.forget_dead(cold, &dead);
+                        }
+                    }
+                }
+            }
+            self.forget_dead(cold, &dead)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes a key that is only cold, on the word of the index; false if the log has no room.
+    fn expire_cold_key(
+        &self,
+        cold: &Cold,
+        journal: &mut Journal,
+        database: u32,
+        due: &DueRecord,
+        now_ms: u64,
+    ) -> Result<bool, InternalError> {
+        self.ports.loader.load_at(due.generation, due.hash)?;
+        let recorder = &*self.ports.recorder;
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &[due.hash],
+            journal,
+            recorder,
+            database,
+            now_ms,
+        );
+        let is_current = self.keyspace.generation(database) == due.generation;
+        if !is_current
+            || keys
+                .shard_mut(due.hash)
+                .find(database, due.hash, &due.key)
+                .is_some()
+        {
+            // The keyspace knows better; whatever leaves it is looked up again.
+            return Ok(true);
+        }
+        if !cold.is_still_due(due)? {
+            return Ok(true);
+        }
+        if !keys.delete_cold(&due.key, due.lsn, Some(due.deadline_ms)) {
+            return Ok(false);
+        }
+        self.warm.remove(&due.index_key().cold_key.to_vec());
+        keys.commit();
+        self.counters.expired.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Index entries of databases that were flushed.
+    fn forget_dead(&self, cold: &Cold, dead: &[&DueRecord]) -> Result<(), InternalError> {
+        let _hand = self.writer.lock();
+        let mut batch = ColdWrite::new(cold);
+        dead.iter().for_each(|record| batch.forget_due(record));
+        batch.commit()
+    }
+}

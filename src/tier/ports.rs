@@ -1,0 +1,49 @@
+//! What the tiers ask of the persistence around them, as traits, so that they name neither log nor snapshot.
+
+use crate::error::InternalError;
+use crate::keyspace::Recorder;
+use std::sync::Arc;
+
+/// The write-ahead rule: a cold write or delete happens only when the log is durable past what it reflects.
+pub trait Durability: Send + Sync {
+    /// Returns when every log record up to `lsn` would survive a power failure. May wait for the disk.
+    ///
+    /// # Errors
+    /// The log cannot be synced. Nothing may be written to the cold tier then.
+    fn ensure_durable(&self, lsn: u64) -> Result<(), InternalError>;
+}
+
+/// Snapshot blocks that a restart has not loaded yet hold keys that neither the keyspace nor the cold tier shows.
+pub trait Loader: Send + Sync {
+    /// Loads the block that covers `hash`, if it is not in yet. Returns the last hash up to which, from `hash` on, every key
+    /// is in the keyspace now; `u64::MAX` when nothing is left to load. Called without shard locks.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read.
+    fn load_at(&self, generation: u32, hash: u64) -> Result<u64, InternalError>;
+}
+
+/// A server without a log: there is nothing to wait for.
+impl Durability for () {
+    fn ensure_durable(&self, _lsn: u64) -> Result<(), InternalError> {
+        Ok(())
+    }
+}
+
+/// A server without a snapshot: everything is in.
+impl Loader for () {
+    fn load_at(&self, _generation: u32, _hash: u64) -> Result<u64, InternalError> {
+        Ok(u64::MAX)
+    }
+}
+
+/// All that the tiers need from outside.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where deletions by expiry and eviction are logged.
+    pub recorder: Arc<dyn Recorder>,
+    /// The write-ahead rule.
+    pub durability: Arc<dyn Durability>,
+    /// Blocks that are not loaded yet.
+    pub loader: Arc<dyn Loader>,
+}

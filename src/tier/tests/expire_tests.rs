@@ -1,0 +1,144 @@
+//! Keys that expire by themselves, in all tiers.
+
+use super::super::expire::ExpiryHand;
+use super::fixture::Fixture;
+use crate::clock;
+use std::sync::atomic::Ordering;
+
+fn expire_all(fixture: &Fixture) {
+    let mut hand = ExpiryHand::default();
+    // A round ends early when it has used its time.
+    for _ in 0..1000 {
+        fixture.tier.expire_round(&mut hand).expect("expired");
+    }
+}
+
+/// Waits until a deadline is over.
+fn pass(deadline_ms: u64) {
+    while clock::now_ms() <= deadline_ms {
+        std::thread::yield_now();
+    }
+}
+
+fn fill(fixture: &Fixture, keys: u32) -> u64 {
+    let soon_ms = clock::now_ms() + 1500;
+    for number in 0..keys {
+        let deadline_ms = match number % 3 {
+            0 => Some(soon_ms),
+            1 => Some(soon_ms + 10_000_000),
+            _ => None,
+        };
+        fixture.set(&number.to_be_bytes(), b"value", deadline_ms);
+    }
+    soon_ms
+}
+
+#[test]
+fn hot_keys_go_although_nobody_asks() {
+    let fixture = Fixture::new();
+    let soon_ms = fill(&fixture, 300);
+    pass(soon_ms);
+    expire_all(&fixture);
+    assert_eq!(fixture.keyspace.key_counts(0), (200, 100));
+    assert_eq!(fixture.tier.statistics().expired_keys, 100);
+}
+
+#[test]
+fn cold_keys_go_without_being_read_and_their_records_follow() {
+    let fixture = Fixture::new();
+    let soon_ms = fill(&fixture, 300);
+    fixture.tier.demote_all(0).expect("demoted");
+    let moved: Vec<u32> = (0..30).collect();
+    for number in &moved {
+        // Promoted and changed meanwhile: these keys' fate is decided in the keyspace.
+        fixture.set(&number.to_be_bytes(), b"other", None);
+    }
+    pass(soon_ms);
+    expire_all(&fixture);
+    assert_eq!(fixture.tier.statistics().expired_keys, 90);
+    assert_eq!(fixture.keyspace.key_counts(0), (210, 90));
+    assert_eq!(
+        fixture
+            .tier
+            .drain_deletions(fixture.cold())
+            .expect("drained"),
+        90
+    );
+    fixture.tier.demote_all(0).expect("demoted");
+    fixture.check_index();
+    for number in 0..300u32 {
+        let is_expected = number < 30 || number % 3 != 0;
+        assert_eq!(
+            fixture.get(&number.to_be_bytes()).is_some(),
+            is_expected,
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn a_clean_key_that_leaves_the_keyspace_after_its_deadline_is_found_again() {
+    let fixture = Fixture::new();
+    let soon_ms = clock::now_ms() + 300;
+    fixture.set(b"key", b"value", Some(soon_ms));
+    fixture.tier.demote_all(0).expect("demoted");
+    let lsn = fixture.run(0, b"key", false, |keys| keys.lsn(b"key"));
+    pass(soon_ms);
+    // The round sees the cold deadline while the key is hot, and leaves it alone.
+    assert_eq!(
+        fixture
+            .cold()
+            .due(clock::now_ms(), 10)
+            .expect("read")
+            .first()
+            .map(|due| due.lsn),
+        Some(1)
+    );
+    assert!(lsn <= 1);
+    fixture.tier.demote_all(0).expect("demoted");
+    expire_all(&fixture);
+    assert_eq!(fixture.keyspace.key_counts(0), (0, 0));
+}
+
+#[test]
+fn a_full_log_and_the_switch_both_keep_keys_where_they_are() {
+    let fixture = Fixture::new();
+    let soon_ms = clock::now_ms() + 300;
+    fixture.set(b"hot", b"value", Some(soon_ms));
+    fixture.set(b"cold", b"value", Some(soon_ms));
+    fixture
+        .tier
+        .demote_keys(0, &[b"cold".to_vec()])
+        .expect("demoted");
+    pass(soon_ms);
+    fixture.tier.set_active_expire(false);
+    expire_all(&fixture);
+    assert_eq!(fixture.keyspace.key_counts(0), (2, 2));
+    fixture.tier.set_active_expire(true);
+    fixture.log.full.store(true, Ordering::SeqCst);
+    expire_all(&fixture);
+    assert_eq!(fixture.keyspace.key_counts(0), (2, 2));
+    fixture.log.full.store(false, Ordering::SeqCst);
+    expire_all(&fixture);
+    assert_eq!(fixture.keyspace.key_counts(0), (0, 0));
+}
+
+#[test]
+fn deadlines_of_a_flushed_database_are_forgotten_when_they_come_due() {
+    let fixture = Fixture::new();
+    let soon_ms = clock::now_ms() + 300;
+    fixture.set(b"key", b"value", Some(soon_ms));
+    fixture
+        .run(1, b"other", false, |keys| {
+            keys.set_text(b"other", b"value", crate::keyspace::Deadline::None)
+        })
+        .expect("set");
+    fixture.tier.demote_all(0).expect("demoted");
+    fixture.tier.demote_all(1).expect("demoted");
+    fixture.flush(0);
+    pass(soon_ms);
+    expire_all(&fixture);
+    fixture.cold().note_deadline(0);
+    assert_eq!(fixture.cold().due(u64::MAX - 1, 10).expect("read"), []);
+    assert_eq!(fixture.keyspace.key_counts(1), (1, 0));
+}
