@@ -17,8 +17,8 @@ mod pre_image;
 pub mod segment;
 pub mod shard;
 pub mod table;
-pub mod walk;
 pub mod tables;
+pub mod walk;
 
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};

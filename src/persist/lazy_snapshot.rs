@@ -143,6 +143,21 @@ impl LazySnapshot {
         blocks.unwrap_or_default().try_for_each(|block| self.load(block, keyspace))
     }
 
+    /// Loads the block that `hash` is in, if it is not yet. Returns the last hash up to which, from `hash` on, every key of the
+    /// generation is in the keyspace now. Not under shard locks.
+    ///
+    /// # Errors
+    /// As [`LazySnapshot::ensure_loaded`].
+    pub fn load_at(&self, generation: u32, hash: u64, keyspace: &Keyspace) -> Result<u64, InternalError> {
+        self.ensure_range_loaded(generation, hash, hash, keyspace)?;
+        let next = self.with_mapped(|mapped| {
+            let index = mapped.reader.index();
+            let next = index.blocks_of_range(generation, hash..=hash).end;
+            index.get(next).filter(|row| row.first_generation == generation).map(|row| row.first_hash)
+        });
+        Ok(next.flatten().map_or(u64::MAX, |next| next - 1))
+    }
+
     /// One step of the background pass: loads one block. False when everything is in.
     ///
     /// # Errors

@@ -303,6 +303,8 @@ fn without_a_log_an_orderly_end_keeps_everything_and_a_crash_what_was_saved() {
     // Not saved, but in the cold tier; and one that is lost.
     server.with_key(0, b"cold", |keys| keys.set_text(b"cold", b"1", Deadline::None).expect("there is room"));
     server.cold.demote(&server.keyspace, 0, b"cold", u64::MAX);
+    server.with_key(0, &key(7), |keys| keys.set_text(&key(7), b"newer", Deadline::None).expect("there is room"));
+    server.cold.demote(&server.keyspace, 0, &key(7), u64::MAX);
     server.with_key(0, b"lost", |keys| keys.set_text(b"lost", b"1", Deadline::None).expect("there is room"));
     server.flush(1);
     let newest_generation = server.keyspace.generation(1);
@@ -311,6 +313,8 @@ fn without_a_log_an_orderly_end_keeps_everything_and_a_crash_what_was_saved() {
     assert!(server.recovered.report.is_recounted);
     assert_eq!(server.keyspace.key_counts(0).0, 51);
     assert!(server.get(0, b"cold").is_some() && server.get(0, b"lost").is_none());
+    let newest = server.get(0, &key(7)).map(|(_, value, _)| value);
+    assert_eq!(newest, Some(b"newer".to_vec()), "the newest version wins, wherever it is");
     assert_eq!(server.keyspace.generation(1), newest_generation);
     assert!(server.recovered.journaling.last_lsn() >= 51, "no LSN is given twice");
     assert_eq!(DATABASES, server.keyspace.databases());
