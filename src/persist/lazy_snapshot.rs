@@ -110,21 +110,6 @@ impl LazySnapshot {
         self.ensure_range_loaded(generation, hash, hash, keyspace)
     }
 
-    /// Loads the block that this hash is in, if it is not yet, and tells how far it reaches: from `hash` up to the hash that is
-    /// returned, the keyspace has all that the snapshot has. Not under shard locks.
-    ///
-    /// # Errors
-    /// As [`LazySnapshot::ensure_loaded`].
-    pub fn load_at(&self, generation: u32, hash: u64, keyspace: &Keyspace) -> Result<u64, InternalError> {
-        self.ensure_loaded(generation, hash, keyspace)?;
-        let next_row = |mapped: &Mapped| {
-            let index = mapped.reader.index();
-            index.get(index.block_of(generation, hash).map_or(0, |block| block + 1))
-        };
-        let next = self.with_mapped(next_row).flatten().filter(|row| row.first_generation == generation);
-        Ok(next.map_or(u64::MAX, |row| row.first_hash - 1))
-    }
-
     /// Loads all blocks that the hashes from `first_hash` to `last_hash` are in. Not under shard locks.
     ///
     /// # Errors
