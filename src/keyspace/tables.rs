@@ -41,6 +41,11 @@ impl Tables {
     }
 
     /// All tables, in the order of their databases.
+    pub fn iter(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// All tables, for changing.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Table> {
         std::iter::once(&mut self.first).chain(&mut self.others)
     }

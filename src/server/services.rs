@@ -102,6 +102,8 @@ impl Services for Server {
             } else {
                 std::thread::spawn(move || drop(former));
             }
+            // The write-ahead rule holds for this deletion too.
+            self.journaling.ensure_durable(self.journaling.last_lsn()).map_err(failed)?;
             self.tier.drop_generation(former_generation).map_err(failed)?;
         }
         self.snapshotter.note_generations().map_err(failed)

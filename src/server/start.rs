@@ -47,6 +47,7 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         bridge.set_tier(&server.tier);
     }
     let shutdown = server.shutdown.subscribe();
+    server.snapshotter.settle_journaling()?;
     serve(&server, listeners)?;
     Ok(Running { server, shutdown })
 }
