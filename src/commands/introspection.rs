@@ -24,7 +24,7 @@ const HELP: &[&str] = &[
 ];
 
 /// Flags by the names of COMMAND INFO.
-const FLAG_NAMES: &[(Flags, &str)] = &[
+pub(super) const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),

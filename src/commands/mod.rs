@@ -9,6 +9,7 @@ pub mod client;
 pub mod collections;
 pub mod connection;
 pub mod context;
+pub mod document;
 pub mod generic;
 pub mod generic_expiry;
 pub mod generic_keyspace;
