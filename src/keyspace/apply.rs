@@ -61,7 +61,10 @@ impl Keys<'_> {
             _ => self.change_collection(&target, &effect)?,
         };
         if applied.changed() {
-            self.note(&target, effect);
+            // A collection that became empty is a deletion in the log: replay must know, even where it has not got the
+            // collection, that its cold record may be gone.
+            let is_emptied = applied.length == 0 && collection_kind(&effect).is_some();
+            self.note(&target, if is_emptied { Effect::Delete } else { effect });
         }
         Ok(applied)
     }

@@ -166,6 +166,16 @@ impl Keyspace {
         }
     }
 
+    /// As [`Keyspace::key_counts`], for a caller who has locked all shards.
+    pub fn key_counts_locked(&self, shards: &[MutexGuard<'_, Shard>], database: u32) -> (u64, u64) {
+        let state = &self.databases[database as usize];
+        let tables = || shards.iter().filter_map(|shard| shard.table(database));
+        let keys = state.base_keys.load(Ordering::Acquire) + tables().map(|table| table.key_balance).sum::<i64>();
+        let deadlines =
+            state.base_deadlines.load(Ordering::Acquire) + tables().map(|table| table.deadline_balance).sum::<i64>();
+        (keys.max(0) as u64, deadlines.max(0) as u64)
+    }
+
     /// Keys of a database in all tiers, and how many of them have a deadline.
     pub fn key_counts(&self, database: u32) -> (u64, u64) {
         let state = &self.databases[database as usize];

@@ -18,6 +18,7 @@ pub mod segment;
 pub mod shard;
 pub mod table;
 pub mod tables;
+pub mod walk;
 
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};

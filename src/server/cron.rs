@@ -38,6 +38,9 @@ impl Rates {
 /// Runs until the server shuts down.
 pub(super) fn run(server: &Arc<Server>) {
     let mut lazy_is_complete = false;
+    if server.report.snapshot_needed {
+        server.start_background_save();
+    }
     while !*server.shutdown.borrow() {
         std::thread::sleep(TICK);
         tick(server);

@@ -47,6 +47,7 @@ impl Server {
         }
         self.tier.configure(Server::tier_settings(settings));
         self.journaling.set_sync_policy(Server::sync_policy(settings));
+        self.snapshotter.set_keep(settings.snapshot_keep as usize);
         Ok(())
     }
 
@@ -103,11 +104,12 @@ impl Services for Server {
             }
             self.tier.drop_generation(former_generation).map_err(failed)?;
         }
-        Ok(())
+        self.snapshotter.note_generations().map_err(failed)
     }
 
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
-        self.change_databases(0, Effect::SwapDatabases { first, second }).map(|_| ())
+        self.change_databases(0, Effect::SwapDatabases { first, second })?;
+        self.snapshotter.note_generations().map_err(failed)
     }
 
     fn save(&self) -> Result<(), CommandError> {

@@ -160,7 +160,7 @@ impl Running {
         }
         self.server.tier.stop();
         self.server.journaling.close();
-        Ok(())
+        self.server.snapshotter.note_clean_shutdown()
     }
 }
 

@@ -154,7 +154,7 @@ impl Tier {
     }
 
     /// Deletes a key that is only cold, on the word of the index; false if the log has no room.
-    fn expire_cold_key(
+    pub(super) fn expire_cold_key(
         &self,
         cold: &Cold,
         journal: &mut Journal,

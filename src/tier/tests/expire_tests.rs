@@ -3,6 +3,7 @@
 use super::super::expire::ExpiryHand;
 use super::fixture::Fixture;
 use crate::clock;
+use crate::keyspace::Journal;
 use std::sync::atomic::Ordering;
 
 fn expire_all(fixture: &Fixture) {
@@ -98,6 +99,40 @@ fn a_clean_key_that_leaves_the_keyspace_after_its_deadline_is_found_again() {
     fixture.tier.demote_all(0).expect("demoted");
     expire_all(&fixture);
     assert_eq!(fixture.keyspace.key_counts(0), (0, 0));
+}
+
+#[test]
+fn a_deadline_that_was_read_from_the_index_and_changed_since_deletes_nothing() {
+    let fixture = Fixture::new();
+    let mut journal = Journal::default();
+    let past_ms = clock::now_ms() + 50;
+    for (key, later_ms) in [(b"a", None), (b"b", Some(1 << 45)), (b"c", Some(past_ms))] {
+        fixture.set(key, b"old", Some(past_ms));
+        fixture.tier.demote_all(0).expect("demoted");
+        let due = fixture.cold().due(past_ms, 10).expect("read");
+        let due = due
+            .iter()
+            .find(|due| &*due.key == key)
+            .expect("in the index");
+        fixture.set(key, b"new", later_ms);
+        fixture.tier.demote_all(0).expect("demoted");
+        let hash = fixture.keyspace.hash(key);
+        let newest = fixture.cold().get(0, hash, key).expect("read");
+        assert!(
+            fixture
+                .tier
+                .expire_cold_key(fixture.cold(), &mut journal, 0, due, past_ms)
+                .expect("looked")
+        );
+        assert_eq!(fixture.cold().get(0, hash, key).expect("read"), newest);
+        assert_eq!(
+            fixture
+                .tier
+                .drain_deletions(fixture.cold())
+                .expect("drained"),
+            0
+        );
+    }
 }
 
 #[test]
