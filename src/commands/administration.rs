@@ -253,29 +253,37 @@ const fn family(name: &'static str, flags: Flags, summary: &'static str, subcomm
 /// The third argument is a key.
 const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range { first: 2, last: 2, step: 1 }];
 
+const ALL_KEYS: &str = "O(N) where N is the number of hot keys in all databases";
+
 const CONFIG: &[CommandSpec] = &[
-    row("get", -3, ADMIN, "Returns the effective values of configuration parameters.", config_get),
-    row("set", -4, ADMIN.and(Flags::OFFLOADED), "Sets configuration parameters in-flight.", config_set),
-    row("rewrite", 2, ADMIN_JOB, "Persists the effective configuration to file.", config_rewrite),
-    row("resetstat", 2, ADMIN, "Resets the server's statistics.", config_reset_statistics),
-    row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", config_help),
+    row("get", -3, ADMIN, "Returns the effective values of configuration parameters.", config_get)
+        .with_since("2.0.0")
+        .with_complexity("O(N) where N is the number of configuration parameters"),
+    row("set", -4, ADMIN.and(Flags::OFFLOADED), "Sets configuration parameters in-flight.", config_set)
+        .with_since("2.0.0")
+        .with_complexity("O(N) where N is the number of configuration parameters provided"),
+    row("rewrite", 2, ADMIN_JOB, "Persists the effective configuration to file.", config_rewrite).with_since("2.8.0"),
+    row("resetstat", 2, ADMIN, "Resets the server's statistics.", config_reset_statistics).with_since("2.0.0"),
+    row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", config_help).with_since("5.0.0"),
 ];
 
 const MEMORY: &[CommandSpec] = &[
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
-        ..row("usage", -3, Flags::READONLY, "Estimates the memory usage of a key.", memory_usage)
+        ..row("usage", -3, Flags::READONLY, "Estimates the memory usage of a key.", memory_usage).with_since("4.0.0")
     },
-    row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", memory_help),
+    row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", memory_help).with_since("4.0.0"),
 ];
 
 const DEBUG: &[CommandSpec] = &[
     row("sleep", 3, ADMIN_JOB, "Keeps this client waiting.", debug_sleep),
-    row("reload", -2, ADMIN_JOB, "Takes a snapshot and sends every key to the cold tier.", debug_reload),
+    row("reload", -2, ADMIN_JOB, "Takes a snapshot and sends every key to the cold tier.", debug_reload)
+        .with_complexity(ALL_KEYS),
     row("set-active-expire", 3, ADMIN, "Turns the active expiry on or off.", debug_set_active_expire),
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
         ..row("object", -3, ADMIN, "Shows what is known of a key.", debug_object)
+            .with_complexity("O(N) where N is the size of the value")
     },
     row("jmap", -2, ADMIN, "Does nothing.", debug_nothing),
     row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", debug_help),
@@ -290,13 +298,14 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Returns information and statistics about the server.",
         info,
     ),
-    family("config", Flags::NONE, "A container for server configuration commands.", CONFIG),
-    family("memory", Flags::NONE, "A container for memory diagnostics commands.", MEMORY),
+    family("config", Flags::NONE, "A container for server configuration commands.", CONFIG).with_since("2.0.0"),
+    family("memory", Flags::NONE, "A container for memory diagnostics commands.", MEMORY).with_since("4.0.0"),
     family("debug", ADMIN, "A container for debugging commands.", DEBUG),
-    row("save", 1, ADMIN_JOB.and(Flags::NO_MULTI), "Takes a snapshot and waits for it.", save),
+    row("save", 1, ADMIN_JOB.and(Flags::NO_MULTI), "Takes a snapshot and waits for it.", save).with_complexity(ALL_KEYS),
     row("bgsave", -1, ADMIN_JOB, "Takes a snapshot in the background.", background_save),
     row("bgrewriteaof", 1, ADMIN_JOB, "Takes a snapshot, after which the log before it is removed.", rewrite_log),
     row("lastsave", 1, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), "Returns the time of the last snapshot.", last_save),
-    row("shutdown", -1, ADMIN_JOB.and(Flags::NO_MULTI), "Takes a snapshot and ends the server.", shut_down),
-    row("time", 1, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), "Returns the server time.", time),
+    row("shutdown", -1, ADMIN_JOB.and(Flags::NO_MULTI), "Takes a snapshot and ends the server.", shut_down)
+        .with_complexity("O(N) when saving, where N is the number of hot keys"),
+    row("time", 1, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), "Returns the server time.", time).with_since("2.6.0"),
 ];

@@ -251,14 +251,16 @@ const fn row(
     CommandSpec { since, summary, ..CommandSpec::new(name, arity, FLAGS, KeySpec::NONE, Group::Connection, function) }
 }
 
+const CONNECTIONS: &str = "O(N) where N is the number of connections";
+
 const SUBCOMMANDS: &[CommandSpec] = &[
     row("id", 2, "5.0.0", "Returns the unique client ID of the connection.", id),
     row("getname", 2, "2.6.9", "Returns the name of the connection.", get_name),
     row("setname", 3, "2.6.9", "Sets the connection name.", set_name),
     row("setinfo", 4, "7.2.0", "Sets information specific to the client or connection.", set_info),
-    row("info", 2, "6.2.0", "Returns information about the connection.", info),
-    row("list", -2, "2.4.0", "Lists open connections.", list),
-    row("kill", -3, "2.4.0", "Terminates open connections.", kill),
+    row("info", 2, "6.2.0", "Returns information about the connection.", info).with_complexity(CONNECTIONS),
+    row("list", -2, "2.4.0", "Lists open connections.", list).with_complexity(CONNECTIONS),
+    row("kill", -3, "2.4.0", "Terminates open connections.", kill).with_complexity(CONNECTIONS),
     row("no-evict", 3, "7.0.0", "Sets the client eviction mode of the connection.", no_evict),
     row("no-touch", 3, "7.2.0", "Controls whether the connection changes the access time of keys.", no_touch),
     row("reply", 3, "3.2.0", "Instructs the server whether to reply to commands.", reply_mode),

@@ -20,8 +20,11 @@ Redis's, if it does, is in [differences.md](differences.md).
 ";
 
 /// Larder's own flags, which COMMAND INFO does not show.
-const OWN_FLAG_NAMES: &[(Flags, &str)] =
-    &[(Flags::PEEKS, "peeks"), (Flags::OFFLOADED, "offloaded"), (Flags::NOT_QUEUED, "immediate")];
+const OWN_FLAG_NAMES: &[(Flags, &str)] = &[
+    (Flags::PEEKS, "peeks"),
+    (Flags::OFFLOADED, "offloaded"),
+    (Flags::NOT_QUEUED, "immediate"),
+];
 
 const GROUPS: &[(Group, &str)] = &[
     (Group::Connection, "Connection"),
@@ -40,7 +43,8 @@ const GROUPS: &[(Group, &str)] = &[
 pub fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     for (group, title) in GROUPS {
-        let mut rows: Vec<&CommandSpec> = table::all().filter(|spec| spec.group == *group).collect();
+        let mut rows: Vec<&CommandSpec> =
+            table::all().filter(|spec| spec.group == *group).collect();
         rows.sort_by_key(|spec| spec.name);
         page.push_str(&format!("\n## {title}\n\n| command | arity | since | flags | time | |\n|---|---|---|---|---|---|\n"));
         for spec in rows {
@@ -64,11 +68,30 @@ fn row(container: Option<&CommandSpec>, spec: &CommandSpec) -> String {
         .filter(|(flag, _)| spec.flags.has(*flag))
         .map(|(_, name)| *name)
         .collect();
-    let is_container = !spec.subcommands.is_empty();
-    let time = if is_container { "" } else { spec.complexity.trim_end_matches('.') };
-    let (name, arity, since, flags) = (name.to_uppercase(), spec.arity, spec.since, flags.join(", "));
-    let cells = [format!("`{name}`"), arity.to_string(), since.to_owned(), flags, time.to_owned(), spec.summary.to_owned()];
-    format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
+    let says_nothing = !spec.subcommands.is_empty() && spec.complexity == "O(1)";
+    let time = if says_nothing {
+        ""
+    } else {
+        spec.complexity.trim_end_matches('.')
+    };
+    let (name, arity, since, flags) = (
+        name.to_uppercase(),
+        spec.arity,
+        spec.since,
+        flags.join(", "),
+    );
+    let cells = [
+        format!("`{name}`"),
+        arity.to_string(),
+        since.to_owned(),
+        flags,
+        time.to_owned(),
+        spec.summary.to_owned(),
+    ];
+    format!(
+        "| {} |\n",
+        cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+    )
 }
 
 #[cfg(test)]
@@ -80,7 +103,11 @@ mod tests {
     fn every_command_is_on_the_page() {
         let page = super::markdown();
         for spec in table::all() {
-            assert!(page.contains(&format!("| `{}` |", spec.name.to_uppercase())), "{} has no group on the page", spec.name);
+            assert!(
+                page.contains(&format!("| `{}` |", spec.name.to_uppercase())),
+                "{} has no group on the page",
+                spec.name
+            );
             assert!(!spec.summary.is_empty(), "{} has no summary", spec.name);
         }
     }
@@ -90,10 +117,14 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/commands.md");
         let page = super::markdown();
         if std::env::var_os("LARDER_WRITE_DOCS").is_some() {
-            std::fs::create_dir_all(path.parent().expect("a directory")).expect("docs/ can be created");
+            std::fs::create_dir_all(path.parent().expect("a directory"))
+                .expect("docs/ can be created");
             std::fs::write(&path, &page).expect("the page can be written");
         }
         let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(checked_in == page, "LARDER_WRITE_DOCS=1 cargo test commands::document brings it up to date");
+        assert!(
+            checked_in == page,
+            "LARDER_WRITE_DOCS=1 cargo test commands::document brings it up to date"
+        );
     }
 }

@@ -265,12 +265,18 @@ const fn row(
     CommandSpec { since, summary, ..CommandSpec::new(name, arity, FLAGS, KeySpec::NONE, Group::Server, function) }
 }
 
+const COMMANDS_NAMED: &str = "O(N) where N is the number of commands to look up";
+
 const SUBCOMMANDS: &[CommandSpec] = &[
     row("count", 2, "2.8.13", "Returns a count of commands.", count),
-    row("docs", -2, "7.0.0", "Returns documentary information about one, multiple or all commands.", docs),
-    row("getkeys", -3, "2.8.13", "Extracts the key names from an arbitrary command.", get_keys),
-    row("info", -2, "2.8.13", "Returns information about one, multiple or all commands.", info),
-    row("list", -2, "7.0.0", "Returns a list of command names.", list),
+    row("docs", -2, "7.0.0", "Returns documentary information about one, multiple or all commands.", docs)
+        .with_complexity(COMMANDS_NAMED),
+    row("getkeys", -3, "2.8.13", "Extracts the key names from an arbitrary command.", get_keys)
+        .with_complexity("O(N) where N is the number of arguments to the command"),
+    row("info", -2, "2.8.13", "Returns information about one, multiple or all commands.", info)
+        .with_complexity(COMMANDS_NAMED),
+    row("list", -2, "7.0.0", "Returns a list of command names.", list)
+        .with_complexity("O(N) where N is the total number of commands"),
     row("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help),
 ];
 

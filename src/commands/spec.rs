@@ -183,6 +183,16 @@ impl CommandSpec {
         }
     }
 
+    /// The same row, first seen in another version.
+    pub const fn with_since(self, since: &'static str) -> CommandSpec {
+        CommandSpec { since, ..self }
+    }
+
+    /// The same row with another time complexity than O(1).
+    pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
+        CommandSpec { complexity, ..self }
+    }
+
     /// True if `count` arguments (with the name) are right.
     pub fn arity_allows(&self, count: usize) -> bool {
         if self.arity >= 0 { count == self.arity as usize } else { count >= self.arity.unsigned_abs() as usize }

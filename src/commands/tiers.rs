@@ -119,8 +119,10 @@ const fn row(name: &'static str, arity: i32, flags: Flags, summary: &'static str
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    row("where", -3, FLAGS, "Tells whether keys are hot, warm or cold.", place),
-    row("demote", -3, FLAGS, "Moves keys to the cold tier.", demote),
+    row("where", -3, FLAGS, "Tells whether keys are hot, warm or cold.", place)
+        .with_complexity("O(N) where N is the number of keys"),
+    row("demote", -3, FLAGS, "Moves keys to the cold tier.", demote)
+        .with_complexity("O(N) where N is the number of keys, and the size of those that changed"),
     row("stats", 2, FLAGS, "Returns figures about the tiers.", statistics),
     row("help", 2, Flags::FAST, "Returns helpful text about the different subcommands.", help),
 ];
