@@ -6,7 +6,7 @@
 
 use super::entry::{Body, Entry, EntryRef};
 use super::journal::{Journal, Recorder, stamp};
-use super::keyspace::Keyspace;
+use super::shards::Keyspace;
 use super::shard::Shard;
 use super::table::Place;
 use crate::error::CommandError;

@@ -7,7 +7,7 @@
 //! after the lock is gone.
 
 use super::entry::Body;
-use super::keyspace::{Keyspace, SHARDS};
+use super::shards::{Keyspace, SHARDS};
 use super::shard::{Cut, Shard};
 use super::table::SHARD_BITS;
 use crate::value::Value;
