@@ -5,7 +5,8 @@
 //! walk a large collection for a few of its members.
 
 use super::options::{integer_in, is_keyword};
-use crate::error::CommandError;
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keys;
 use crate::resp::Reply;
 use crate::resp::number::parse_integer;
 use hashbrown::HashSet;
@@ -141,7 +142,7 @@ impl RandomCount {
 
 /// A number below `limit` from 64 random bits.
 fn below(random: u64, limit: usize) -> usize {
-    (u128::from(random) * limit as u128 >> 64) as usize
+    ((u128::from(random) * limit as u128) >> 64) as usize
 }
 
 /// Floyd's way to choose `count` of `length` positions, each combination equally likely, in `count` steps.
@@ -155,6 +156,24 @@ fn choose_different(length: usize, count: usize, mut random: impl FnMut() -> u64
         chosen.push(position);
     }
     chosen
+}
+
+/// Makes sure that `effects` effects find room in the log, so that a command with several is done wholly or not at
+/// all. `key_bytes` is the length of the longest key, `payload_bytes` that of all items they carry.
+///
+/// # Errors
+/// MISCONF if there is no room.
+pub fn ensure_room_for(
+    keys: &Keys<'_>,
+    effects: usize,
+    key_bytes: usize,
+    payload_bytes: usize,
+) -> CommandResult {
+    const EFFECT_HEADER_BYTES_MAX: usize = 40;
+    if effects == 0 {
+        return Ok(());
+    }
+    keys.ensure_room(effects * (EFFECT_HEADER_BYTES_MAX + key_bytes) + payload_bytes)
 }
 
 /// Elements copied out of a value, so that the value can be changed by an effect that names them.
@@ -198,4 +217,65 @@ pub fn write_scan(reply: &mut Reply<'_>, visit: impl FnOnce(&mut Reply<'_>) -> (
     reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
     reply.array_header(written);
     reply.raw(&elements);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn positions_are_clamped() {
+        let cases = [
+            ((0, -1, 5), 0..5),
+            ((-3, -2, 5), 2..4),
+            ((-100, 100, 5), 0..5),
+            ((3, 2, 5), 0..0),
+            ((5, 9, 5), 0..0),
+            ((0, -6, 5), 0..0),
+            ((i64::MIN, i64::MAX, 5), 0..5),
+            ((0, -1, 0), 0..0),
+        ];
+        for ((start, end, length), expected) in cases {
+            assert_eq!(positions(start, end, length), expected, "{start} {end}");
+        }
+    }
+
+    #[test]
+    fn every_position_has_its_chance() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            state ^ state >> 32
+        };
+        let mut seen = [0; 5];
+        for _ in 0..1000 {
+            for position in RandomCount::Different(2).choose(5, &mut random) {
+                seen[position] += 1;
+            }
+        }
+        // 400 expected of each; 15 is the standard deviation.
+        assert!(
+            seen.iter().all(|count| (300..500).contains(count)),
+            "{seen:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn different_ones_are_different(count in 0usize..40, length in 0usize..40, seeds: Vec<u64>) {
+            let mut seeds = seeds.into_iter().chain(std::iter::repeat(u64::MAX));
+            let chosen = RandomCount::Different(count).choose(length, || seeds.next().unwrap_or(0));
+            prop_assert_eq!(chosen.len(), count.min(length));
+            prop_assert!(chosen.iter().all(|position| *position < length));
+            let different: HashSet<usize> = chosen.iter().copied().collect();
+            prop_assert_eq!(different.len(), chosen.len());
+        }
+
+        #[test]
+        fn copied_items_are_the_items(items: Vec<Vec<u8>>) {
+            let copied: CopiedItems = items.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(copied.slices(), items);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Moving items between lists is in `lists_move`, finding them by value in `lists_search`.
 
-use super::collections::{element_count, positions};
+use super::collections::{element_count, ensure_room_for, positions};
 use super::context::Context;
 use super::options::{integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -234,6 +234,8 @@ fn ltrim(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
             index: 0,
             count: kept.start as u64,
         };
+        let effects = usize::from(kept.end < length) + usize::from(kept.start > 0);
+        ensure_room_for(&context.keys, effects, key.len(), 0)?;
         if kept.end < length {
             context.keys.apply(key, tail)?;
         }

@@ -3,7 +3,7 @@
 //! The two functions that do the work tell whether there was anything to take, so that the blocking variants can use
 //! them: they wait where these reply null.
 
-use super::collections::MultiplePop;
+use super::collections::{MultiplePop, ensure_room_for};
 use super::context::Context;
 use super::lists::{end_item, pop_items};
 use super::options::is_keyword;
@@ -68,6 +68,8 @@ pub(super) fn move_item(
     let length = list.len();
     let item = end_item(list, from).unwrap_or_default().to_vec();
     keys.list(destination)?;
+    let key_bytes = source.len().max(destination.len());
+    ensure_room_for(keys, 2, key_bytes, item.len())?;
     reply.bulk(&item);
     if source == destination && length == 1 {
         // Popping would remove the key, and with it the deadline that it keeps in Redis.

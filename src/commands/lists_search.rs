@@ -1,6 +1,6 @@
 //! LPOS and LREM: finding items of a list by their value, from either end.
 
-use super::collections::count_or;
+use super::collections::{count_or, ensure_room_for};
 use super::context::Context;
 use super::options::{Options, integer_in, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -114,7 +114,9 @@ fn lrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     if !search.backwards {
         found.reverse();
     }
-    for run in runs_from_the_back(&found) {
+    let runs = runs_from_the_back(&found);
+    ensure_room_for(&context.keys, runs.len(), key.len(), 0)?;
+    for run in runs {
         let (index, count) = (run.start as u64, run.len() as u64);
         context
             .keys

@@ -3,6 +3,7 @@
 use super::test_replies::render;
 use super::test_support::TestServer;
 use proptest::prelude::*;
+use std::sync::atomic::Ordering;
 
 #[test]
 fn pushing_and_reading() {
@@ -185,6 +186,20 @@ fn moving() {
 }
 
 #[test]
+fn the_only_item_of_a_list_moves_within_it_without_the_key_going() {
+    TestServer::new().check_all(&[
+        ("rpush list a", ":1"),
+        ("expire list 100", ":1"),
+        ("rpoplpush list list", r#""a""#),
+        ("lmove list list left left", r#""a""#),
+        ("ttl list", ":100"),
+        ("rpush list b", ":2"),
+        ("lmove list list left right", r#""a""#),
+        ("ttl list", ":100"),
+    ]);
+}
+
+#[test]
 fn popping_from_the_first_list_that_exists() {
     TestServer::new().check_all(&[
         ("lmpop 2 one two left", "nil-array"),
@@ -241,6 +256,28 @@ fn other_types_are_refused() {
     server.check("lrange list 0 -1", r#"["a"]"#);
     // A destination is looked at only if there is something to move.
     server.check("lmove missing set left left", "nil");
+}
+
+#[test]
+fn a_full_log_refuses_what_would_change_something() {
+    let mut server = TestServer::new();
+    server.check("rpush list a b a", ":3");
+    server.recorder.is_full.store(true, Ordering::Relaxed);
+    for line in [
+        "lrem list 0 a",
+        "ltrim list 1 1",
+        "lmove list other left left",
+        "lpush list x",
+    ] {
+        let reply = server.run(line);
+        assert!(reply.starts_with("-MISCONF"), "{line}: {reply}");
+    }
+    server.check_all(&[
+        ("lrem list 0 x", ":0"),
+        ("ltrim list 0 -1", "+OK"),
+        ("lmove missing other left left", "nil"),
+        ("lrange list 0 -1", r#"["a" "b" "a"]"#),
+    ]);
 }
 
 #[derive(Clone, Debug)]

@@ -42,6 +42,31 @@ const TEMPLATES: &[&str] = &[
     "HINCRBY K F N",
     "HINCRBYFLOAT K F 1.5",
     "HGETALL K",
+    "LPUSH K T N F",
+    "RPUSH K F N T",
+    "LPOP K 2",
+    "RPOP K",
+    "LSET K 1 T",
+    "LINSERT K BEFORE F T",
+    "LREM K -1 F",
+    "LTRIM K 1 3",
+    "LMOVE K K LEFT RIGHT",
+    "LMPOP 2 K K RIGHT COUNT N",
+    "SADD K F N T",
+    "SREM K F N",
+    "SPOP K 2",
+    "SMOVE K K F",
+    "SUNIONSTORE K K K",
+    "SDIFFSTORE K K K",
+    "ZADD K N F 1.5 T",
+    "ZADD K GT CH N F",
+    "ZINCRBY K N F",
+    "ZREM K F",
+    "ZPOPMIN K",
+    "ZMPOP 1 K MAX COUNT 2",
+    "ZREMRANGEBYRANK K 1 1",
+    "ZUNIONSTORE K 2 K K",
+    "ZRANGESTORE K K 0 2",
     "GET K",
     "TOUCH K",
     "MULTI",
@@ -88,5 +113,16 @@ proptest! {
             server.run(&line);
             server.advance_ms(u64::from(choices[7] % 8));
         }
+    }
+}
+
+#[test]
+fn every_template_is_a_command() {
+    for template in TEMPLATES {
+        let reply = TestServer::new().run(&fill(template, &[1, 2, 3]));
+        let is_wrong = ["syntax", "wrong number", "unknown", "not a", "not an"]
+            .iter()
+            .any(|word| reply.contains(word));
+        assert!(!is_wrong, "{template}: {reply}");
     }
 }

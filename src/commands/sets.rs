@@ -2,7 +2,7 @@
 //!
 //! Choosing members at random is in `sets_random`, operations between sets are in `sets_algebra`.
 
-use super::collections::write_scan;
+use super::collections::{ensure_room_for, write_scan};
 use super::context::Context;
 use super::options::{Options, ScanOptions, cursor};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -96,6 +96,8 @@ fn smove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     let is_member = set.contains(member);
     context.keys.set(destination)?;
     if is_member && source != destination {
+        let key_bytes = source.len().max(destination.len());
+        ensure_room_for(&context.keys, 2, key_bytes, member.len() * 2)?;
         let members = [member];
         let members = (&members).into();
         context.keys.apply(source, Effect::SetRemove { members })?;

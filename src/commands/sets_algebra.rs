@@ -27,7 +27,7 @@ fn operands(keys: &mut Keys<'_>, names: &[&[u8]]) -> Result<Vec<Set>, CommandErr
 }
 
 /// The members that all sets have, in the order of the smallest set.
-fn common<'a>(sets: &'a mut [Set]) -> impl Iterator<Item = &'a [u8]> {
+fn common(sets: &mut [Set]) -> impl Iterator<Item = &[u8]> {
     sets.sort_by_key(Set::len);
     let (smallest, others) = match &*sets {
         [smallest, others @ ..] => (Some(smallest), others),

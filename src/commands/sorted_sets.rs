@@ -68,6 +68,13 @@ impl AddOptions {
         (options, arguments.len())
     }
 
+    /// True if every pair simply gets its score.
+    fn is_unconditional(self) -> bool {
+        let conditional =
+            self.only_new || self.only_existing || self.only_greater || self.only_less;
+        !conditional && !self.increments
+    }
+
     /// Refuses what excludes each other.
     fn check(self, pairs: usize) -> CommandResult {
         let message = if self.only_new && self.only_existing {
@@ -114,7 +121,7 @@ impl AddOptions {
     }
 }
 
-/// What ZADD is going to do.
+/// What ZADD with conditions or an increment is going to do.
 #[derive(Default)]
 struct Plan<'a> {
     changes: Vec<(f64, &'a [u8])>,
@@ -182,7 +189,29 @@ fn add(
         .iter()
         .map(|[score, member]| Ok((double(score)?, *member)))
         .collect::<Result<_, CommandError>>()?;
-    let plan = Plan::new(context.keys.sorted_set(key)?, options, &pairs)?;
+    if options.is_unconditional() {
+        let members = pairs[..].into();
+        let applied = context.keys.apply(key, Effect::SortedSetPut { members })?;
+        let updated = if options.counts_changed {
+            applied.updated
+        } else {
+            0
+        };
+        reply.count((applied.added_or_removed + updated) as usize);
+        return Ok(());
+    }
+    add_conditionally(context, key, options, &pairs, reply)
+}
+
+/// Decides about each pair first; the effect has those that change something.
+fn add_conditionally(
+    context: &mut Context<'_>,
+    key: &[u8],
+    options: AddOptions,
+    pairs: &[(f64, &[u8])],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let plan = Plan::new(context.keys.sorted_set(key)?, options, pairs)?;
     match plan.last_score {
         Some(score) if options.increments => reply.double(score),
         None if options.increments => reply.null(),

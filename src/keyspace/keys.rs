@@ -94,6 +94,8 @@ pub struct Keys<'a> {
     pub(super) database: u32,
     pub(super) now_ms: u64,
     lent: Vec<(u32, Entry)>,
+    /// Address and length of a key, and its hash.
+    known_hash: (usize, usize, u64),
     /// Look-ups so far; counted only while [`Keys::counts_lookups`] is set.
     pub counts: LookupCounts,
     /// Set for commands that only read.
@@ -114,7 +116,10 @@ impl<'a> Keys<'a> {
         database: u32,
         now_ms: u64,
     ) -> Keys<'a> {
-        let mut guards = Guards { first: None, more: Vec::new() };
+        let mut guards = Guards {
+            first: None,
+            more: Vec::new(),
+        };
         match hashes {
             [] => {}
             [hash] => {
@@ -122,10 +127,16 @@ impl<'a> Keys<'a> {
                 guards.first = Some((shard, keyspace.lock(shard)));
             }
             _ => {
-                let mut shards: Vec<usize> = hashes.iter().map(|hash| Keyspace::shard_of(*hash)).collect();
+                let mut shards: Vec<usize> = hashes
+                    .iter()
+                    .map(|hash| Keyspace::shard_of(*hash))
+                    .collect();
                 shards.sort_unstable();
                 shards.dedup();
-                guards.more = shards.into_iter().map(|shard| (shard, keyspace.lock(shard))).collect();
+                guards.more = shards
+                    .into_iter()
+                    .map(|shard| (shard, keyspace.lock(shard)))
+                    .collect();
             }
         }
         Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
@@ -140,7 +151,14 @@ impl<'a> Keys<'a> {
         now_ms: u64,
     ) -> Keys<'a> {
         let more = keyspace.lock_all().into_iter().enumerate().collect();
-        Keys::with_guards(keyspace, Guards { first: None, more }, journal, recorder, database, now_ms)
+        Keys::with_guards(
+            keyspace,
+            Guards { first: None, more },
+            journal,
+            recorder,
+            database,
+            now_ms,
+        )
     }
 
     fn with_guards(
@@ -159,6 +177,7 @@ impl<'a> Keys<'a> {
             database,
             now_ms,
             lent: Vec::new(),
+            known_hash: (0, usize::MAX, 0),
             counts: LookupCounts::default(),
             counts_lookups: false,
             no_touch: false,
@@ -189,7 +208,18 @@ impl<'a> Keys<'a> {
 
     /// The placement hash of a key.
     pub fn hash_of(&self, key: &[u8]) -> u64 {
-        self.keyspace.hash(key)
+        let (address, length, hash) = self.known_hash;
+        if key.as_ptr().addr() == address && key.len() == length {
+            hash
+        } else {
+            self.keyspace.hash(key)
+        }
+    }
+
+    /// Tells the hash of a key that was computed before, so that it is not computed again. `key` must stay where it is
+    /// as long as these `Keys` live.
+    pub fn know_hash(&mut self, key: &'a [u8], hash: u64) {
+        self.known_hash = (key.as_ptr().addr(), key.len(), hash);
     }
 
     /// The locked shard of a hash.
@@ -203,24 +233,29 @@ impl<'a> Keys<'a> {
     }
 
     fn is_expired(&self, entry: &Entry) -> bool {
-        entry.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= self.now_ms)
+        entry
+            .deadline_ms()
+            .is_some_and(|deadline_ms| deadline_ms <= self.now_ms)
     }
 
     /// Finds a live, unexpired entry without counting or touching.
     fn peek(&self, key: &[u8]) -> Option<EntryRef<'_>> {
-        let hash = self.keyspace.hash(key);
+        let hash = self.hash_of(key);
         let shard = self.guards.shard(hash);
         if let Some(place) = shard.find(self.database, hash, key) {
             let entry = shard.entry(self.database, place);
             return (!entry.is_tombstone() && !self.is_expired(&entry)).then_some(entry);
         }
-        let (_, entry) = self.lent.iter().find(|(database, entry)| *database == self.database && entry.key() == key)?;
+        let (_, entry) = self
+            .lent
+            .iter()
+            .find(|(database, entry)| *database == self.database && entry.key() == key)?;
         (!self.is_expired(entry)).then(|| entry.view())
     }
 
     /// Finds a key as a command does that uses it: removes it if it has expired, counts, and notes the use.
     fn look_up(&mut self, key: &[u8]) -> Option<EntryRef<'_>> {
-        let hash = self.keyspace.hash(key);
+        let hash = self.hash_of(key);
         let (database, touch) = (self.database, !self.no_touch);
         let found = self.guards.shard_mut(hash).find(database, hash, key);
         let mut hit = None;
@@ -239,7 +274,11 @@ impl<'a> Keys<'a> {
         }
         let is_lent = found.is_none() && !self.lent.is_empty() && self.peek(key).is_some();
         if self.counts_lookups {
-            *if hit.is_some() || is_lent { &mut self.counts.hits } else { &mut self.counts.misses } += 1;
+            *if hit.is_some() || is_lent {
+                &mut self.counts.hits
+            } else {
+                &mut self.counts.misses
+            } += 1;
         }
         match hit {
             Some(place) => Some(self.guards.shard(hash).entry(database, place)),
@@ -255,7 +294,12 @@ impl<'a> Keys<'a> {
         self.guards.shard_mut(hash).tables[database].change(place, |entry| {
             let mut access = seconds << 8 | entry.access() & 0xff;
             if let Some(log_factor) = frequency_log_factor {
-                access = super::entry::count_use(access, entry.access(), log_factor, hash ^ u64::from(entry.access()));
+                access = super::entry::count_use(
+                    access,
+                    entry.access(),
+                    log_factor,
+                    hash ^ u64::from(entry.access()),
+                );
             }
             if access != entry.access() {
                 entry.set_access(access);
@@ -288,22 +332,30 @@ impl<'a> Keys<'a> {
 
     /// The hash at `key`.
     pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_hash())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_hash()))
+            .transpose()
     }
 
     /// The list at `key`.
     pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_list())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_list()))
+            .transpose()
     }
 
     /// The set at `key`.
     pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_set())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_set()))
+            .transpose()
     }
 
     /// The sorted set at `key`.
     pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_sorted_set())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_sorted_set()))
+            .transpose()
     }
 
     /// An O(1) clone of the value at `key`, whatever its type (a short text is copied).

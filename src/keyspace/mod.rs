@@ -17,13 +17,15 @@ mod pre_image;
 pub mod segment;
 pub mod shard;
 pub mod table;
+pub mod tables;
+pub mod walk;
 
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use keyspace::{DatabaseState, Keyspace, SHARDS};
-pub use storage_format::Placement;
 pub use pre_image::PreImage;
+pub use storage_format::Placement;
 
 /// Where a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

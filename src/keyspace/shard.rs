@@ -3,6 +3,7 @@
 use super::entry::{Entry, EntryRef, NewBody};
 use super::pre_image::PreImage;
 use super::table::{Place, Table};
+use super::tables::Tables;
 use hashbrown::HashMap;
 
 /// A snapshot that is being walked.
@@ -29,8 +30,8 @@ pub struct PendingDeletion {
 /// See the module's comment.
 #[derive(Default)]
 pub struct Shard {
-    /// By database number; shorter than `databases` until one is used.
-    pub tables: Vec<Table>,
+    /// By database number.
+    pub tables: Tables,
     /// How often an entry left this shard for another tier. A fetch that was started at one count may install what it
     /// found only if the count is still the same: else the key may have been here, and changed, in between.
     pub departures: u64,
@@ -45,11 +46,7 @@ pub struct Shard {
 impl Shard {
     /// The table of a database, made if need be.
     pub fn table_mut(&mut self, database: u32) -> &mut Table {
-        let index = database as usize;
-        if self.tables.len() <= index {
-            self.tables.resize_with(index + 1, Table::default);
-        }
-        &mut self.tables[index]
+        self.tables.get_or_make(database as usize)
     }
 
     /// The table of a database, if it was ever used.
@@ -71,7 +68,11 @@ impl Shard {
     /// the entry is changed or removed.
     pub fn keep_pre_image(&mut self, database: u32, generation: u32, place: Place, hash: u64) {
         let Some(cut) = &self.cut else { return };
-        let walked = match cut.unwalked_from.iter().find(|(cut_generation, _)| *cut_generation == generation) {
+        let walked = match cut
+            .unwalked_from
+            .iter()
+            .find(|(cut_generation, _)| *cut_generation == generation)
+        {
             Some((_, Some(unwalked_from))) => hash < *unwalked_from,
             _ => true,
         };
@@ -84,15 +85,26 @@ impl Shard {
             return;
         }
         if let Some(value) = entry.to_value() {
-            let image = PreImage { hash, key: entry.key().into(), value, deadline_ms: entry.deadline_ms(), lsn: entry.lsn() };
-            self.tables[database as usize].segment_mut(hash).pre_images.push(image);
+            let image = PreImage {
+                hash,
+                key: entry.key().into(),
+                value,
+                deadline_ms: entry.deadline_ms(),
+                lsn: entry.lsn(),
+            };
+            self.tables[database as usize]
+                .segment_mut(hash)
+                .pre_images
+                .push(image);
         }
     }
 
     /// The deadline in the key's cold record, as the deadline index of the cold tier has it.
     pub fn cold_deadline_ms(&self, generation: u32, entry: &EntryRef<'_>) -> Option<u64> {
         if !self.cold_deadlines.is_empty()
-            && let Some(deadline_ms) = self.cold_deadlines.get(&(generation, Box::from(entry.key())))
+            && let Some(deadline_ms) = self
+                .cold_deadlines
+                .get(&(generation, Box::from(entry.key())))
         {
             return (*deadline_ms != 0).then_some(*deadline_ms);
         }
@@ -100,13 +112,21 @@ impl Shard {
     }
 
     /// Remembers the cold record's deadline before the live entry's deadline changes to `new_ms`.
-    pub fn note_cold_deadline(&mut self, database: u32, generation: u32, place: Place, new_ms: Option<u64>) {
+    pub fn note_cold_deadline(
+        &mut self,
+        database: u32,
+        generation: u32,
+        place: Place,
+        new_ms: Option<u64>,
+    ) {
         let entry = self.tables[database as usize].entry(place);
         if !entry.has_cold_record() || entry.deadline_ms() == new_ms {
             return;
         }
         let (key, former) = (Box::from(entry.key()), entry.deadline_ms().unwrap_or(0));
-        self.cold_deadlines.entry((generation, key)).or_insert(former);
+        self.cold_deadlines
+            .entry((generation, key))
+            .or_insert(former);
     }
 
     /// Removes a live entry. If the key has a cold record, a tombstone takes its place until that record is removed.
@@ -127,7 +147,11 @@ impl Shard {
                 if !self.cold_deadlines.is_empty() {
                     self.cold_deadlines.remove(&(generation, key.clone()));
                 }
-                self.deletions.push(PendingDeletion { generation, hash, key });
+                self.deletions.push(PendingDeletion {
+                    generation,
+                    hash,
+                    key,
+                });
                 tombstone.set_lsn(super::entry::PENDING_LSN);
                 self.tables[database as usize].change(place, |entry| *entry = tombstone);
             }

@@ -1,6 +1,6 @@
 //! Hashes: one packed allocation while small, then runs in hash order (see `hash_table`).
 //!
-//! Bytes for a pair beside its own: 4 while packed, about 13 when large. Fields and values above 512 bytes are kept apart,
+//! Bytes for a pair beside its own: 4 while packed, about 15 when large (measured with a million of 16 + 10: 41 in all). Fields and values above 512 bytes are kept apart,
 //! so that changing a shared hash does not copy them.
 
 use super::compact::{Compact, Form, FormMut};

@@ -77,6 +77,35 @@ impl<L: HashLayout> Chunk for Run<L> {
 struct ByPosition {
     position: u64,
     skipped: usize,
+    /// Where the chosen child starts and the next one starts.
+    low: u64,
+    high: u64,
+}
+
+impl ByPosition {
+    fn new(position: u64) -> Self {
+        Self {
+            position,
+            skipped: 0,
+            low: 0,
+            high: 1 << 48,
+        }
+    }
+
+    /// The index of the first slot at or past the position. Positions are spread evenly, so the search begins where it
+    /// should be between the two ends: one or two cache lines instead of the five of a binary search.
+    fn index_in(&self, slots: &[HashSlot]) -> usize {
+        let offset = self.position.saturating_sub(self.low);
+        let guess = offset * slots.len() as u64 / (self.high - self.low).max(1);
+        let mut index = (guess as usize).min(slots.len());
+        while index < slots.len() && slots[index].position() < self.position {
+            index += 1;
+        }
+        while index > 0 && slots[index - 1].position() >= self.position {
+            index -= 1;
+        }
+        index
+    }
 }
 
 impl<L: HashLayout> Seek<Run<L>> for ByPosition {
@@ -84,6 +113,10 @@ impl<L: HashLayout> Seek<Run<L>> for ByPosition {
         let before = children.partition_point(|child| child.fence() < self.position);
         let index = before.saturating_sub(1);
         self.skipped += children[..index].iter().map(Child::count).sum::<usize>();
+        self.low = children[index].fence();
+        if let Some(next) = children.get(index + 1) {
+            self.high = next.fence();
+        }
         index
     }
 }
@@ -119,31 +152,20 @@ impl<L: HashLayout> HashTable<L> {
 
     /// The rank of the first element at or past `position`.
     fn lower_bound(&self, position: u64) -> usize {
-        let mut seek = ByPosition {
-            position,
-            skipped: 0,
-        };
+        let mut seek = ByPosition::new(position);
         let Some(run) = self.tree.find(&mut seek) else {
             return 0;
         };
-        seek.skipped
-            + run
-                .slots()
-                .partition_point(|slot| slot.position() < position)
+        seek.skipped + seek.index_in(run.slots())
     }
 
     /// Looks a member up.
     pub(super) fn find(&self, position: u64, member: &[u8]) -> Place<'_, L> {
-        let mut seek = ByPosition {
-            position,
-            skipped: 0,
-        };
+        let mut seek = ByPosition::new(position);
         let Some(mut run) = self.tree.find(&mut seek) else {
             return Place::Vacant { rank: 0 };
         };
-        let mut index = run
-            .slots()
-            .partition_point(|slot| slot.position() < position);
+        let mut index = seek.index_in(run.slots());
         let mut base = seek.skipped;
         loop {
             if index == run.len() {

@@ -1,19 +1,50 @@
 //! The (score, member) order of a large sorted set: runs in a counted tree.
 //!
-//! An element is its score and its member; members above 64 bytes are kept apart and shared with the member index. A
-//! branch knows the score and the first 8 bytes of the member that each child starts with, which decides nearly every
+//! An element is its member, and its score in the slot, so that a search inside a run stays in its slots but for ties;
+//! members above 64 bytes are kept apart and shared with the member index. A branch knows the score and the first 8 bytes of the member that each child starts with, which decides nearly every
 //! comparison of a descent without going there.
 
-use super::run::{Layout, Piece, PlainSlot, Run};
+use super::run::{Layout, Piece, Run, Slot};
 use super::tree::{Child, Chunk, CountedTree, Seek};
 
-/// Score in front, then one piece: the member.
+/// Score and offset in 10 bytes. Packed structs are read and written by value only.
+#[derive(Clone, Copy)]
+#[repr(C, packed(2))]
+pub(super) struct ScoreSlot {
+    score: f64,
+    offset: u16,
+}
+
+impl ScoreSlot {
+    fn new(score: f64) -> Self {
+        Self { score, offset: 0 }
+    }
+
+    pub(super) fn score(self) -> f64 {
+        self.score
+    }
+}
+
+impl Slot for ScoreSlot {
+    fn offset(self) -> usize {
+        usize::from(self.offset)
+    }
+
+    fn with_offset(self, offset: usize) -> Self {
+        Self {
+            score: self.score,
+            offset: offset as u16,
+        }
+    }
+}
+
+/// One piece: the member.
 #[derive(Clone)]
 pub(super) struct OrderLayout;
 
 impl Layout for OrderLayout {
-    type Slot = PlainSlot;
-    const PREFIX_BYTES: usize = 8;
+    type Slot = ScoreSlot;
+    const PREFIX_BYTES: usize = 0;
     const PIECES: usize = 1;
     const INLINE_LIMIT: usize = 64;
 }
@@ -33,13 +64,6 @@ fn member_start(member: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// Reads a score where one is in front of an element.
-pub(super) fn read_score(bytes: &[u8]) -> f64 {
-    let mut score = [0; 8];
-    score.copy_from_slice(&bytes[..8]);
-    f64::from_le_bytes(score)
-}
-
 impl Chunk for Run<OrderLayout> {
     type Fence = Fence;
 
@@ -49,7 +73,7 @@ impl Chunk for Run<OrderLayout> {
 
     fn fence(&self) -> Fence {
         Fence {
-            score: read_score(self.prefix(0)),
+            score: self.slots()[0].score(),
             member_start: member_start(self.first(0)),
         }
     }
@@ -111,16 +135,42 @@ impl Bound<'_> {
         }
     }
 
-    fn is_past_child(&self, child: &Child<Run<OrderLayout>>) -> bool {
-        self.is_past_fence(child.fence())
-            .unwrap_or_else(|| self.is_past_index(child.first_chunk(), 0))
+    /// Whether a search goes into this child rather than one before it: it starts in front of the bound, or at the
+    /// very element.
+    fn reaches(&self, child: &Child<Run<OrderLayout>>) -> bool {
+        self.is_past_fence(child.fence()).unwrap_or_else(|| {
+            let run = child.first_chunk();
+            let (first_score, first_member) = (run.slots()[0].score(), run.first(0));
+            match *self {
+                Bound::Element { score, member } => score == first_score && first_member <= member,
+                _ => self.is_past(first_score, first_member),
+            }
+        })
     }
 
-    fn is_past_index(&self, run: &Run<OrderLayout>, index: usize) -> bool {
-        self.is_past(read_score(run.prefix(index)), run.first(index))
+    /// How many elements of the run the bound is past.
+    fn offset_in(&self, run: &Run<OrderLayout>) -> usize {
+        let (mut low, mut high) = (0, run.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            let score = run.slots()[middle].score();
+            // The member is only looked at where it matters: it is a cache miss.
+            let is_past = match *self {
+                Bound::Element { score: own, .. } if score != own => score < own,
+                Bound::Score { .. } => self.is_past(score, &[]),
+                _ => self.is_past(score, run.first(middle)),
+            };
+            if is_past {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 }
 
+/// Goes to the chunk in which the bound lies, or at whose end.
 struct ByBound<'a> {
     bound: Bound<'a>,
     skipped: usize,
@@ -128,8 +178,9 @@ struct ByBound<'a> {
 
 impl Seek<Run<OrderLayout>> for ByBound<'_> {
     fn choose(&mut self, children: &[Child<Run<OrderLayout>>]) -> usize {
-        let past = children.partition_point(|child| self.bound.is_past_child(child));
-        let index = past.saturating_sub(1);
+        let index = children
+            .partition_point(|child| self.bound.reaches(child))
+            .saturating_sub(1);
         self.skipped += children[..index].iter().map(Child::count).sum::<usize>();
         index
     }
@@ -147,10 +198,10 @@ impl Order {
         let mut runs = Vec::new();
         let mut run = Run::new();
         for (score, piece) in elements {
-            let (prefix, pieces) = (score.to_le_bytes(), [piece]);
-            if !run.push_if_room(PlainSlot::NEW, &prefix, &pieces) {
+            let (slot, pieces) = (ScoreSlot::new(score), [piece]);
+            if !run.push_if_room(slot, &[], &pieces) {
                 runs.push(std::mem::replace(&mut run, Run::new()));
-                run.push_if_room(PlainSlot::NEW, &prefix, &pieces);
+                run.push_if_room(slot, &[], &pieces);
             }
         }
         if run.len() > 0 {
@@ -167,44 +218,41 @@ impl Order {
         let Some(run) = self.tree.find(&mut seek) else {
             return 0;
         };
-        let (mut low, mut high) = (0, run.len());
-        while low < high {
-            let middle = (low + high) / 2;
-            if bound.is_past_index(run, middle) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        seek.skipped + low
+        seek.skipped + bound.offset_in(run)
     }
 
     /// Puts a new element where it belongs.
     pub(super) fn insert(&mut self, score: f64, piece: &Piece<'_>) {
-        let rank = self.rank_of(Bound::Element {
+        let bound = Bound::Element {
             score,
             member: piece.as_bytes(),
-        });
-        let at_edge = rank == 0 || rank == self.tree.len();
-        let prefix = score.to_le_bytes();
-        let inserted = self.tree.edit(rank, |run, index, added| {
-            run.insert(index, PlainSlot::NEW, &prefix, std::slice::from_ref(piece));
-            run.split_if_overfull(index, at_edge, added);
-        });
+        };
+        let (slot, pieces) = (ScoreSlot::new(score), std::slice::from_ref(piece));
+        let len = self.tree.len();
+        let inserted = self
+            .tree
+            .edit_found(ByBound { bound, skipped: 0 }, |run, seek, added| {
+                let index = bound.offset_in(run);
+                let rank = seek.skipped + index;
+                run.insert(index, slot, &[], pieces);
+                run.split_if_overfull(index, rank == 0 || rank == len, added);
+            });
         if inserted.is_none() {
             let mut run = Run::new();
-            run.insert(0, PlainSlot::NEW, &prefix, std::slice::from_ref(piece));
+            run.insert(0, slot, &[], pieces);
             self.tree.push_chunk(run);
         }
     }
 
     /// Takes an element out that is there.
     pub(super) fn remove(&mut self, score: f64, member: &[u8]) {
-        let rank = self.rank_of(Bound::Element { score, member });
-        self.tree.edit(rank, |run, index, _| {
-            debug_assert!(run.first(index) == member, "order and index disagree");
-            run.remove(index);
-        });
+        let bound = Bound::Element { score, member };
+        self.tree
+            .edit_found(ByBound { bound, skipped: 0 }, |run, _, _| {
+                let index = bound.offset_in(run);
+                debug_assert!(run.first(index) == member, "order and index disagree");
+                run.remove(index);
+            });
     }
 
     pub(super) fn tree(&self) -> &CountedTree<Run<OrderLayout>> {

@@ -5,13 +5,13 @@
 //! string, so that copying a run stays cheap whatever it holds. Elements lie in order and a slot for each tells where it
 //! starts, so a binary search reads the slots and few elements. Inserting moves at most 8 KiB.
 //!
-//! Overhead for an element: its slot (2 bytes, or 8 with 48 bits of hash), one or two bytes for each piece's length,
+//! Overhead for an element: its slot (8 bytes with 48 bits of hash, 10 with a score), one or two bytes for each piece's length,
 //! about 1.5 bytes of run and tree, and on average an eighth of room to grow.
 
 use std::sync::Arc;
 
 use super::packed::{VarInt, read_varint};
-use super::thin::reserve_tight;
+use super::thin::{good_size, reserve_tight};
 
 /// Most elements of a run.
 pub(super) const MAX_ELEMENTS: usize = 128;
@@ -39,24 +39,6 @@ pub(super) trait Layout: Sized + Clone + 'static {
     const PIECES: usize;
     /// Pieces longer than this are kept apart. With it, an element has at most about 1 KiB.
     const INLINE_LIMIT: usize;
-}
-
-/// Offset and nothing else.
-#[derive(Clone, Copy)]
-pub(super) struct PlainSlot(u16);
-
-impl PlainSlot {
-    pub(super) const NEW: Self = Self(0);
-}
-
-impl Slot for PlainSlot {
-    fn offset(self) -> usize {
-        usize::from(self.0)
-    }
-
-    fn with_offset(self, offset: usize) -> Self {
-        Self(offset as u16)
-    }
 }
 
 /// A piece on its way into a run: a long one is already shared, so that two runs can hold the same.
@@ -308,6 +290,9 @@ impl<L: Layout> Run<L> {
         self.release_apart_from(at);
         self.bytes.truncate(cut);
         self.slots.truncate(at);
+        // Half of both buffers is free now, and in a random order it takes long until it is needed.
+        self.bytes.shrink_to(good_size(cut));
+        self.slots.shrink_to(at);
         right
     }
 

@@ -1,6 +1,6 @@
 //! Sets: one packed allocation while small, then runs in hash order (see `hash_table`).
 //!
-//! Bytes for a member beside its own: 2 while packed, about 12 when large.
+//! Bytes for a member beside its own: 2 while packed, about 13 when large (measured with a million of 16 bytes: 29 in all).
 
 use super::compact::{Compact, Form, FormMut};
 use super::hash_table::{

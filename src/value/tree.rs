@@ -195,8 +195,19 @@ impl<C: Chunk> CountedTree<C> {
         rank: usize,
         change: impl FnOnce(&mut C, usize, &mut Vec<C>) -> R,
     ) -> Option<R> {
+        let by_rank =
+            |chunk: &mut C, seek: &ByRank, added: &mut Vec<C>| change(chunk, seek.rank, added);
+        self.edit_found(ByRank { rank }, by_rank)
+    }
+
+    /// Like [`CountedTree::edit`] for the chunk that `seek` leads to.
+    pub(super) fn edit_found<S: Seek<C>, R>(
+        &mut self,
+        mut seek: S,
+        change: impl FnOnce(&mut C, &S, &mut Vec<C>) -> R,
+    ) -> Option<R> {
         let mut root = self.root.take()?;
-        let (result, mut added) = edit_child(&mut root, rank, change);
+        let (result, mut added) = edit_child(&mut root, &mut seek, change);
         if root.count > 0 {
             added.insert(0, root);
         }
@@ -245,15 +256,15 @@ fn without_single_branches<C: Chunk>(mut root: Child<C>) -> Child<C> {
 
 /// Returns what `change` returned, and the new right-hand siblings of `child`. A count of 0 afterwards asks the caller
 /// to drop the child.
-fn edit_child<C: Chunk, R>(
+fn edit_child<C: Chunk, S: Seek<C>, R>(
     child: &mut Child<C>,
-    rank: usize,
-    change: impl FnOnce(&mut C, usize, &mut Vec<C>) -> R,
+    seek: &mut S,
+    change: impl FnOnce(&mut C, &S, &mut Vec<C>) -> R,
 ) -> (R, Vec<Child<C>>) {
     match Arc::make_mut(&mut child.node) {
         Node::Leaf(chunk) => {
             let mut added = Vec::new();
-            let result = change(chunk, rank, &mut added);
+            let result = change(chunk, seek, &mut added);
             child.count = chunk.count();
             if child.count > 0 {
                 child.fence = chunk.fence();
@@ -261,10 +272,9 @@ fn edit_child<C: Chunk, R>(
             (result, added.into_iter().map(Child::leaf).collect())
         }
         Node::Branch(children) => {
-            let mut seek = ByRank { rank };
             let index = seek.choose(children);
             let before = children[index].count;
-            let (result, added) = edit_child(&mut children[index], seek.rank, change);
+            let (result, added) = edit_child(&mut children[index], seek, change);
             settle(children, index, before, added);
             let split = split_children(children);
             child.count = children.iter().map(|child| child.count).sum();

@@ -45,6 +45,8 @@ pub struct DatabaseManifest {
     pub generation: u32,
     /// How many keys it held, hot and cold.
     pub key_count: u64,
+    /// How many of them had a deadline.
+    pub deadline_count: u64,
 }
 
 /// A complete snapshot.
@@ -114,10 +116,12 @@ mod tests {
                 DatabaseManifest {
                     generation: 3,
                     key_count: 1000,
+                    deadline_count: 10,
                 },
                 DatabaseManifest {
                     generation: 1,
                     key_count: 0,
+                    deadline_count: 0,
                 },
             ],
             next_generation: 4,

@@ -352,14 +352,17 @@ fn manifest() {
             DatabaseManifest {
                 generation: 3,
                 key_count: 250,
+                deadline_count: 25,
             },
             DatabaseManifest {
                 generation: 300,
                 key_count: 251,
+                deadline_count: 0,
             },
             DatabaseManifest {
                 generation: 70_000,
                 key_count: 1 << 40,
+                deadline_count: 1 << 39,
             },
         ],
         next_generation: 70_001,

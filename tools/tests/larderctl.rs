@@ -458,6 +458,7 @@ fn a_manifest_is_shown_and_checked() {
         databases: vec![DatabaseManifest {
             generation: 5,
             key_count: 2345,
+            deadline_count: 17,
         }],
         next_generation: 6,
         snapshots: vec![snapshot],
