@@ -1,0 +1,19 @@
+//! The integration tests: the real binary, driven through sockets as a client would.
+//!
+//! One test binary, because each one links RocksDB. A test starts its own server in its own directory
+//! ([`harness::Server`]) and fails if that server logs an error which the test did not announce.
+
+mod bad_input;
+mod bad_surroundings;
+mod catalogue;
+mod clients;
+mod expiry_tiers;
+mod harness;
+mod model;
+mod model_operations;
+mod model_state;
+mod protocol;
+mod scan;
+mod structure;
+mod transactions;
+mod wire;
