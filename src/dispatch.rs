@@ -158,7 +158,9 @@ impl Dispatcher {
         }
         if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
             if flags.has(Flags::NO_MULTI) {
-                return reject(CommandError::fixed("ERR Command not allowed inside a transaction"));
+                return reject(CommandError::fixed(
+                    "ERR Command not allowed inside a transaction",
+                ));
             }
             return Ok(Admitted::Queue);
         }
@@ -174,7 +176,12 @@ impl Dispatcher {
 
     fn enqueue(&self, session: &mut Session, arguments: &[&[u8]]) {
         if let Some(transaction) = &mut session.transaction {
-            transaction.queue.push(arguments.iter().map(|argument| Box::from(*argument)).collect());
+            transaction.queue.push(
+                arguments
+                    .iter()
+                    .map(|argument| Box::from(*argument))
+                    .collect(),
+            );
         }
     }
 
@@ -190,7 +197,11 @@ impl Dispatcher {
                     // The command that names it will say so.
                     return;
                 }
-                keys.push(NamedKey { database, hash: keyspace.hash(key), argument: owned.len() });
+                keys.push(NamedKey {
+                    database,
+                    hash: keyspace.hash(key),
+                    argument: owned.len(),
+                });
                 owned.push(key.into());
             });
             return;
@@ -198,9 +209,17 @@ impl Dispatcher {
         let other = row.spec.other_database.and_then(|other| other(arguments));
         row.spec.for_each_key(arguments, |argument| {
             let hash = keyspace.hash(arguments[argument]);
-            keys.push(NamedKey { database: session.database, hash, argument });
+            keys.push(NamedKey {
+                database: session.database,
+                hash,
+                argument,
+            });
             if let Some(database) = other.filter(|other| *other < keyspace.databases()) {
-                keys.push(NamedKey { database, hash, argument });
+                keys.push(NamedKey {
+                    database,
+                    hash,
+                    argument,
+                });
             }
         });
     }
@@ -226,8 +245,14 @@ impl Dispatcher {
             return self.fail(&error, session, output);
         }
         let now_ms = self.now_ms;
-        let mut keys =
-            Keys::lock(&server.keyspace, &self.hashes, &mut self.journal, &*server.recorder, session.database, now_ms);
+        let mut keys = Keys::lock(
+            &server.keyspace,
+            &self.hashes,
+            &mut self.journal,
+            &*server.recorder,
+            session.database,
+            now_ms,
+        );
         if let [named] = &*self.keys
             && self.owned_keys.is_empty()
         {
@@ -238,7 +263,15 @@ impl Dispatcher {
         keys.frequency_log_factor = server.frequency_log_factor(&self.settings);
         if !server.tier.everything_is_hot() {
             let only_looks = row.spec.flags.has(Flags::PEEKS);
-            match make_resident(server, &mut keys, &self.keys, &self.owned_keys, arguments, only_looks, fetched) {
+            match make_resident(
+                server,
+                &mut keys,
+                &self.keys,
+                &self.owned_keys,
+                arguments,
+                only_looks,
+                fetched,
+            ) {
                 Ok(missing) if missing.is_empty() => {}
                 Ok(missing) => return Outcome::Fetch(missing),
                 Err(error) => {
@@ -248,7 +281,14 @@ impl Dispatcher {
             }
         }
         let settings = &*self.settings;
-        let mut context = Context { keys, session, settings, services: server, now_ms, job: None };
+        let mut context = Context {
+            keys,
+            session,
+            settings,
+            services: server,
+            now_ms,
+            job: None,
+        };
         let start = output.len();
         let protocol = context.session.protocol;
         let mut reply = Reply::new(output, protocol);
@@ -282,7 +322,11 @@ impl Dispatcher {
     /// A command that could not run because of us: the cause is logged, the client learns that it failed.
     fn fail(&self, error: &InternalError, session: &Session, output: &mut Vec<u8>) -> Outcome {
         tracing::error!(%error, "a command failed");
-        self.write_error(&CommandError::new(format!("ERR internal error: {error}")), session.protocol, output);
+        self.write_error(
+            &CommandError::new(format!("ERR internal error: {error}")),
+            session.protocol,
+            output,
+        );
         Outcome::Done
     }
 
@@ -353,12 +397,25 @@ fn make_resident(
 ) -> Result<Vec<FetchTicket>, InternalError> {
     let mut missing = Vec::new();
     for named in named_keys {
-        let key: &[u8] = if owned_keys.is_empty() { arguments[named.argument] } else { &owned_keys[named.argument] };
+        let key: &[u8] = if owned_keys.is_empty() {
+            arguments[named.argument]
+        } else {
+            &owned_keys[named.argument]
+        };
         let generation = server.keyspace.generation(named.database);
-        let request =
-            KeyRequest { database: named.database, generation, hash: named.hash, key, only_looks, now_ms: keys.now_ms() };
+        let request = KeyRequest {
+            database: named.database,
+            generation,
+            hash: named.hash,
+            key,
+            only_looks,
+            now_ms: keys.now_ms(),
+        };
         let found = fetched.iter().find(|fetched| fetched.is_for(&request));
-        match server.tier.resolve(keys.shard_mut(named.hash), &request, found)? {
+        match server
+            .tier
+            .resolve(keys.shard_mut(named.hash), &request, found)?
+        {
             Residency::Present | Residency::Absent => {}
             Residency::Lent(entry) => keys.lend(named.database, entry),
             Residency::Fetch(ticket) => missing.push(ticket),
@@ -378,7 +435,10 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
     if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
         return None;
     }
-    session.transaction.take().map(|transaction| transaction.queue)
+    session
+        .transaction
+        .take()
+        .map(|transaction| transaction.queue)
 }
 
 fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {

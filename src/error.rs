@@ -15,11 +15,13 @@ pub type CommandResult = Result<(), CommandError>;
 
 impl CommandError {
     /// Operation against a key that holds another type.
-    pub const WRONG_TYPE: CommandError = CommandError::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+    pub const WRONG_TYPE: CommandError =
+        CommandError::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     /// Options that the command does not have, or that exclude each other.
     pub const SYNTAX: CommandError = CommandError::fixed("ERR syntax error");
     /// Not an integer in 64 bits.
-    pub const NOT_INTEGER: CommandError = CommandError::fixed("ERR value is not an integer or out of range");
+    pub const NOT_INTEGER: CommandError =
+        CommandError::fixed("ERR value is not an integer or out of range");
     /// Not a floating-point number.
     pub const NOT_FLOAT: CommandError = CommandError::fixed("ERR value is not a valid float");
     /// The key has to exist.
@@ -29,15 +31,19 @@ impl CommandError {
     /// A count below zero, or the like.
     pub const OUT_OF_RANGE: CommandError = CommandError::fixed("ERR value is out of range");
     /// A count has to be positive.
-    pub const OUT_OF_RANGE_POSITIVE: CommandError = CommandError::fixed("ERR value is out of range, must be positive");
+    pub const OUT_OF_RANGE_POSITIVE: CommandError =
+        CommandError::fixed("ERR value is out of range, must be positive");
     /// SCAN and its family got something that is not a cursor.
     pub const INVALID_CURSOR: CommandError = CommandError::fixed("ERR invalid cursor");
     /// A database number past `databases`.
-    pub const DATABASE_OUT_OF_RANGE: CommandError = CommandError::fixed("ERR DB index is out of range");
+    pub const DATABASE_OUT_OF_RANGE: CommandError =
+        CommandError::fixed("ERR DB index is out of range");
     /// A text would grow past `proto-max-bulk-len`.
-    pub const TEXT_TOO_LONG: CommandError = CommandError::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    pub const TEXT_TOO_LONG: CommandError =
+        CommandError::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     /// `maxmemory` is reached and nothing may be evicted.
-    pub const OUT_OF_MEMORY: CommandError = CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+    pub const OUT_OF_MEMORY: CommandError =
+        CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
     /// The log cannot take more: the disk is full or failing.
     pub const LOG_UNWRITABLE: CommandError =
         CommandError::fixed("MISCONF Errors writing to the AOF file: No space left on device");
@@ -54,7 +60,9 @@ impl CommandError {
 
     /// Wrong number of arguments for `command` (lower case, `container|subcommand` for a subcommand).
     pub fn wrong_arity(command: &str) -> CommandError {
-        CommandError::new(format!("ERR wrong number of arguments for '{command}' command"))
+        CommandError::new(format!(
+            "ERR wrong number of arguments for '{command}' command"
+        ))
     }
 
     /// An expiry time that is not positive, or too large, in `command`.
@@ -99,8 +107,15 @@ pub enum InternalError {
 
 impl InternalError {
     /// Wraps an I/O error with what was tried on which file.
-    pub fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> InternalError {
+    pub fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> InternalError {
         let path = path.into();
-        move |source| InternalError::Io { operation, path, source }
+        move |source| InternalError::Io {
+            operation,
+            path,
+            source,
+        }
     }
 }

@@ -17,7 +17,11 @@ unsafe impl Sync for Options {}
 /// What jemalloc reads at its start; `MALLOC_CONF` in the environment overrides it.
 // SAFETY: jemalloc looks for this very name and expects a pointer to a string that ends with a zero byte.
 #[unsafe(export_name = "malloc_conf")]
-pub static MALLOC_OPTIONS: Options = Options(c"thp:always,metadata_thp:always,background_thread:true".as_ptr().cast());
+pub static MALLOC_OPTIONS: Options = Options(
+    c"thp:always,metadata_thp:always,background_thread:true"
+        .as_ptr()
+        .cast(),
+);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,7 +73,11 @@ fn run(settings: Settings) -> Result<(), InternalError> {
         running.report(),
         started.elapsed().as_secs_f64(),
     );
-    tracing::info!(port = running.port(), keys = running.keys(), "ready to accept connections");
+    tracing::info!(
+        port = running.port(),
+        keys = running.keys(),
+        "ready to accept connections"
+    );
     running.wait()
 }
 
@@ -82,12 +90,20 @@ fn start_logging(settings: &Settings) -> std::io::Result<()> {
         LogLevel::Warning => LevelFilter::WARN,
         LogLevel::Nothing => LevelFilter::OFF,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false);
     if settings.logfile.is_empty() {
         builder.with_writer(std::io::stderr).init();
     } else {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&settings.logfile)?;
-        builder.with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&settings.logfile)?;
+        builder
+            .with_ansi(false)
+            .with_writer(std::sync::Mutex::new(file))
+            .init();
     }
     Ok(())
 }

@@ -48,7 +48,10 @@ pub struct WorkerMetrics {
 impl WorkerMetrics {
     /// Counters for `commands` rows.
     pub fn new(commands: usize) -> WorkerMetrics {
-        WorkerMetrics { by_command: (0..commands).map(|_| CommandMetrics::default()).collect(), ..WorkerMetrics::default() }
+        WorkerMetrics {
+            by_command: (0..commands).map(|_| CommandMetrics::default()).collect(),
+            ..WorkerMetrics::default()
+        }
     }
 
     /// Sets all to zero (CONFIG RESETSTAT), except `changes`, which is no statistic.
@@ -64,10 +67,19 @@ impl WorkerMetrics {
             &self.output_bytes,
             &self.fetches,
         ];
-        counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
+        counters
+            .into_iter()
+            .for_each(|counter| counter.store(0, Relaxed));
         for command in &self.by_command {
-            let counters = [&command.calls, &command.nanoseconds, &command.rejected, &command.failed];
-            counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
+            let counters = [
+                &command.calls,
+                &command.nanoseconds,
+                &command.rejected,
+                &command.failed,
+            ];
+            counters
+                .into_iter()
+                .for_each(|counter| counter.store(0, Relaxed));
         }
     }
 }
@@ -78,6 +90,12 @@ pub fn add(counter: &AtomicU64, amount: u64) {
 }
 
 /// The sum of one counter over all workers.
-pub fn sum<'a>(workers: impl IntoIterator<Item = &'a WorkerMetrics>, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
-    workers.into_iter().map(|worker| counter(worker).load(Relaxed)).sum()
+pub fn sum<'a>(
+    workers: impl IntoIterator<Item = &'a WorkerMetrics>,
+    counter: impl Fn(&WorkerMetrics) -> &AtomicU64,
+) -> u64 {
+    workers
+        .into_iter()
+        .map(|worker| counter(worker).load(Relaxed))
+        .sum()
 }

@@ -17,7 +17,10 @@ fn text(argument: &[u8]) -> String {
 
 fn info(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let _ = reply;
-    let sections: Vec<String> = arguments[1..].iter().map(|name| text(name).to_lowercase()).collect();
+    let sections: Vec<String> = arguments[1..]
+        .iter()
+        .map(|name| text(name).to_lowercase())
+        .collect();
     context.offload(move |services, reply| {
         reply.verbatim(*b"txt", services.info(&sections).as_bytes());
         Ok(())
@@ -25,7 +28,11 @@ fn info(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     Ok(())
 }
 
-fn config_get(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn config_get(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let settings = context.services.config_get(&arguments[2..]);
     reply.map_header(settings.len());
     for (name, value) in settings {
@@ -35,13 +42,20 @@ fn config_get(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<
     Ok(())
 }
 
-fn config_set(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn config_set(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let _ = reply;
     let pairs = &arguments[2..];
     if pairs.len() % 2 != 0 {
         return Err(CommandError::wrong_arity("config|set"));
     }
-    let pairs: Vec<(String, String)> = pairs.chunks(2).map(|pair| (text(pair[0]), text(pair[1]))).collect();
+    let pairs: Vec<(String, String)> = pairs
+        .chunks(2)
+        .map(|pair| (text(pair[0]), text(pair[1])))
+        .collect();
     context.offload(move |services, reply| {
         services.config_set(&pairs)?;
         reply.ok();
@@ -59,7 +73,11 @@ fn config_rewrite(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> 
     Ok(())
 }
 
-fn config_reset_statistics(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn config_reset_statistics(
+    context: &mut Context<'_>,
+    _: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     context.services.reset_statistics();
     reply.ok();
     Ok(())
@@ -89,7 +107,11 @@ fn save(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandRes
     Ok(())
 }
 
-fn background_save(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+fn background_save(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    _: &mut Reply<'_>,
+) -> CommandResult {
     let schedule = match &arguments[1..] {
         [] => false,
         [option] if option.eq_ignore_ascii_case(b"SCHEDULE") => true,
@@ -124,7 +146,9 @@ fn shut_down(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) 
             b"NOSAVE" if save != ShutdownSave::Save => save = ShutdownSave::NoSave,
             b"NOW" => now = true,
             b"FORCE" => force = true,
-            b"ABORT" if arguments.len() == 2 => return Err(CommandError::fixed("ERR No shutdown in progress.")),
+            b"ABORT" if arguments.len() == 2 => {
+                return Err(CommandError::fixed("ERR No shutdown in progress."));
+            }
             _ => return Err(CommandError::SYNTAX),
         }
     }
@@ -140,7 +164,11 @@ fn time(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResul
     Ok(())
 }
 
-fn memory_usage(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn memory_usage(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     match &arguments[3..] {
         [] => {}
         [option, count] if option.eq_ignore_ascii_case(b"SAMPLES") => {
@@ -187,13 +215,23 @@ fn debug_reload(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> Co
     Ok(())
 }
 
-fn debug_set_active_expire(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    context.services.set_active_expire(parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0);
+fn debug_set_active_expire(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    context
+        .services
+        .set_active_expire(parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0);
     reply.ok();
     Ok(())
 }
 
-fn debug_object(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn debug_object(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let key = arguments[2];
     let info = context.keys.info(key).ok_or(CommandError::NO_SUCH_KEY)?;
     let mut encoded = Vec::new();
@@ -236,49 +274,160 @@ fn debug_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 }
 
 fn container(_: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
-    Err(CommandError::wrong_arity(&text(arguments[0]).to_lowercase()))
+    Err(CommandError::wrong_arity(
+        &text(arguments[0]).to_lowercase(),
+    ))
 }
 
-const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+const ADMIN: Flags = Flags::ADMIN
+    .and(Flags::NOSCRIPT)
+    .and(Flags::LOADING)
+    .and(Flags::STALE);
 const ADMIN_JOB: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::OFFLOADED);
 
-const fn row(name: &'static str, arity: i32, flags: Flags, summary: &'static str, function: CommandFunction) -> CommandSpec {
-    CommandSpec { summary, ..CommandSpec::new(name, arity, flags, KeySpec::NONE, Group::Server, function) }
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: Flags,
+    summary: &'static str,
+    function: CommandFunction,
+) -> CommandSpec {
+    CommandSpec {
+        summary,
+        ..CommandSpec::new(name, arity, flags, KeySpec::NONE, Group::Server, function)
+    }
 }
 
-const fn family(name: &'static str, flags: Flags, summary: &'static str, subcommands: &'static [CommandSpec]) -> CommandSpec {
-    CommandSpec { subcommands, ..row(name, -2, flags, summary, container) }
+const fn family(
+    name: &'static str,
+    flags: Flags,
+    summary: &'static str,
+    subcommands: &'static [CommandSpec],
+) -> CommandSpec {
+    CommandSpec {
+        subcommands,
+        ..row(name, -2, flags, summary, container)
+    }
 }
 
 /// The third argument is a key.
-const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range { first: 2, last: 2, step: 1 }];
+const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range {
+    first: 2,
+    last: 2,
+    step: 1,
+}];
+
+const ALL_KEYS: &str = "O(N) where N is the number of hot keys in all databases";
 
 const CONFIG: &[CommandSpec] = &[
-    row("get", -3, ADMIN, "Returns the effective values of configuration parameters.", config_get),
-    row("set", -4, ADMIN.and(Flags::OFFLOADED), "Sets configuration parameters in-flight.", config_set),
-    row("rewrite", 2, ADMIN_JOB, "Persists the effective configuration to file.", config_rewrite),
-    row("resetstat", 2, ADMIN, "Resets the server's statistics.", config_reset_statistics),
-    row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", config_help),
+    row(
+        "get",
+        -3,
+        ADMIN,
+        "Returns the effective values of configuration parameters.",
+        config_get,
+    )
+    .with_since("2.0.0")
+    .with_complexity("O(N) where N is the number of configuration parameters"),
+    row(
+        "set",
+        -4,
+        ADMIN.and(Flags::OFFLOADED),
+        "Sets configuration parameters in-flight.",
+        config_set,
+    )
+    .with_since("2.0.0")
+    .with_complexity("O(N) where N is the number of configuration parameters provided"),
+    row(
+        "rewrite",
+        2,
+        ADMIN_JOB,
+        "Persists the effective configuration to file.",
+        config_rewrite,
+    )
+    .with_since("2.8.0"),
+    row(
+        "resetstat",
+        2,
+        ADMIN,
+        "Resets the server's statistics.",
+        config_reset_statistics,
+    )
+    .with_since("2.0.0"),
+    row(
+        "help",
+        2,
+        ADMIN,
+        "Returns helpful text about the different subcommands.",
+        config_help,
+    )
+    .with_since("5.0.0"),
 ];
 
 const MEMORY: &[CommandSpec] = &[
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
-        ..row("usage", -3, Flags::READONLY, "Estimates the memory usage of a key.", memory_usage)
+        ..row(
+            "usage",
+            -3,
+            Flags::READONLY,
+            "Estimates the memory usage of a key.",
+            memory_usage,
+        )
+        .with_since("4.0.0")
     },
-    row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", memory_help),
+    row(
+        "help",
+        2,
+        ADMIN,
+        "Returns helpful text about the different subcommands.",
+        memory_help,
+    )
+    .with_since("4.0.0"),
 ];
 
 const DEBUG: &[CommandSpec] = &[
-    row("sleep", 3, ADMIN_JOB, "Keeps this client waiting.", debug_sleep),
-    row("reload", -2, ADMIN_JOB, "Takes a snapshot and sends every key to the cold tier.", debug_reload),
-    row("set-active-expire", 3, ADMIN, "Turns the active expiry on or off.", debug_set_active_expire),
+    row(
+        "sleep",
+        3,
+        ADMIN_JOB,
+        "Keeps this client waiting.",
+        debug_sleep,
+    ),
+    row(
+        "reload",
+        -2,
+        ADMIN_JOB,
+        "Takes a snapshot and sends every key to the cold tier.",
+        debug_reload,
+    )
+    .with_complexity(ALL_KEYS),
+    row(
+        "set-active-expire",
+        3,
+        ADMIN,
+        "Turns the active expiry on or off.",
+        debug_set_active_expire,
+    ),
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
-        ..row("object", -3, ADMIN, "Shows what is known of a key.", debug_object)
+        ..row(
+            "object",
+            -3,
+            ADMIN,
+            "Shows what is known of a key.",
+            debug_object,
+        )
+        .with_complexity("O(N) where N is the size of the value")
     },
     row("jmap", -2, ADMIN, "Does nothing.", debug_nothing),
-    row("help", 2, ADMIN, "Returns helpful text about the different subcommands.", debug_help),
+    row(
+        "help",
+        2,
+        ADMIN,
+        "Returns helpful text about the different subcommands.",
+        debug_help,
+    ),
 ];
 
 /// The rows of this family.
@@ -290,13 +439,64 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Returns information and statistics about the server.",
         info,
     ),
-    family("config", Flags::NONE, "A container for server configuration commands.", CONFIG),
-    family("memory", Flags::NONE, "A container for memory diagnostics commands.", MEMORY),
+    family(
+        "config",
+        Flags::NONE,
+        "A container for server configuration commands.",
+        CONFIG,
+    )
+    .with_since("2.0.0"),
+    family(
+        "memory",
+        Flags::NONE,
+        "A container for memory diagnostics commands.",
+        MEMORY,
+    )
+    .with_since("4.0.0"),
     family("debug", ADMIN, "A container for debugging commands.", DEBUG),
-    row("save", 1, ADMIN_JOB.and(Flags::NO_MULTI), "Takes a snapshot and waits for it.", save),
-    row("bgsave", -1, ADMIN_JOB, "Takes a snapshot in the background.", background_save),
-    row("bgrewriteaof", 1, ADMIN_JOB, "Takes a snapshot, after which the log before it is removed.", rewrite_log),
-    row("lastsave", 1, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), "Returns the time of the last snapshot.", last_save),
-    row("shutdown", -1, ADMIN_JOB.and(Flags::NO_MULTI), "Takes a snapshot and ends the server.", shut_down),
-    row("time", 1, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), "Returns the server time.", time),
+    row(
+        "save",
+        1,
+        ADMIN_JOB.and(Flags::NO_MULTI),
+        "Takes a snapshot and waits for it.",
+        save,
+    )
+    .with_complexity(ALL_KEYS),
+    row(
+        "bgsave",
+        -1,
+        ADMIN_JOB,
+        "Takes a snapshot in the background.",
+        background_save,
+    ),
+    row(
+        "bgrewriteaof",
+        1,
+        ADMIN_JOB,
+        "Takes a snapshot, after which the log before it is removed.",
+        rewrite_log,
+    ),
+    row(
+        "lastsave",
+        1,
+        Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        "Returns the time of the last snapshot.",
+        last_save,
+    ),
+    row(
+        "shutdown",
+        -1,
+        ADMIN_JOB.and(Flags::NO_MULTI),
+        "Takes a snapshot and ends the server.",
+        shut_down,
+    )
+    .with_complexity("O(N) when saving, where N is the number of hot keys"),
+    row(
+        "time",
+        1,
+        Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        "Returns the server time.",
+        time,
+    )
+    .with_since("2.6.0"),
 ];

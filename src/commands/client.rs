@@ -35,9 +35,14 @@ const HELP: &[&str] = &[
 
 /// A client's or library's name: printable ASCII without spaces.
 pub(super) fn checked_name(name: &[u8]) -> Result<&[u8], CommandError> {
-    const ERROR: CommandError =
-        CommandError::fixed("ERR Client names cannot contain spaces, newlines or special characters.");
-    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) { Ok(name) } else { Err(ERROR) }
+    const ERROR: CommandError = CommandError::fixed(
+        "ERR Client names cannot contain spaces, newlines or special characters.",
+    );
+    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        Ok(name)
+    } else {
+        Err(ERROR)
+    }
 }
 
 fn text(argument: &[u8]) -> String {
@@ -59,24 +64,37 @@ fn get_name(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Co
     Ok(())
 }
 
-fn set_name(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn set_name(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     context.session.name = checked_name(arguments[2])?.to_vec();
     context.services.client_changed(context.session);
     reply.ok();
     Ok(())
 }
 
-fn set_info(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn set_info(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let (option, value) = (arguments[2], arguments[3]);
     let (field, name) = if option.eq_ignore_ascii_case(b"LIB-NAME") {
         (&mut context.session.library_name, "lib-name")
     } else if option.eq_ignore_ascii_case(b"LIB-VER") {
         (&mut context.session.library_version, "lib-ver")
     } else {
-        return Err(CommandError::new(format!("ERR Unrecognized option '{}'", text(option))));
+        return Err(CommandError::new(format!(
+            "ERR Unrecognized option '{}'",
+            text(option)
+        )));
     };
     if checked_name(value).is_err() {
-        return Err(CommandError::new(format!("ERR {name} cannot contain spaces, newlines or special characters.")));
+        return Err(CommandError::new(format!(
+            "ERR {name} cannot contain spaces, newlines or special characters."
+        )));
     }
     *field = value.to_vec();
     context.services.client_changed(context.session);
@@ -85,7 +103,10 @@ fn set_info(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_
 }
 
 fn info(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let filter = ClientFilter { ids: vec![context.session.id], ..ClientFilter::default() };
+    let filter = ClientFilter {
+        ids: vec![context.session.id],
+        ..ClientFilter::default()
+    };
     reply.verbatim(*b"txt", context.services.client_list(&filter).as_bytes());
     Ok(())
 }
@@ -95,22 +116,31 @@ fn client_type(name: &[u8]) -> Result<String, CommandError> {
     match name.as_str() {
         "normal" | "master" | "replica" | "pubsub" => Ok(name),
         "slave" => Ok("replica".into()),
-        _ => Err(CommandError::new(format!("ERR Unknown client type '{name}'"))),
+        _ => Err(CommandError::new(format!(
+            "ERR Unknown client type '{name}'"
+        ))),
     }
 }
 
 fn client_id(argument: &[u8]) -> Result<u64, CommandError> {
     const INVALID: CommandError = CommandError::fixed("ERR Invalid client ID");
-    parse_integer(argument).and_then(|id| u64::try_from(id).ok()).ok_or(INVALID)
+    parse_integer(argument)
+        .and_then(|id| u64::try_from(id).ok())
+        .ok_or(INVALID)
 }
 
 fn list(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let mut filter = ClientFilter::default();
     match &arguments[2..] {
         [] => {}
-        [option, kind] if option.eq_ignore_ascii_case(b"TYPE") => filter.kind = Some(client_type(kind)?),
+        [option, kind] if option.eq_ignore_ascii_case(b"TYPE") => {
+            filter.kind = Some(client_type(kind)?)
+        }
         [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            filter.ids = ids.iter().map(|id| client_id(id)).collect::<Result<_, _>>()?;
+            filter.ids = ids
+                .iter()
+                .map(|id| client_id(id))
+                .collect::<Result<_, _>>()?;
         }
         _ => return Err(CommandError::SYNTAX),
     }
@@ -120,8 +150,12 @@ fn list(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
 
 fn kill_filter(context: &Context<'_>, options: &[&[u8]]) -> Result<ClientFilter, CommandError> {
     const NOT_AN_ID: CommandError = CommandError::fixed("ERR client-id should be greater than 0");
-    const NOT_AN_AGE: CommandError = CommandError::fixed("ERR maxage is not an integer or out of range");
-    let mut filter = ClientFilter { skip_id: Some(context.session.id), ..ClientFilter::default() };
+    const NOT_AN_AGE: CommandError =
+        CommandError::fixed("ERR maxage is not an integer or out of range");
+    let mut filter = ClientFilter {
+        skip_id: Some(context.session.id),
+        ..ClientFilter::default()
+    };
     if options.len() % 2 != 0 {
         return Err(CommandError::SYNTAX);
     }
@@ -136,11 +170,20 @@ fn kill_filter(context: &Context<'_>, options: &[&[u8]]) -> Result<ClientFilter,
             b"LADDR" => filter.local_address = Some(text(value)),
             b"TYPE" => filter.kind = Some(client_type(value)?),
             b"USER" if value == b"default" => filter.user = Some(text(value)),
-            b"USER" => return Err(CommandError::new(format!("ERR No such user '{}'", text(value)))),
-            b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => filter.skip_id = Some(context.session.id),
+            b"USER" => {
+                return Err(CommandError::new(format!(
+                    "ERR No such user '{}'",
+                    text(value)
+                )));
+            }
+            b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => {
+                filter.skip_id = Some(context.session.id)
+            }
             b"SKIPME" if value.eq_ignore_ascii_case(b"no") => filter.skip_id = None,
             b"MAXAGE" => {
-                let age = parse_integer(value).and_then(|age| u64::try_from(age).ok()).ok_or(NOT_AN_AGE)?;
+                let age = parse_integer(value)
+                    .and_then(|age| u64::try_from(age).ok())
+                    .ok_or(NOT_AN_AGE)?;
                 filter.older_than_seconds = Some(age);
             }
             _ => return Err(CommandError::SYNTAX),
@@ -153,13 +196,22 @@ fn kill(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let kills_self = |filter: &ClientFilter, context: &Context<'_>| {
         filter.skip_id.is_none()
             && (filter.ids.is_empty() || filter.ids.contains(&context.session.id))
-            && filter.address.as_deref().is_none_or(|address| address == context.session.address)
-            && filter.local_address.as_deref().is_none_or(|address| address == context.session.local_address)
+            && filter
+                .address
+                .as_deref()
+                .is_none_or(|address| address == context.session.address)
+            && filter
+                .local_address
+                .as_deref()
+                .is_none_or(|address| address == context.session.local_address)
             && filter.kind.as_deref().is_none_or(|kind| kind == "normal")
             && filter.older_than_seconds.is_none()
     };
     if let [_, _, address] = arguments {
-        let filter = ClientFilter { address: Some(text(address)), ..ClientFilter::default() };
+        let filter = ClientFilter {
+            address: Some(text(address)),
+            ..ClientFilter::default()
+        };
         return kill_all(context, filter, kills_self, true, reply);
     }
     let filter = kill_filter(context, &arguments[2..])?;
@@ -183,7 +235,11 @@ fn kill_all(
         return Err(CommandError::fixed("ERR No such client"));
     }
     context.session.closing |= own == 1;
-    if old_style { reply.ok() } else { reply.integer(killed as i64) }
+    if old_style {
+        reply.ok()
+    } else {
+        reply.integer(killed as i64)
+    }
     Ok(())
 }
 
@@ -197,20 +253,32 @@ fn on_or_off(argument: &[u8]) -> Result<bool, CommandError> {
     }
 }
 
-fn no_evict(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn no_evict(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     context.session.no_evict = on_or_off(arguments[2])?;
     context.services.client_changed(context.session);
     reply.ok();
     Ok(())
 }
 
-fn no_touch(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn no_touch(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     context.session.no_touch = on_or_off(arguments[2])?;
     reply.ok();
     Ok(())
 }
 
-fn reply_mode(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn reply_mode(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let mode = arguments[2];
     context.session.reply_mode = if mode.eq_ignore_ascii_case(b"ON") {
         ReplyMode::On
@@ -233,7 +301,9 @@ fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResul
 /// The reply of a HELP subcommand.
 pub(super) fn write_help(container: &str, lines: &[&str], reply: &mut Reply<'_>) {
     reply.array_header(lines.len() + 3);
-    reply.simple(format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    reply.simple(format!(
+        "{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    ));
     lines.iter().for_each(|line| reply.simple(line));
     reply.simple("HELP");
     reply.simple("    Print this help.");
@@ -248,21 +318,83 @@ const fn row(
     summary: &'static str,
     function: super::spec::CommandFunction,
 ) -> CommandSpec {
-    CommandSpec { since, summary, ..CommandSpec::new(name, arity, FLAGS, KeySpec::NONE, Group::Connection, function) }
+    CommandSpec {
+        since,
+        summary,
+        ..CommandSpec::new(
+            name,
+            arity,
+            FLAGS,
+            KeySpec::NONE,
+            Group::Connection,
+            function,
+        )
+    }
 }
 
+const CONNECTIONS: &str = "O(N) where N is the number of connections";
+
 const SUBCOMMANDS: &[CommandSpec] = &[
-    row("id", 2, "5.0.0", "Returns the unique client ID of the connection.", id),
-    row("getname", 2, "2.6.9", "Returns the name of the connection.", get_name),
+    row(
+        "id",
+        2,
+        "5.0.0",
+        "Returns the unique client ID of the connection.",
+        id,
+    ),
+    row(
+        "getname",
+        2,
+        "2.6.9",
+        "Returns the name of the connection.",
+        get_name,
+    ),
     row("setname", 3, "2.6.9", "Sets the connection name.", set_name),
-    row("setinfo", 4, "7.2.0", "Sets information specific to the client or connection.", set_info),
-    row("info", 2, "6.2.0", "Returns information about the connection.", info),
-    row("list", -2, "2.4.0", "Lists open connections.", list),
-    row("kill", -3, "2.4.0", "Terminates open connections.", kill),
-    row("no-evict", 3, "7.0.0", "Sets the client eviction mode of the connection.", no_evict),
-    row("no-touch", 3, "7.2.0", "Controls whether the connection changes the access time of keys.", no_touch),
-    row("reply", 3, "3.2.0", "Instructs the server whether to reply to commands.", reply_mode),
-    row("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help),
+    row(
+        "setinfo",
+        4,
+        "7.2.0",
+        "Sets information specific to the client or connection.",
+        set_info,
+    ),
+    row(
+        "info",
+        2,
+        "6.2.0",
+        "Returns information about the connection.",
+        info,
+    )
+    .with_complexity(CONNECTIONS),
+    row("list", -2, "2.4.0", "Lists open connections.", list).with_complexity(CONNECTIONS),
+    row("kill", -3, "2.4.0", "Terminates open connections.", kill).with_complexity(CONNECTIONS),
+    row(
+        "no-evict",
+        3,
+        "7.0.0",
+        "Sets the client eviction mode of the connection.",
+        no_evict,
+    ),
+    row(
+        "no-touch",
+        3,
+        "7.2.0",
+        "Controls whether the connection changes the access time of keys.",
+        no_touch,
+    ),
+    row(
+        "reply",
+        3,
+        "3.2.0",
+        "Instructs the server whether to reply to commands.",
+        reply_mode,
+    ),
+    row(
+        "help",
+        2,
+        "5.0.0",
+        "Returns helpful text about the different subcommands.",
+        help,
+    ),
 ];
 
 /// The rows of this family.
@@ -270,5 +402,12 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.4.0",
     summary: "A container for client connection commands.",
     subcommands: SUBCOMMANDS,
-    ..CommandSpec::new("client", -2, Flags::NONE, KeySpec::NONE, Group::Connection, container)
+    ..CommandSpec::new(
+        "client",
+        -2,
+        Flags::NONE,
+        KeySpec::NONE,
+        Group::Connection,
+        container,
+    )
 }];

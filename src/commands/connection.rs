@@ -52,7 +52,8 @@ fn auth(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
 
 fn hello(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const NO_PROTOCOL: CommandError = CommandError::fixed("NOPROTO unsupported protocol version");
-    const NOT_A_VERSION: CommandError = CommandError::fixed("ERR Protocol version is not an integer or out of range");
+    const NOT_A_VERSION: CommandError =
+        CommandError::fixed("ERR Protocol version is not an integer or out of range");
     const NO_AUTH: CommandError = CommandError::fixed(
         "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option \
          can be used to authenticate the client and select the RESP protocol version at the same time",
@@ -77,7 +78,9 @@ fn hello(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
             index += 2;
         } else {
             let option = String::from_utf8_lossy(arguments[index]);
-            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(CommandError::new(format!(
+                "ERR Syntax error in HELLO option '{option}'"
+            )));
         }
     }
     if !context.session.authenticated {
@@ -100,7 +103,11 @@ fn write_hello(context: &Context<'_>, reply: &mut Reply<'_>) {
         reply.bulk(value.as_bytes());
     }
     reply.bulk(b"proto");
-    reply.integer(if context.session.protocol == Protocol::Resp3 { 3 } else { 2 });
+    reply.integer(if context.session.protocol == Protocol::Resp3 {
+        3
+    } else {
+        2
+    });
     reply.bulk(b"id");
     reply.integer(context.session.id as i64);
     for (name, value) in [("mode", "standalone"), ("role", "master")] {
@@ -113,7 +120,9 @@ fn write_hello(context: &Context<'_>, reply: &mut Reply<'_>) {
 
 fn select(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let index = parse_integer(arguments[1]).ok_or(CommandError::fixed("ERR invalid DB index"))?;
-    let database = u32::try_from(index).ok().filter(|database| *database < context.keys.databases());
+    let database = u32::try_from(index)
+        .ok()
+        .filter(|database| *database < context.keys.databases());
     context.session.database = database.ok_or(CommandError::DATABASE_OUT_OF_RANGE)?;
     reply.ok();
     Ok(())
@@ -126,7 +135,9 @@ fn quit(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 }
 
 fn reset(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    context.session.reset(context.settings.requirepass.is_empty());
+    context
+        .session
+        .reset(context.settings.requirepass.is_empty());
     context.services.client_changed(context.session);
     reply.set_protocol(Protocol::Resp2);
     reply.simple("RESET");
@@ -140,7 +151,14 @@ const BEFORE_AUTH: Flags = ALWAYS.and(Flags::NOSCRIPT).and(Flags::NO_AUTH);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns the server's liveliness response.",
-        ..CommandSpec::new("ping", -1, Flags::FAST, KeySpec::NONE, Group::Connection, ping)
+        ..CommandSpec::new(
+            "ping",
+            -1,
+            Flags::FAST,
+            KeySpec::NONE,
+            Group::Connection,
+            ping,
+        )
     },
     CommandSpec {
         summary: "Returns the given string.",
@@ -149,16 +167,37 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(N) where N is the number of passwords defined for the user",
         summary: "Authenticates the connection.",
-        ..CommandSpec::new("auth", -2, BEFORE_AUTH, KeySpec::NONE, Group::Connection, auth)
+        ..CommandSpec::new(
+            "auth",
+            -2,
+            BEFORE_AUTH,
+            KeySpec::NONE,
+            Group::Connection,
+            auth,
+        )
     },
     CommandSpec {
         since: "6.0.0",
         summary: "Handshakes with the server.",
-        ..CommandSpec::new("hello", -1, BEFORE_AUTH, KeySpec::NONE, Group::Connection, hello)
+        ..CommandSpec::new(
+            "hello",
+            -1,
+            BEFORE_AUTH,
+            KeySpec::NONE,
+            Group::Connection,
+            hello,
+        )
     },
     CommandSpec {
         summary: "Changes the selected database.",
-        ..CommandSpec::new("select", 2, ALWAYS, KeySpec::NONE, Group::Connection, select)
+        ..CommandSpec::new(
+            "select",
+            2,
+            ALWAYS,
+            KeySpec::NONE,
+            Group::Connection,
+            select,
+        )
     },
     CommandSpec {
         summary: "Closes the connection.",

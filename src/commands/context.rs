@@ -7,7 +7,9 @@ use crate::keyspace::Keys;
 
 /// Work that walks the whole keyspace or waits for the disk. It runs on the blocking pool, without any shard lock,
 /// while the connection waits, and writes the reply.
-pub type Job = Box<dyn FnOnce(&dyn Services, &mut crate::resp::Reply<'_>) -> crate::error::CommandResult + Send>;
+pub type Job = Box<
+    dyn FnOnce(&dyn Services, &mut crate::resp::Reply<'_>) -> crate::error::CommandResult + Send,
+>;
 
 /// Everything a command may touch. It names no tier, no log and no socket.
 pub struct Context<'a> {
@@ -29,7 +31,9 @@ impl Context<'_> {
     /// Leaves the reply to `job`, which runs on the blocking pool after this function returned.
     pub fn offload(
         &mut self,
-        job: impl FnOnce(&dyn Services, &mut crate::resp::Reply<'_>) -> crate::error::CommandResult + Send + 'static,
+        job: impl FnOnce(&dyn Services, &mut crate::resp::Reply<'_>) -> crate::error::CommandResult
+        + Send
+        + 'static,
     ) {
         self.job = Some(Box::new(job));
     }

@@ -24,7 +24,7 @@ const HELP: &[&str] = &[
 ];
 
 /// Flags by the names of COMMAND INFO.
-const FLAG_NAMES: &[(Flags, &str)] = &[
+pub(super) const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
@@ -62,58 +62,105 @@ pub fn categories(spec: &CommandSpec) -> Vec<&'static str> {
         (Flags::PUBSUB, "@pubsub"),
         (Flags::BLOCKING, "@blocking"),
     ];
-    categories.extend(by_flag.iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| *name));
-    categories.push(if spec.flags.has(Flags::FAST) { "@fast" } else { "@slow" });
+    categories.extend(
+        by_flag
+            .iter()
+            .filter(|(flag, _)| spec.flags.has(*flag))
+            .map(|(_, name)| *name),
+    );
+    categories.push(if spec.flags.has(Flags::FAST) {
+        "@fast"
+    } else {
+        "@slow"
+    });
     categories
 }
 
 /// First key, last key and step of the first key range, as COMMAND INFO shows them.
 fn key_range(spec: &CommandSpec) -> (i64, i64, i64) {
     match spec.keys.first() {
-        Some(KeySpec::Range { first, last, step }) => (*first as i64, i64::from(*last), *step as i64),
+        Some(KeySpec::Range { first, last, step }) => {
+            (*first as i64, i64::from(*last), *step as i64)
+        }
         _ => (0, 0, 0),
     }
 }
 
 fn full_name(container: Option<&CommandSpec>, spec: &CommandSpec) -> String {
-    container.map_or_else(|| spec.name.to_owned(), |container| format!("{}|{}", container.name, spec.name))
+    container.map_or_else(
+        || spec.name.to_owned(),
+        |container| format!("{}|{}", container.name, spec.name),
+    )
 }
 
 fn write_info(container: Option<&CommandSpec>, spec: &CommandSpec, reply: &mut Reply<'_>) {
     reply.array_header(10);
     reply.bulk(full_name(container, spec).as_bytes());
     reply.integer(i64::from(spec.arity));
-    let has_counted = spec.keys.iter().any(|keys| matches!(keys, KeySpec::Counted { .. }));
-    let flags = if has_counted { spec.flags.and(Flags::MOVABLE_KEYS) } else { spec.flags };
-    let flags: Vec<&str> = FLAG_NAMES.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, name)| *name).collect();
+    let has_counted = spec
+        .keys
+        .iter()
+        .any(|keys| matches!(keys, KeySpec::Counted { .. }));
+    let flags = if has_counted {
+        spec.flags.and(Flags::MOVABLE_KEYS)
+    } else {
+        spec.flags
+    };
+    let flags: Vec<&str> = FLAG_NAMES
+        .iter()
+        .filter(|(flag, _)| flags.has(*flag))
+        .map(|(_, name)| *name)
+        .collect();
     reply.set_header(flags.len());
     flags.iter().for_each(|flag| reply.simple(flag));
     let (first, last, step) = key_range(spec);
-    [first, last, step].into_iter().for_each(|number| reply.integer(number));
+    [first, last, step]
+        .into_iter()
+        .for_each(|number| reply.integer(number));
     let categories = categories(spec);
     reply.set_header(categories.len());
-    categories.iter().for_each(|category| reply.simple(category));
+    categories
+        .iter()
+        .for_each(|category| reply.simple(category));
     reply.array_header(0);
     reply.array_header(spec.keys.len());
-    spec.keys.iter().for_each(|keys| write_key_spec(spec, keys, reply));
+    spec.keys
+        .iter()
+        .for_each(|keys| write_key_spec(spec, keys, reply));
     reply.array_header(spec.subcommands.len());
-    spec.subcommands.iter().for_each(|subcommand| write_info(Some(spec), subcommand, reply));
+    spec.subcommands
+        .iter()
+        .for_each(|subcommand| write_info(Some(spec), subcommand, reply));
 }
 
 fn write_key_spec(spec: &CommandSpec, keys: &KeySpec, reply: &mut Reply<'_>) {
     reply.map_header(3);
     reply.bulk(b"flags");
-    let flags: &[&str] = if spec.flags.has(Flags::WRITE) { &["RW", "UPDATE"] } else { &["RO", "ACCESS"] };
+    let flags: &[&str] = if spec.flags.has(Flags::WRITE) {
+        &["RW", "UPDATE"]
+    } else {
+        &["RO", "ACCESS"]
+    };
     reply.set_header(flags.len());
     flags.iter().for_each(|flag| reply.simple(flag));
     let (index, kind, fields) = match *keys {
         KeySpec::Range { first, last, step } => {
-            let last = if last < 0 { i64::from(last) } else { i64::from(last) - first as i64 };
-            (first, "range", [("lastkey", last), ("keystep", step as i64), ("limit", 0)])
+            let last = if last < 0 {
+                i64::from(last)
+            } else {
+                i64::from(last) - first as i64
+            };
+            (
+                first,
+                "range",
+                [("lastkey", last), ("keystep", step as i64), ("limit", 0)],
+            )
         }
-        KeySpec::Counted { count_index } => {
-            (count_index, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)])
-        }
+        KeySpec::Counted { count_index } => (
+            count_index,
+            "keynum",
+            [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)],
+        ),
     };
     reply.bulk(b"begin_search");
     reply.map_header(2);
@@ -151,7 +198,9 @@ fn write_docs(container: Option<&CommandSpec>, spec: &CommandSpec, reply: &mut R
     if !spec.subcommands.is_empty() {
         reply.bulk(b"subcommands");
         reply.map_header(spec.subcommands.len());
-        spec.subcommands.iter().for_each(|subcommand| write_docs(Some(spec), subcommand, reply));
+        spec.subcommands
+            .iter()
+            .for_each(|subcommand| write_docs(Some(spec), subcommand, reply));
     }
 }
 
@@ -161,7 +210,9 @@ fn by_name(name: &[u8]) -> Option<(Option<&'static CommandSpec>, &'static Comman
     let container = table::find(parts.next()?)?.spec;
     match parts.next() {
         None => Some((None, container)),
-        Some(subcommand) => table::find_subcommand(container, subcommand).map(|spec| (Some(container), spec)),
+        Some(subcommand) => {
+            table::find_subcommand(container, subcommand).map(|spec| (Some(container), spec))
+        }
     }
 }
 
@@ -198,10 +249,15 @@ fn docs(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> Comm
     let wanted: Vec<_> = if arguments.len() == 2 {
         table::all().map(|spec| (None, spec)).collect()
     } else {
-        arguments[2..].iter().filter_map(|name| by_name(name)).collect()
+        arguments[2..]
+            .iter()
+            .filter_map(|name| by_name(name))
+            .collect()
     };
     reply.map_header(wanted.len());
-    wanted.into_iter().for_each(|(container, spec)| write_docs(container, spec, reply));
+    wanted
+        .into_iter()
+        .for_each(|(container, spec)| write_docs(container, spec, reply));
     Ok(())
 }
 
@@ -213,7 +269,11 @@ fn list(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> Comm
             if kind.eq_ignore_ascii_case(b"MODULE") {
                 Box::new(|_| false)
             } else if kind.eq_ignore_ascii_case(b"ACLCAT") {
-                Box::new(move |spec| categories(spec).iter().any(|category| category[1..].as_bytes() == value))
+                Box::new(move |spec| {
+                    categories(spec)
+                        .iter()
+                        .any(|category| category[1..].as_bytes() == value)
+                })
             } else if kind.eq_ignore_ascii_case(b"PATTERN") {
                 Box::new(move |spec| glob::matches_ignoring_case(&value, spec.name.as_bytes()))
             } else {
@@ -222,7 +282,10 @@ fn list(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> Comm
         }
         _ => return Err(CommandError::SYNTAX),
     };
-    let names: Vec<&str> = table::all().filter(|spec| accepts(spec)).map(|spec| spec.name).collect();
+    let names: Vec<&str> = table::all()
+        .filter(|spec| accepts(spec))
+        .map(|spec| spec.name)
+        .collect();
     reply.array_header(names.len());
     names.iter().for_each(|name| reply.bulk(name.as_bytes()));
     Ok(())
@@ -230,7 +293,8 @@ fn list(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> Comm
 
 fn get_keys(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const INVALID_COMMAND: CommandError = CommandError::fixed("ERR Invalid command specified");
-    const INVALID_ARITY: CommandError = CommandError::fixed("ERR Invalid number of arguments specified for command");
+    const INVALID_ARITY: CommandError =
+        CommandError::fixed("ERR Invalid number of arguments specified for command");
     const NO_KEYS: CommandError = CommandError::fixed("ERR The command has no key arguments");
     let line = &arguments[2..];
     table::find(line[0]).ok_or(INVALID_COMMAND)?;
@@ -241,7 +305,9 @@ fn get_keys(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> 
     let mut keys = Vec::new();
     spec.for_each_key(line, |index| keys.push(line[index]));
     if keys.is_empty() {
-        return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
+        return Err(CommandError::fixed(
+            "ERR Invalid arguments specified for command",
+        ));
     }
     reply.array_header(keys.len());
     keys.iter().for_each(|key| reply.bulk(key));
@@ -262,16 +328,56 @@ const fn row(
     summary: &'static str,
     function: super::spec::CommandFunction,
 ) -> CommandSpec {
-    CommandSpec { since, summary, ..CommandSpec::new(name, arity, FLAGS, KeySpec::NONE, Group::Server, function) }
+    CommandSpec {
+        since,
+        summary,
+        ..CommandSpec::new(name, arity, FLAGS, KeySpec::NONE, Group::Server, function)
+    }
 }
+
+const COMMANDS_NAMED: &str = "O(N) where N is the number of commands to look up";
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     row("count", 2, "2.8.13", "Returns a count of commands.", count),
-    row("docs", -2, "7.0.0", "Returns documentary information about one, multiple or all commands.", docs),
-    row("getkeys", -3, "2.8.13", "Extracts the key names from an arbitrary command.", get_keys),
-    row("info", -2, "2.8.13", "Returns information about one, multiple or all commands.", info),
-    row("list", -2, "7.0.0", "Returns a list of command names.", list),
-    row("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help),
+    row(
+        "docs",
+        -2,
+        "7.0.0",
+        "Returns documentary information about one, multiple or all commands.",
+        docs,
+    )
+    .with_complexity(COMMANDS_NAMED),
+    row(
+        "getkeys",
+        -3,
+        "2.8.13",
+        "Extracts the key names from an arbitrary command.",
+        get_keys,
+    )
+    .with_complexity("O(N) where N is the number of arguments to the command"),
+    row(
+        "info",
+        -2,
+        "2.8.13",
+        "Returns information about one, multiple or all commands.",
+        info,
+    )
+    .with_complexity(COMMANDS_NAMED),
+    row(
+        "list",
+        -2,
+        "7.0.0",
+        "Returns a list of command names.",
+        list,
+    )
+    .with_complexity("O(N) where N is the total number of commands"),
+    row(
+        "help",
+        2,
+        "5.0.0",
+        "Returns helpful text about the different subcommands.",
+        help,
+    ),
 ];
 
 /// The rows of this family.

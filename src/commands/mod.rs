@@ -9,6 +9,7 @@ pub mod client;
 pub mod collections;
 pub mod connection;
 pub mod context;
+pub mod document;
 pub mod generic;
 pub mod generic_expiry;
 pub mod generic_keyspace;
@@ -42,9 +43,9 @@ pub mod tiers;
 pub mod transactions;
 
 #[cfg(test)]
-mod replay_tests;
-#[cfg(test)]
 mod lists_tests;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod sets_tests;
 #[cfg(test)]

@@ -57,7 +57,11 @@ pub trait Services: Send + Sync {
     // Whole keyspace. From jobs only.
 
     /// One step of SCAN over all tiers: calls `found` for every key, returns the next cursor (0 at the end).
-    fn scan(&self, request: ScanRequest<'_>, found: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError>;
+    fn scan(
+        &self,
+        request: ScanRequest<'_>,
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<u64, CommandError>;
     /// A key chosen at random from all tiers.
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError>;
     /// Keys of a database in all tiers, and how many have a deadline. May be called anywhere but under shard locks.

@@ -107,7 +107,11 @@ impl Session {
 
     /// RESET: as after connecting.
     pub fn reset(&mut self, authenticated: bool) {
-        let (id, address, local_address) = (self.id, std::mem::take(&mut self.address), std::mem::take(&mut self.local_address));
+        let (id, address, local_address) = (
+            self.id,
+            std::mem::take(&mut self.address),
+            std::mem::take(&mut self.local_address),
+        );
         *self = Session::new(id, authenticated, address, local_address);
     }
 }

@@ -87,11 +87,23 @@ pub enum KeySpec {
 
 impl KeySpec {
     /// The one key is the first argument.
-    pub const FIRST: &[KeySpec] = &[KeySpec::Range { first: 1, last: 1, step: 1 }];
+    pub const FIRST: &[KeySpec] = &[KeySpec::Range {
+        first: 1,
+        last: 1,
+        step: 1,
+    }];
     /// The first two arguments are keys.
-    pub const FIRST_TWO: &[KeySpec] = &[KeySpec::Range { first: 1, last: 2, step: 1 }];
+    pub const FIRST_TWO: &[KeySpec] = &[KeySpec::Range {
+        first: 1,
+        last: 2,
+        step: 1,
+    }];
     /// All arguments are keys.
-    pub const ALL: &[KeySpec] = &[KeySpec::Range { first: 1, last: -1, step: 1 }];
+    pub const ALL: &[KeySpec] = &[KeySpec::Range {
+        first: 1,
+        last: -1,
+        step: 1,
+    }];
     /// No keys.
     pub const NONE: &[KeySpec] = &[];
 }
@@ -183,9 +195,23 @@ impl CommandSpec {
         }
     }
 
+    /// The same row, first seen in another version.
+    pub const fn with_since(self, since: &'static str) -> CommandSpec {
+        CommandSpec { since, ..self }
+    }
+
+    /// The same row with another time complexity than O(1).
+    pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
+        CommandSpec { complexity, ..self }
+    }
+
     /// True if `count` arguments (with the name) are right.
     pub fn arity_allows(&self, count: usize) -> bool {
-        if self.arity >= 0 { count == self.arity as usize } else { count >= self.arity.unsigned_abs() as usize }
+        if self.arity >= 0 {
+            count == self.arity as usize
+        } else {
+            count >= self.arity.unsigned_abs() as usize
+        }
     }
 
     /// Calls `found` with the index of every key among `arguments`. Counts that are not numbers or point past the
@@ -194,7 +220,11 @@ impl CommandSpec {
         for keys in self.keys {
             match *keys {
                 KeySpec::Range { first, last, step } => {
-                    let last = if last < 0 { arguments.len() as i64 + i64::from(last) } else { i64::from(last) };
+                    let last = if last < 0 {
+                        arguments.len() as i64 + i64::from(last)
+                    } else {
+                        i64::from(last)
+                    };
                     let last = last.min(arguments.len() as i64 - 1);
                     let mut index = first;
                     while (index as i64) <= last {

@@ -45,9 +45,13 @@ pub struct Row {
     pub spec: &'static CommandSpec,
 }
 
-static BY_NAME: LazyLock<HashMap<&'static [u8], Row, foldhash::fast::FixedState>> = LazyLock::new(|| {
-    all().enumerate().map(|(number, spec)| (spec.name.as_bytes(), Row { number, spec })).collect()
-});
+static BY_NAME: LazyLock<HashMap<&'static [u8], Row, foldhash::fast::FixedState>> =
+    LazyLock::new(|| {
+        all()
+            .enumerate()
+            .map(|(number, spec)| (spec.name.as_bytes(), Row { number, spec }))
+            .collect()
+    });
 
 /// Every top-level command.
 pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
@@ -66,5 +70,8 @@ pub fn find(name: &[u8]) -> Option<Row> {
 
 /// The subcommand of a container that the arguments name.
 pub fn find_subcommand(container: &CommandSpec, name: &[u8]) -> Option<&'static CommandSpec> {
-    container.subcommands.iter().find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
+    container
+        .subcommands
+        .iter()
+        .find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
 }

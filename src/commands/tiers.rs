@@ -16,7 +16,10 @@ fn owned(keys: &[&[u8]]) -> Vec<Vec<u8>> {
 fn place(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     let (database, keys) = (context.keys.database(), owned(&arguments[2..]));
     context.offload(move |services, reply| {
-        let places: Vec<_> = keys.iter().map(|key| services.temperature(database, key)).collect::<Result<_, _>>()?;
+        let places: Vec<_> = keys
+            .iter()
+            .map(|key| services.temperature(database, key))
+            .collect::<Result<_, _>>()?;
         reply.array_header(places.len());
         for place in places {
             match place {
@@ -85,11 +88,17 @@ fn lolwut(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
         options = rest;
     }
     let columns = match options.first() {
-        Some(columns) => parse_integer(columns).ok_or(CommandError::NOT_INTEGER)?.clamp(1, COLUMNS_MAX),
+        Some(columns) => parse_integer(columns)
+            .ok_or(CommandError::NOT_INTEGER)?
+            .clamp(1, COLUMNS_MAX),
         None => 8,
     };
     let mut picture = String::new();
-    for (shelf, fill) in [("hot", ['#', '*', '+']), ("warm", ['=', '-', '~']), ("cold", ['.', ':', ' '])] {
+    for (shelf, fill) in [
+        ("hot", ['#', '*', '+']),
+        ("warm", ['=', '-', '~']),
+        ("cold", ['.', ':', ' ']),
+    ] {
         let levels: Vec<(u64, char)> = (0..columns)
             .map(|_| {
                 let random = context.random();
@@ -114,26 +123,68 @@ fn lolwut(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
 
 const FLAGS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::OFFLOADED);
 
-const fn row(name: &'static str, arity: i32, flags: Flags, summary: &'static str, function: CommandFunction) -> CommandSpec {
-    CommandSpec { summary, since: "0.1.0", ..CommandSpec::new(name, arity, flags, KeySpec::NONE, Group::Tier, function) }
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: Flags,
+    summary: &'static str,
+    function: CommandFunction,
+) -> CommandSpec {
+    CommandSpec {
+        summary,
+        since: "0.1.0",
+        ..CommandSpec::new(name, arity, flags, KeySpec::NONE, Group::Tier, function)
+    }
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    row("where", -3, FLAGS, "Tells whether keys are hot, warm or cold.", place),
-    row("demote", -3, FLAGS, "Moves keys to the cold tier.", demote),
-    row("stats", 2, FLAGS, "Returns figures about the tiers.", statistics),
-    row("help", 2, Flags::FAST, "Returns helpful text about the different subcommands.", help),
+    row(
+        "where",
+        -3,
+        FLAGS,
+        "Tells whether keys are hot, warm or cold.",
+        place,
+    )
+    .with_complexity("O(N) where N is the number of keys"),
+    row("demote", -3, FLAGS, "Moves keys to the cold tier.", demote)
+        .with_complexity("O(N) where N is the number of keys, and the size of those that changed"),
+    row(
+        "stats",
+        2,
+        FLAGS,
+        "Returns figures about the tiers.",
+        statistics,
+    ),
+    row(
+        "help",
+        2,
+        Flags::FAST,
+        "Returns helpful text about the different subcommands.",
+        help,
+    ),
 ];
 
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         subcommands: SUBCOMMANDS,
-        ..row("tier", -2, Flags::NONE, "A container for commands about the tiers.", container)
+        ..row(
+            "tier",
+            -2,
+            Flags::NONE,
+            "A container for commands about the tiers.",
+            container,
+        )
     },
     CommandSpec {
         since: "5.0.0",
         group: Group::Server,
-        ..row("lolwut", -1, Flags::READONLY.and(Flags::FAST), "Displays computer art and the version.", lolwut)
+        ..row(
+            "lolwut",
+            -1,
+            Flags::READONLY.and(Flags::FAST),
+            "Displays computer art and the version.",
+            lolwut,
+        )
     },
 ];

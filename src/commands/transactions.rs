@@ -12,10 +12,12 @@ use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 
 const NESTED_MULTI: CommandError = CommandError::fixed("ERR MULTI calls can not be nested");
-const WATCH_INSIDE_MULTI: CommandError = CommandError::fixed("ERR WATCH inside MULTI is not allowed");
+const WATCH_INSIDE_MULTI: CommandError =
+    CommandError::fixed("ERR WATCH inside MULTI is not allowed");
 const EXEC_WITHOUT_MULTI: CommandError = CommandError::fixed("ERR EXEC without MULTI");
 const DISCARD_WITHOUT_MULTI: CommandError = CommandError::fixed("ERR DISCARD without MULTI");
-const ABORTED: CommandError = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
+const ABORTED: CommandError =
+    CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
 fn multi(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     if context.session.transaction.is_some() {
@@ -41,10 +43,15 @@ fn watch(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     }
     let database = context.keys.database();
     for key in &arguments[1..] {
-        let is_watched = |watched: &WatchedKey| watched.database == database && *watched.key == **key;
+        let is_watched =
+            |watched: &WatchedKey| watched.database == database && *watched.key == **key;
         if !context.session.watched.iter().any(is_watched) {
             let lsn = context.keys.lsn(key);
-            context.session.watched.push(WatchedKey { database, key: (*key).into(), lsn });
+            context.session.watched.push(WatchedKey {
+                database,
+                key: (*key).into(),
+                lsn,
+            });
         }
     }
     reply.ok();
@@ -70,7 +77,11 @@ fn watched_keys_stand(context: &mut Context<'_>) -> bool {
 }
 
 fn exec(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let transaction = context.session.transaction.take().ok_or(EXEC_WITHOUT_MULTI)?;
+    let transaction = context
+        .session
+        .transaction
+        .take()
+        .ok_or(EXEC_WITHOUT_MULTI)?;
     let stand = watched_keys_stand(context);
     if transaction.aborted {
         return Err(ABORTED);
@@ -107,11 +118,18 @@ pub fn queue_keys(session: &super::Session, mut found: impl FnMut(u32, &[u8])) {
         found(watched.database, &watched.key);
     }
     let mut database = session.database;
-    for queued in session.transaction.iter().flat_map(|transaction| &transaction.queue) {
+    for queued in session
+        .transaction
+        .iter()
+        .flat_map(|transaction| &transaction.queue)
+    {
         let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-        let Ok(row) = resolve(&arguments) else { continue };
+        let Ok(row) = resolve(&arguments) else {
+            continue;
+        };
         if row.spec.name == "select" {
-            let selected = crate::resp::number::parse_integer(arguments[1]).and_then(|index| u32::try_from(index).ok());
+            let selected = crate::resp::number::parse_integer(arguments[1])
+                .and_then(|index| u32::try_from(index).ok());
             database = selected.unwrap_or(database);
         }
         let other = row.spec.other_database.and_then(|other| other(&arguments));
@@ -126,12 +144,17 @@ pub fn queue_keys(session: &super::Session, mut found: impl FnMut(u32, &[u8])) {
 
 /// The row of a command line, subcommands included, its arity checked.
 pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
-    let Some(mut row) = table::find(arguments[0]) else { return Err(unknown_command(arguments)) };
+    let Some(mut row) = table::find(arguments[0]) else {
+        return Err(unknown_command(arguments));
+    };
     let container = row.spec;
     if !container.subcommands.is_empty() && arguments.len() > 1 {
         row.spec = table::find_subcommand(container, arguments[1]).ok_or_else(|| {
             let name = String::from_utf8_lossy(arguments[1]);
-            CommandError::new(format!("ERR unknown subcommand '{name:.128}'. Try {} HELP.", container.name.to_uppercase()))
+            CommandError::new(format!(
+                "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
+                container.name.to_uppercase()
+            ))
         })?;
     }
     if row.spec.arity_allows(arguments.len()) {
@@ -140,7 +163,10 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     if std::ptr::eq(container, row.spec) {
         return Err(CommandError::wrong_arity(row.spec.name));
     }
-    Err(CommandError::wrong_arity(&format!("{}|{}", container.name, row.spec.name)))
+    Err(CommandError::wrong_arity(&format!(
+        "{}|{}",
+        container.name, row.spec.name
+    )))
 }
 
 fn unknown_command(arguments: &[&[u8]]) -> CommandError {
@@ -155,35 +181,69 @@ fn unknown_command(arguments: &[&[u8]]) -> CommandError {
         let text = String::from_utf8_lossy(&argument[..argument.len().min(rest)]);
         shown.push_str(&format!("'{text}' "));
     }
-    CommandError::new(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+    CommandError::new(format!(
+        "ERR unknown command '{name}', with args beginning with: {shown}"
+    ))
 }
 
-const IN_PLACE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::NOT_QUEUED);
+const IN_PLACE: Flags = Flags::NOSCRIPT
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::FAST)
+    .and(Flags::NOT_QUEUED);
 
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "1.2.0",
         summary: "Starts a transaction.",
-        ..CommandSpec::new("multi", 1, IN_PLACE, KeySpec::NONE, Group::Transactions, multi)
+        ..CommandSpec::new(
+            "multi",
+            1,
+            IN_PLACE,
+            KeySpec::NONE,
+            Group::Transactions,
+            multi,
+        )
     },
     CommandSpec {
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
         summary: "Executes all commands in a transaction.",
-        ..CommandSpec::new("exec", 1, IN_PLACE, KeySpec::NONE, Group::Transactions, exec)
+        ..CommandSpec::new(
+            "exec",
+            1,
+            IN_PLACE,
+            KeySpec::NONE,
+            Group::Transactions,
+            exec,
+        )
     },
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N), when N is the number of queued commands",
         summary: "Discards a transaction.",
-        ..CommandSpec::new("discard", 1, IN_PLACE, KeySpec::NONE, Group::Transactions, discard)
+        ..CommandSpec::new(
+            "discard",
+            1,
+            IN_PLACE,
+            KeySpec::NONE,
+            Group::Transactions,
+            discard,
+        )
     },
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for every key.",
         summary: "Monitors changes to keys to determine the execution of a transaction.",
-        ..CommandSpec::new("watch", -2, IN_PLACE, KeySpec::ALL, Group::Transactions, watch)
+        ..CommandSpec::new(
+            "watch",
+            -2,
+            IN_PLACE,
+            KeySpec::ALL,
+            Group::Transactions,
+            watch,
+        )
     },
     CommandSpec {
         since: "2.2.0",
@@ -191,7 +251,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new(
             "unwatch",
             1,
-            Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
+            Flags::NOSCRIPT
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::FAST),
             KeySpec::NONE,
             Group::Transactions,
             unwatch,

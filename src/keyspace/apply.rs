@@ -47,17 +47,32 @@ impl Keys<'_> {
         self.ensure_room(key.len() + payload_bytes(&effect))?;
         let target = self.target(key);
         let applied = match &effect {
-            Effect::Put { kind: ValueKind::String, deadline_ms, encoded } => {
-                self.put_text(&target, encoded, (*deadline_ms != 0).then_some(*deadline_ms))
-            }
-            Effect::Put { kind, deadline_ms, encoded } => {
-                let value = Value::decode(*kind, encoded).map_err(|error| CommandError::new(format!("ERR {error}")))?;
+            Effect::Put {
+                kind: ValueKind::String,
+                deadline_ms,
+                encoded,
+            } => self.put_text(
+                &target,
+                encoded,
+                (*deadline_ms != 0).then_some(*deadline_ms),
+            ),
+            Effect::Put {
+                kind,
+                deadline_ms,
+                encoded,
+            } => {
+                let value = Value::decode(*kind, encoded)
+                    .map_err(|error| CommandError::new(format!("ERR {error}")))?;
                 self.put_value(&target, value, (*deadline_ms != 0).then_some(*deadline_ms))
             }
             Effect::Delete => self.delete_entry(&target),
-            Effect::SetDeadline { deadline_ms } => self.change_deadline(&target, (*deadline_ms != 0).then_some(*deadline_ms)),
+            Effect::SetDeadline { deadline_ms } => {
+                self.change_deadline(&target, (*deadline_ms != 0).then_some(*deadline_ms))
+            }
             Effect::Append { bytes } => self.change_text(&target, |text| text.append(bytes))?,
-            Effect::SetRange { offset, bytes } => self.change_text(&target, |text| text.set_range(*offset as usize, bytes))?,
+            Effect::SetRange { offset, bytes } => {
+                self.change_text(&target, |text| text.set_range(*offset as usize, bytes))?
+            }
             _ => self.change_collection(&target, &effect)?,
         };
         if applied.changed() {
@@ -70,15 +85,32 @@ impl Keys<'_> {
     }
 
     /// Sets a key to a text.
-    pub fn set_text(&mut self, key: &[u8], text: &[u8], deadline: Deadline) -> Result<(), CommandError> {
+    pub fn set_text(
+        &mut self,
+        key: &[u8],
+        text: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), CommandError> {
         let deadline_ms = self.resolve(key, deadline).unwrap_or(0);
-        self.apply(key, Effect::Put { kind: ValueKind::String, deadline_ms, encoded: text })?;
+        self.apply(
+            key,
+            Effect::Put {
+                kind: ValueKind::String,
+                deadline_ms,
+                encoded: text,
+            },
+        )?;
         Ok(())
     }
 
     /// Sets a key to a value of any type (RENAME, COPY, the results of set operations). An empty collection removes
     /// the key.
-    pub fn set_value(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), CommandError> {
+    pub fn set_value(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        deadline: Deadline,
+    ) -> Result<(), CommandError> {
         if value.is_empty() {
             self.delete(key)?;
             return Ok(());
@@ -92,7 +124,14 @@ impl Keys<'_> {
         let target = self.target(key);
         let kind = value.kind();
         self.put_value(&target, value, deadline_ms);
-        self.note(&target, Effect::Put { kind, deadline_ms: deadline_ms.unwrap_or(0), encoded: &encoded });
+        self.note(
+            &target,
+            Effect::Put {
+                kind,
+                deadline_ms: deadline_ms.unwrap_or(0),
+                encoded: &encoded,
+            },
+        );
         Ok(())
     }
 
@@ -102,8 +141,18 @@ impl Keys<'_> {
     }
 
     /// Gives an existing key a deadline (absolute, Unix milliseconds) or takes it away; false if nothing changed.
-    pub fn set_deadline(&mut self, key: &[u8], deadline_ms: Option<u64>) -> Result<bool, CommandError> {
-        self.apply(key, Effect::SetDeadline { deadline_ms: deadline_ms.unwrap_or(0) }).map(Applied::changed)
+    pub fn set_deadline(
+        &mut self,
+        key: &[u8],
+        deadline_ms: Option<u64>,
+    ) -> Result<bool, CommandError> {
+        self.apply(
+            key,
+            Effect::SetDeadline {
+                deadline_ms: deadline_ms.unwrap_or(0),
+            },
+        )
+        .map(Applied::changed)
     }
 
     /// Marks a text as changed in place: OBJECT ENCODING says `raw`.
@@ -129,7 +178,11 @@ impl Keys<'_> {
     pub fn ensure_room(&self, bytes: usize) -> Result<(), CommandError> {
         const FRAME_BYTES_MAX: usize = 64;
         let bytes = self.journal.bytes() + bytes + FRAME_BYTES_MAX;
-        if self.recorder.has_room(bytes) { Ok(()) } else { Err(CommandError::LOG_UNWRITABLE) }
+        if self.recorder.has_room(bytes) {
+            Ok(())
+        } else {
+            Err(CommandError::LOG_UNWRITABLE)
+        }
     }
 
     /// Removes an expired entry. Its deletion is an effect like any other.
@@ -138,7 +191,12 @@ impl Keys<'_> {
             return;
         }
         let previous_lsn = self.previous_lsn(hash, place);
-        let target = Target { key, hash, place: Some(place), previous_lsn };
+        let target = Target {
+            key,
+            hash,
+            place: Some(place),
+            previous_lsn,
+        };
         self.remove(&target, place);
         self.note(&target, Effect::Delete);
         self.counts.expired += 1;
@@ -157,12 +215,24 @@ impl Keys<'_> {
         tombstone.set_lsn(PENDING_LSN);
         let placement = self.keyspace.placement();
         let shard = self.guards.shard_mut(hash);
-        shard.deletions.push(PendingDeletion { generation, hash, key: key.into() });
+        shard.deletions.push(PendingDeletion {
+            generation,
+            hash,
+            key: key.into(),
+        });
         let table = shard.table_mut(database);
         table.insert(hash, tombstone, |key| placement.hash(key));
         table.key_balance -= 1;
         table.deadline_balance -= i64::from(deadline_ms.is_some());
-        self.note(&Target { key, hash, place: None, previous_lsn: lsn }, Effect::Delete);
+        self.note(
+            &Target {
+                key,
+                hash,
+                place: None,
+                previous_lsn: lsn,
+            },
+            Effect::Delete,
+        );
         true
     }
 
@@ -183,26 +253,41 @@ impl Keys<'_> {
         let mut place = self.guards.shard_mut(hash).find(database, hash, key);
         if let Some(found) = place {
             let entry = self.guards.shard_mut(hash).entry(database, found);
-            let expired = !entry.is_tombstone() && entry.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms);
+            let expired = !entry.is_tombstone()
+                && entry
+                    .deadline_ms()
+                    .is_some_and(|deadline_ms| deadline_ms <= now_ms);
             if expired {
                 self.expire(hash, found, key);
                 place = self.guards.shard_mut(hash).find(database, hash, key);
             }
         }
         let previous_lsn = place.map_or(0, |place| self.previous_lsn(hash, place));
-        Target { key, hash, place, previous_lsn }
+        Target {
+            key,
+            hash,
+            place,
+            previous_lsn,
+        }
     }
 
     /// The place of the target's live entry.
     fn live(&mut self, target: &Target<'_>) -> Option<Place> {
         let database = self.database;
         let shard = self.guards.shard_mut(target.hash);
-        target.place.filter(|place| !shard.entry(database, *place).is_tombstone())
+        target
+            .place
+            .filter(|place| !shard.entry(database, *place).is_tombstone())
     }
 
     fn note(&mut self, target: &Target<'_>, effect: Effect<'_>) {
         let generation = self.keyspace.generation(self.database);
-        let record = EffectRecord { generation, key: target.key, previous_lsn: target.previous_lsn, effect };
+        let record = EffectRecord {
+            generation,
+            key: target.key,
+            previous_lsn: target.previous_lsn,
+            effect,
+        };
         let first_touch = target.previous_lsn != SAME_RECORD_LSN;
         let touched = first_touch.then_some((self.database, target.hash));
         let encode = self.recorder.keeps_effects();
@@ -210,7 +295,12 @@ impl Keys<'_> {
     }
 
     /// Changes an entry in place and marks it dirty and pending.
-    fn change_entry<R>(&mut self, target: &Target<'_>, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+    fn change_entry<R>(
+        &mut self,
+        target: &Target<'_>,
+        place: Place,
+        change: impl FnOnce(&mut Entry) -> R,
+    ) -> R {
         let generation = self.keyspace.generation(self.database);
         let database = self.database;
         let seconds = (self.now_ms / 1000) as u32;
@@ -250,11 +340,15 @@ impl Keys<'_> {
                     *entry = new;
                 });
                 if let Some(deadline_ms) = deadline_ms {
-                    table.segment_mut(target.hash).note_deadline(target.hash, deadline_ms);
+                    table
+                        .segment_mut(target.hash)
+                        .note_deadline(target.hash, deadline_ms);
                 }
             }
             None => {
-                shard.table_mut(database).insert(target.hash, new, |key| placement.hash(key));
+                shard
+                    .table_mut(database)
+                    .insert(target.hash, new, |key| placement.hash(key));
             }
         }
         let table = shard.table_mut(database);
@@ -263,7 +357,11 @@ impl Keys<'_> {
     }
 
     fn put_text(&mut self, target: &Target<'_>, text: &[u8], deadline_ms: Option<u64>) -> Applied {
-        let applied = Applied { added_or_removed: 1, updated: 0, length: text.len() as u64 };
+        let applied = Applied {
+            added_or_removed: 1,
+            updated: 0,
+            length: text.len() as u64,
+        };
         if let Some(place) = self.live(target) {
             let (database, hash) = (self.database, target.hash);
             let generation = self.keyspace.generation(database);
@@ -281,12 +379,21 @@ impl Keys<'_> {
                 }
             }
         }
-        self.put_entry(target, Entry::new(target.key, NewBody::Text(text), deadline_ms));
+        self.put_entry(
+            target,
+            Entry::new(target.key, NewBody::Text(text), deadline_ms),
+        );
         applied
     }
 
     /// Tries to overwrite an inline text where it is. A pre-image is kept first, so nothing else may have changed.
-    fn change_text_in_place(&mut self, target: &Target<'_>, place: Place, text: &[u8], deadline_ms: Option<u64>) -> bool {
+    fn change_text_in_place(
+        &mut self,
+        target: &Target<'_>,
+        place: Place,
+        text: &[u8],
+        deadline_ms: Option<u64>,
+    ) -> bool {
         let database = self.database;
         let entry = self.guards.shard_mut(target.hash).entry(database, place);
         if !entry.can_overwrite_text(text.len(), deadline_ms) {
@@ -299,38 +406,67 @@ impl Keys<'_> {
         true
     }
 
-    fn put_value(&mut self, target: &Target<'_>, value: Value, deadline_ms: Option<u64>) -> Applied {
+    fn put_value(
+        &mut self,
+        target: &Target<'_>,
+        value: Value,
+        deadline_ms: Option<u64>,
+    ) -> Applied {
         if let Some(text) = value.as_text().filter(|text| text.len() <= INLINE_TEXT_MAX) {
             return self.put_text(target, text, deadline_ms);
         }
-        let applied = Applied { added_or_removed: 1, updated: 0, length: 0 };
-        self.put_entry(target, Entry::new(target.key, NewBody::Boxed(value), deadline_ms));
+        let applied = Applied {
+            added_or_removed: 1,
+            updated: 0,
+            length: 0,
+        };
+        self.put_entry(
+            target,
+            Entry::new(target.key, NewBody::Boxed(value), deadline_ms),
+        );
         applied
     }
 
     fn remove(&mut self, target: &Target<'_>, place: Place) {
         let generation = self.keyspace.generation(self.database);
         let database = self.database;
-        self.guards.shard_mut(target.hash).remove_live(database, generation, place, target.hash);
+        self.guards
+            .shard_mut(target.hash)
+            .remove_live(database, generation, place, target.hash);
     }
 
     fn delete_entry(&mut self, target: &Target<'_>) -> Applied {
-        let Some(place) = self.live(target) else { return Applied::default() };
+        let Some(place) = self.live(target) else {
+            return Applied::default();
+        };
         self.remove(target, place);
-        Applied { added_or_removed: 1, updated: 0, length: 0 }
+        Applied {
+            added_or_removed: 1,
+            updated: 0,
+            length: 0,
+        }
     }
 
     fn change_deadline(&mut self, target: &Target<'_>, deadline_ms: Option<u64>) -> Applied {
-        let Some(place) = self.live(target) else { return Applied::default() };
+        let Some(place) = self.live(target) else {
+            return Applied::default();
+        };
         let (database, hash) = (self.database, target.hash);
         let generation = self.keyspace.generation(database);
-        let former_ms = self.guards.shard_mut(hash).entry(database, place).deadline_ms();
+        let former_ms = self
+            .guards
+            .shard_mut(hash)
+            .entry(database, place)
+            .deadline_ms();
         if former_ms == deadline_ms && deadline_ms.is_none() {
             return Applied::default();
         }
-        self.guards.shard_mut(hash).note_cold_deadline(database, generation, place, deadline_ms);
+        self.guards
+            .shard_mut(hash)
+            .note_cold_deadline(database, generation, place, deadline_ms);
         self.change_entry(target, place, |entry| {
-            let in_place = deadline_ms.is_some_and(|deadline_ms| entry.overwrite_deadline(deadline_ms));
+            let in_place =
+                deadline_ms.is_some_and(|deadline_ms| entry.overwrite_deadline(deadline_ms));
             if !in_place {
                 let placeholder = Entry::new(b"", NewBody::Tombstone, None);
                 let former = std::mem::replace(entry, placeholder);
@@ -342,7 +478,11 @@ impl Keys<'_> {
             table.segment_mut(hash).note_deadline(hash, deadline_ms);
         }
         table.deadline_balance += i64::from(deadline_ms.is_some()) - i64::from(former_ms.is_some());
-        Applied { added_or_removed: 0, updated: 1, length: 0 }
+        Applied {
+            added_or_removed: 0,
+            updated: 1,
+            length: 0,
+        }
     }
 
     /// APPEND and SETRANGE: the text moves into a shared text when it outgrows its entry.
@@ -356,7 +496,11 @@ impl Keys<'_> {
             change(&mut text);
             let length = text.as_bytes().len() as u64;
             self.put_value(target, Value::Text(text), None);
-            return Ok(Applied { added_or_removed: 1, updated: 0, length });
+            return Ok(Applied {
+                added_or_removed: 1,
+                updated: 0,
+                length,
+            });
         };
         let database = self.database;
         let entry = self.guards.shard_mut(target.hash).entry(database, place);
@@ -370,20 +514,32 @@ impl Keys<'_> {
                     }
                     _ => 0,
                 });
-                Ok(Applied { added_or_removed: 0, updated: 1, length })
+                Ok(Applied {
+                    added_or_removed: 0,
+                    updated: 1,
+                    length,
+                })
             }
             Body::Text(inline) => {
                 let mut text = crate::value::SharedText::new(inline);
                 change(&mut text);
                 let length = text.as_bytes().len() as u64;
                 self.put_value(target, Value::Text(text), deadline_ms);
-                Ok(Applied { added_or_removed: 0, updated: 1, length })
+                Ok(Applied {
+                    added_or_removed: 0,
+                    updated: 1,
+                    length,
+                })
             }
             _ => Err(CommandError::WRONG_TYPE),
         }
     }
 
-    fn change_collection(&mut self, target: &Target<'_>, effect: &Effect<'_>) -> Result<Applied, CommandError> {
+    fn change_collection(
+        &mut self,
+        target: &Target<'_>,
+        effect: &Effect<'_>,
+    ) -> Result<Applied, CommandError> {
         let kind = collection_kind(effect).ok_or(CommandError::SYNTAX)?;
         let Some(place) = self.live(target) else {
             let mut value = match kind {
@@ -424,18 +580,26 @@ impl Keys<'_> {
 fn payload_bytes(effect: &Effect<'_>) -> usize {
     const LENGTH_BYTES_MAX: usize = 10;
     const SCORE_BYTES: usize = 8;
-    let items = |items: &storage_format::Items<'_>| items.iter().map(|item| item.len() + LENGTH_BYTES_MAX).sum::<usize>();
+    let items = |items: &storage_format::Items<'_>| {
+        items
+            .iter()
+            .map(|item| item.len() + LENGTH_BYTES_MAX)
+            .sum::<usize>()
+    };
     let payload = match effect {
         Effect::Put { encoded, .. } => encoded.len(),
         Effect::Append { bytes } | Effect::SetRange { bytes, .. } => bytes.len(),
         Effect::ListPush { items: pushed, .. } => items(pushed),
         Effect::ListSet { item, .. } | Effect::ListInsert { item, .. } => item.len(),
-        Effect::SetAdd { members } | Effect::SetRemove { members } | Effect::SortedSetRemove { members } => items(members),
+        Effect::SetAdd { members }
+        | Effect::SetRemove { members }
+        | Effect::SortedSetRemove { members } => items(members),
         Effect::HashSet { pairs } => items(pairs),
         Effect::HashDelete { fields } => items(fields),
-        Effect::SortedSetPut { members } => {
-            members.iter().map(|(_, member)| member.len() + LENGTH_BYTES_MAX + SCORE_BYTES).sum()
-        }
+        Effect::SortedSetPut { members } => members
+            .iter()
+            .map(|(_, member)| member.len() + LENGTH_BYTES_MAX + SCORE_BYTES)
+            .sum(),
         _ => 0,
     };
     payload + 3 * LENGTH_BYTES_MAX
@@ -462,20 +626,33 @@ fn apply_to_value(value: &mut Value, effect: &Effect<'_>) -> Applied {
     match (&mut *value, effect) {
         (Value::List(list), _) => (added_or_removed, updated) = apply_to_list(list, effect),
         (Value::Set(set), Effect::SetAdd { members }) => {
-            added_or_removed = members.iter().map(|member| u64::from(set.insert(member))).sum();
+            added_or_removed = members
+                .iter()
+                .map(|member| u64::from(set.insert(member)))
+                .sum();
         }
         (Value::Set(set), Effect::SetRemove { members }) => {
-            added_or_removed = members.iter().map(|member| u64::from(set.remove(member))).sum();
+            added_or_removed = members
+                .iter()
+                .map(|member| u64::from(set.remove(member)))
+                .sum();
         }
         (Value::Hash(hash), Effect::HashSet { pairs }) => {
             let mut items = pairs.iter();
             while let (Some(field), Some(value)) = (items.next(), items.next()) {
-                let counter = if hash.insert(field, value) { &mut added_or_removed } else { &mut updated };
+                let counter = if hash.insert(field, value) {
+                    &mut added_or_removed
+                } else {
+                    &mut updated
+                };
                 *counter += 1;
             }
         }
         (Value::Hash(hash), Effect::HashDelete { fields }) => {
-            added_or_removed = fields.iter().map(|field| u64::from(hash.remove(field))).sum();
+            added_or_removed = fields
+                .iter()
+                .map(|field| u64::from(hash.remove(field)))
+                .sum();
         }
         (Value::SortedSet(sorted_set), Effect::SortedSetPut { members }) => {
             use crate::value::Inserted;
@@ -488,11 +665,18 @@ fn apply_to_value(value: &mut Value, effect: &Effect<'_>) -> Applied {
             }
         }
         (Value::SortedSet(sorted_set), Effect::SortedSetRemove { members }) => {
-            added_or_removed = members.iter().map(|member| u64::from(sorted_set.remove(member))).sum();
+            added_or_removed = members
+                .iter()
+                .map(|member| u64::from(sorted_set.remove(member)))
+                .sum();
         }
         _ => {}
     }
-    Applied { added_or_removed, updated, length: value.len() as u64 }
+    Applied {
+        added_or_removed,
+        updated,
+        length: value.len() as u64,
+    }
 }
 
 fn apply_to_list(list: &mut List, effect: &Effect<'_>) -> (u64, u64) {
@@ -501,7 +685,11 @@ fn apply_to_list(list: &mut List, effect: &Effect<'_>) -> (u64, u64) {
         Effect::ListPush { side, items } => items.iter().for_each(|item| list.push(*side, item)),
         Effect::ListPop { side, count } => {
             let count = (*count).min(before) as usize;
-            let start = if *side == Side::Left { 0 } else { before as usize - count };
+            let start = if *side == Side::Left {
+                0
+            } else {
+                before as usize - count
+            };
             list.remove_range(start, count);
         }
         Effect::ListSet { index, item } => {

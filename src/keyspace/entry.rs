@@ -100,7 +100,11 @@ impl Shape {
     }
     fn body_offset(self) -> usize {
         if self.is_text() {
-            if self.flags & FLAG_WIDE != 0 { OFFSET_WIDE_BODY } else { OFFSET_NARROW_BODY }
+            if self.flags & FLAG_WIDE != 0 {
+                OFFSET_WIDE_BODY
+            } else {
+                OFFSET_NARROW_BODY
+            }
         } else if self.flags & FLAG_BOXED != 0 {
             OFFSET_VALUE + size_of::<Value>()
         } else {
@@ -108,7 +112,12 @@ impl Shape {
         }
     }
     fn key_offset(self) -> usize {
-        self.body_offset() + if self.flags & FLAG_DEADLINE != 0 { 8 } else { 0 }
+        self.body_offset()
+            + if self.flags & FLAG_DEADLINE != 0 {
+                8
+            } else {
+                0
+            }
     }
     fn text_offset(self) -> usize {
         self.key_offset() + self.key_length
@@ -117,7 +126,8 @@ impl Shape {
         self.text_offset() + self.text_length
     }
     fn layout(self) -> Layout {
-        Layout::from_size_align(size_class(self.size()), 8).expect("an entry is smaller than isize::MAX")
+        Layout::from_size_align(size_class(self.size()), 8)
+            .expect("an entry is smaller than isize::MAX")
     }
 }
 
@@ -125,12 +135,19 @@ impl Entry {
     /// A new entry, dirty and not pending: its LSN is 0 until [`Entry::set_lsn`].
     pub fn new(key: &[u8], body: NewBody<'_>, deadline_ms: Option<u64>) -> Entry {
         let body = match body {
-            NewBody::Text(text) if text.len() > INLINE_TEXT_MAX || key.len() > u32::MAX as usize => {
+            NewBody::Text(text)
+                if text.len() > INLINE_TEXT_MAX || key.len() > u32::MAX as usize =>
+            {
                 NewBody::Boxed(Value::from_text(text))
             }
             other => other,
         };
-        let mut shape = Shape { kind: 0, flags: 0, key_length: key.len(), text_length: 0 };
+        let mut shape = Shape {
+            kind: 0,
+            flags: 0,
+            key_length: key.len(),
+            text_length: 0,
+        };
         if deadline_ms.is_some() {
             shape.flags |= FLAG_DEADLINE;
         }
@@ -154,11 +171,13 @@ impl Entry {
         // which its alignment of 8 divides.
         unsafe {
             let base = entry.base.as_ptr();
-            base.add(shape.key_offset()).copy_from_nonoverlapping(key.as_ptr(), key.len());
+            base.add(shape.key_offset())
+                .copy_from_nonoverlapping(key.as_ptr(), key.len());
             match body {
                 NewBody::Tombstone => {}
                 NewBody::Text(text) => {
-                    base.add(shape.text_offset()).copy_from_nonoverlapping(text.as_ptr(), text.len());
+                    base.add(shape.text_offset())
+                        .copy_from_nonoverlapping(text.as_ptr(), text.len());
                 }
                 NewBody::Boxed(value) => base.add(OFFSET_VALUE).cast::<Value>().write(value),
             }
@@ -173,7 +192,9 @@ impl Entry {
         let layout = shape.layout();
         // SAFETY: the layout's size is at least 16.
         let block = unsafe { alloc(layout) };
-        let Some(base) = NonNull::new(block) else { handle_alloc_error(layout) };
+        let Some(base) = NonNull::new(block) else {
+            handle_alloc_error(layout)
+        };
         let entry = Entry { base };
         entry.write_header(shape.kind, shape.flags);
         // SAFETY: a fresh block of at least 16 bytes, aligned to 8; the length fields of `shape`'s form lie
@@ -184,9 +205,13 @@ impl Entry {
                 base.add(OFFSET_LENGTHS).write(shape.key_length as u8);
                 base.add(OFFSET_LENGTHS + 1).write(shape.text_length as u8);
             } else {
-                base.add(OFFSET_LENGTHS).cast::<u32>().write(shape.key_length as u32);
+                base.add(OFFSET_LENGTHS)
+                    .cast::<u32>()
+                    .write(shape.key_length as u32);
                 if shape.is_text() {
-                    base.add(OFFSET_LENGTHS + 4).cast::<u32>().write(shape.text_length as u32);
+                    base.add(OFFSET_LENGTHS + 4)
+                        .cast::<u32>()
+                        .write(shape.text_length as u32);
                 }
             }
         }
@@ -196,7 +221,11 @@ impl Entry {
     fn write_header(&self, kind: u8, flags: u8) {
         // SAFETY: the first 8 bytes of every block are the header; the caller owns the entry exclusively or
         // has just allocated it.
-        unsafe { self.base.cast::<u64>().write(u64::from(kind) << 48 | u64::from(flags) << 56) };
+        unsafe {
+            self.base
+                .cast::<u64>()
+                .write(u64::from(kind) << 48 | u64::from(flags) << 56)
+        };
     }
 
     fn header(&self) -> u64 {
@@ -225,7 +254,12 @@ impl Entry {
     fn shape(&self) -> Shape {
         let header = self.header();
         let (kind, flags) = ((header >> 48) as u8, (header >> 56) as u8);
-        let mut shape = Shape { kind, flags, key_length: 0, text_length: 0 };
+        let mut shape = Shape {
+            kind,
+            flags,
+            key_length: 0,
+            text_length: 0,
+        };
         // SAFETY: the length fields were initialised by `allocate` in the form that kind and flags name.
         unsafe {
             if shape.is_text() && flags & FLAG_WIDE == 0 {
@@ -234,7 +268,8 @@ impl Entry {
             } else {
                 shape.key_length = self.base.add(OFFSET_LENGTHS).cast::<u32>().read() as usize;
                 if shape.is_text() {
-                    shape.text_length = self.base.add(OFFSET_LENGTHS + 4).cast::<u32>().read() as usize;
+                    shape.text_length =
+                        self.base.add(OFFSET_LENGTHS + 4).cast::<u32>().read() as usize;
                 }
             }
         }
@@ -249,7 +284,12 @@ impl Entry {
     fn write_deadline(&self, shape: Shape, deadline_ms: u64) {
         // SAFETY: with DEADLINE in its flags the shape has 8 bytes at its body's start; they may be
         // unaligned. Callers are exclusive owners.
-        unsafe { self.base.add(shape.body_offset()).cast::<u64>().write_unaligned(deadline_ms) };
+        unsafe {
+            self.base
+                .add(shape.body_offset())
+                .cast::<u64>()
+                .write_unaligned(deadline_ms)
+        };
     }
 
     /// The key.
@@ -288,7 +328,9 @@ impl Entry {
         }
         let start = shape.text_offset();
         // SAFETY: the text's range is inside the block and initialised; `&mut self` is exclusive.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(start), shape.text_length) })
+        Some(unsafe {
+            std::slice::from_raw_parts_mut(self.base.as_ptr().add(start), shape.text_length)
+        })
     }
 
     /// A value of the entry that shares or copies (short texts) what it holds; `None` for a tombstone.
@@ -303,7 +345,10 @@ impl Entry {
     /// True if [`Entry::overwrite_text`] with a text of this length would work.
     pub fn can_overwrite_text(&self, length: usize, deadline_ms: Option<u64>) -> bool {
         let old = self.shape();
-        let new = Shape { text_length: length, ..old };
+        let new = Shape {
+            text_length: length,
+            ..old
+        };
         old.is_text()
             && length <= INLINE_TEXT_MAX
             && deadline_ms.is_some() == (old.flags & FLAG_DEADLINE != 0)
@@ -318,7 +363,10 @@ impl Entry {
             return false;
         }
         let old = self.shape();
-        let new = Shape { text_length: text.len(), ..old };
+        let new = Shape {
+            text_length: text.len(),
+            ..old
+        };
         // SAFETY: same size class, so the new text is inside the block; `text` cannot overlap it, because
         // `&mut self` is exclusive.
         unsafe {
@@ -326,9 +374,12 @@ impl Entry {
             if old.flags & FLAG_WIDE == 0 {
                 base.add(OFFSET_LENGTHS + 1).write(text.len() as u8);
             } else {
-                base.add(OFFSET_LENGTHS + 4).cast::<u32>().write(text.len() as u32);
+                base.add(OFFSET_LENGTHS + 4)
+                    .cast::<u32>()
+                    .write(text.len() as u32);
             }
-            base.add(new.text_offset()).copy_from_nonoverlapping(text.as_ptr(), text.len());
+            base.add(new.text_offset())
+                .copy_from_nonoverlapping(text.as_ptr(), text.len());
         }
         if let Some(deadline_ms) = deadline_ms {
             self.write_deadline(new, deadline_ms);
@@ -343,7 +394,12 @@ impl Entry {
             return None;
         }
         // SAFETY: with DEADLINE the 8 bytes at the body's start are initialised; they may be unaligned.
-        Some(unsafe { self.base.add(shape.body_offset()).cast::<u64>().read_unaligned() })
+        Some(unsafe {
+            self.base
+                .add(shape.body_offset())
+                .cast::<u64>()
+                .read_unaligned()
+        })
     }
 
     /// Changes a deadline that is there already; false if the entry has no room for one.
@@ -446,7 +502,10 @@ impl Entry {
 
     /// A view of this entry.
     pub fn view(&self) -> EntryRef<'_> {
-        EntryRef { entry: ManuallyDrop::new(Entry { base: self.base }), owner: PhantomData }
+        EntryRef {
+            entry: ManuallyDrop::new(Entry { base: self.base }),
+            owner: PhantomData,
+        }
     }
 
     /// Gives up ownership: the address, which fits in 48 bits.
@@ -463,7 +522,9 @@ impl Entry {
     pub unsafe fn from_address(address: u64) -> Entry {
         let pointer = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
         // SAFETY: `into_address` never gives 0.
-        Entry { base: unsafe { NonNull::new_unchecked(pointer) } }
+        Entry {
+            base: unsafe { NonNull::new_unchecked(pointer) },
+        }
     }
 }
 
@@ -473,9 +534,15 @@ pub fn count_use(now: u32, former: u32, log_factor: u32, random: u64) -> u32 {
     const COUNTER_START: u32 = 5;
     let idle_minutes = ((now >> 8).wrapping_sub(former >> 8) & 0x00ff_ffff) / 60;
     let counter = (former & 0xff).saturating_sub(idle_minutes);
-    let chance = 1.0 / (f64::from(counter.saturating_sub(COUNTER_START)) * f64::from(log_factor) + 1.0);
+    let chance =
+        1.0 / (f64::from(counter.saturating_sub(COUNTER_START)) * f64::from(log_factor) + 1.0);
     let dice = (random.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 53) as f64;
-    now & !0xff | if counter < 255 && dice < chance { counter + 1 } else { counter }
+    now & !0xff
+        | if counter < 255 && dice < chance {
+            counter + 1
+        } else {
+            counter
+        }
 }
 
 /// A view of an entry that somebody else owns: a slot of a segment.
@@ -492,7 +559,10 @@ impl<'a> EntryRef<'a> {
     pub unsafe fn at(address: u64) -> EntryRef<'a> {
         // SAFETY: the caller vouches for the address; `ManuallyDrop` keeps this view from freeing the entry.
         let entry = ManuallyDrop::new(unsafe { Entry::from_address(address) });
-        EntryRef { entry, owner: PhantomData }
+        EntryRef {
+            entry,
+            owner: PhantomData,
+        }
     }
 
     /// As [`Entry::key`], for as long as the owner is borrowed.
@@ -561,7 +631,10 @@ mod tests {
                     assert_eq!(entry.deadline_ms(), deadline);
                     let other = entry.with_deadline(Some(9));
                     assert_eq!((other.key(), text(&other)), (&key[..], value));
-                    assert_eq!((other.deadline_ms(), other.lsn(), other.access()), (Some(9), 77, 5));
+                    assert_eq!(
+                        (other.deadline_ms(), other.lsn(), other.access()),
+                        (Some(9), 77, 5)
+                    );
                     assert!(other.has_cold_record() && !other.is_clean());
                 }
             }
@@ -573,8 +646,14 @@ mod tests {
         let mut entry = Entry::new(b"key", NewBody::Text(b"0123456789"), None);
         assert!(entry.overwrite_text(b"abc", None));
         assert_eq!(text(&entry), b"abc");
-        assert!(!entry.overwrite_text(&[b'x'; 100], None), "another size class");
-        assert!(!entry.overwrite_text(b"abc", Some(1)), "no room for a deadline");
+        assert!(
+            !entry.overwrite_text(&[b'x'; 100], None),
+            "another size class"
+        );
+        assert!(
+            !entry.overwrite_text(b"abc", Some(1)),
+            "no room for a deadline"
+        );
         assert_eq!(text(&entry), b"abc");
     }
 

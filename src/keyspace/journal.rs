@@ -48,7 +48,12 @@ impl Journal {
 
     /// Notes an effect that names no key (FLUSHDB, SWAPDB).
     pub fn push_keyless(&mut self, generation: u32, effect: Effect<'_>, encode: bool) {
-        let record = EffectRecord { generation, key: b"", previous_lsn: 0, effect };
+        let record = EffectRecord {
+            generation,
+            key: b"",
+            previous_lsn: 0,
+            effect,
+        };
         self.push(&record, None, encode);
     }
 
@@ -74,7 +79,9 @@ impl Journal {
 
 /// Gives the record's LSN to the entries of this hash that wait for one.
 pub fn stamp(shard: &mut Shard, database: u32, hash: u64, lsn: u64) {
-    let Some(table) = shard.tables.get_mut(database as usize) else { return };
+    let Some(table) = shard.tables.get_mut(database as usize) else {
+        return;
+    };
     table.segment_mut(hash).change_tagged(hash, |entry| {
         if entry.lsn() == PENDING_LSN {
             entry.set_lsn(lsn);

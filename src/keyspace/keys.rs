@@ -116,7 +116,10 @@ impl<'a> Keys<'a> {
         database: u32,
         now_ms: u64,
     ) -> Keys<'a> {
-        let mut guards = Guards { first: None, more: Vec::new() };
+        let mut guards = Guards {
+            first: None,
+            more: Vec::new(),
+        };
         match hashes {
             [] => {}
             [hash] => {
@@ -124,10 +127,16 @@ impl<'a> Keys<'a> {
                 guards.first = Some((shard, keyspace.lock(shard)));
             }
             _ => {
-                let mut shards: Vec<usize> = hashes.iter().map(|hash| Keyspace::shard_of(*hash)).collect();
+                let mut shards: Vec<usize> = hashes
+                    .iter()
+                    .map(|hash| Keyspace::shard_of(*hash))
+                    .collect();
                 shards.sort_unstable();
                 shards.dedup();
-                guards.more = shards.into_iter().map(|shard| (shard, keyspace.lock(shard))).collect();
+                guards.more = shards
+                    .into_iter()
+                    .map(|shard| (shard, keyspace.lock(shard)))
+                    .collect();
             }
         }
         Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
@@ -142,7 +151,14 @@ impl<'a> Keys<'a> {
         now_ms: u64,
     ) -> Keys<'a> {
         let more = keyspace.lock_all().into_iter().enumerate().collect();
-        Keys::with_guards(keyspace, Guards { first: None, more }, journal, recorder, database, now_ms)
+        Keys::with_guards(
+            keyspace,
+            Guards { first: None, more },
+            journal,
+            recorder,
+            database,
+            now_ms,
+        )
     }
 
     fn with_guards(
@@ -193,7 +209,11 @@ impl<'a> Keys<'a> {
     /// The placement hash of a key.
     pub fn hash_of(&self, key: &[u8]) -> u64 {
         let (address, length, hash) = self.known_hash;
-        if key.as_ptr().addr() == address && key.len() == length { hash } else { self.keyspace.hash(key) }
+        if key.as_ptr().addr() == address && key.len() == length {
+            hash
+        } else {
+            self.keyspace.hash(key)
+        }
     }
 
     /// Tells the hash of a key that was computed before, so that it is not computed again. `key` must stay where it is
@@ -213,7 +233,9 @@ impl<'a> Keys<'a> {
     }
 
     fn is_expired(&self, entry: &Entry) -> bool {
-        entry.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= self.now_ms)
+        entry
+            .deadline_ms()
+            .is_some_and(|deadline_ms| deadline_ms <= self.now_ms)
     }
 
     /// Finds a live, unexpired entry without counting or touching.
@@ -224,7 +246,10 @@ impl<'a> Keys<'a> {
             let entry = shard.entry(self.database, place);
             return (!entry.is_tombstone() && !self.is_expired(&entry)).then_some(entry);
         }
-        let (_, entry) = self.lent.iter().find(|(database, entry)| *database == self.database && entry.key() == key)?;
+        let (_, entry) = self
+            .lent
+            .iter()
+            .find(|(database, entry)| *database == self.database && entry.key() == key)?;
         (!self.is_expired(entry)).then(|| entry.view())
     }
 
@@ -249,7 +274,11 @@ impl<'a> Keys<'a> {
         }
         let is_lent = found.is_none() && !self.lent.is_empty() && self.peek(key).is_some();
         if self.counts_lookups {
-            *if hit.is_some() || is_lent { &mut self.counts.hits } else { &mut self.counts.misses } += 1;
+            *if hit.is_some() || is_lent {
+                &mut self.counts.hits
+            } else {
+                &mut self.counts.misses
+            } += 1;
         }
         match hit {
             Some(place) => Some(self.guards.shard(hash).entry(database, place)),
@@ -265,7 +294,12 @@ impl<'a> Keys<'a> {
         self.guards.shard_mut(hash).tables[database].change(place, |entry| {
             let mut access = seconds << 8 | entry.access() & 0xff;
             if let Some(log_factor) = frequency_log_factor {
-                access = super::entry::count_use(access, entry.access(), log_factor, hash ^ u64::from(entry.access()));
+                access = super::entry::count_use(
+                    access,
+                    entry.access(),
+                    log_factor,
+                    hash ^ u64::from(entry.access()),
+                );
             }
             if access != entry.access() {
                 entry.set_access(access);
@@ -298,22 +332,30 @@ impl<'a> Keys<'a> {
 
     /// The hash at `key`.
     pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_hash())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_hash()))
+            .transpose()
     }
 
     /// The list at `key`.
     pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_list())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_list()))
+            .transpose()
     }
 
     /// The set at `key`.
     pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_set())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_set()))
+            .transpose()
     }
 
     /// The sorted set at `key`.
     pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
-        self.boxed(key)?.map(|value| Self::wrong_type(value.as_sorted_set())).transpose()
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_sorted_set()))
+            .transpose()
     }
 
     /// An O(1) clone of the value at `key`, whatever its type (a short text is copied).

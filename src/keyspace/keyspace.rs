@@ -1,10 +1,10 @@
 //! The shards, and what belongs to whole databases.
 
-use storage_format::Placement;
 use super::shard::Shard;
 use super::table::SHARD_BITS;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use storage_format::Placement;
 
 /// Number of shards.
 pub const SHARDS: usize = 1 << SHARD_BITS;
@@ -38,7 +38,9 @@ impl Keyspace {
             base_deadlines: AtomicI64::new(0),
         };
         Keyspace {
-            shards: (0..SHARDS).map(|_| ShardCell(Mutex::new(Shard::default()))).collect(),
+            shards: (0..SHARDS)
+                .map(|_| ShardCell(Mutex::new(Shard::default())))
+                .collect(),
             databases: (0..databases).map(state).collect(),
             next_generation: AtomicU32::new(databases),
             placement,
@@ -73,10 +75,18 @@ impl Keyspace {
     /// Asks the processor to load what a look-up will touch: the slot or, with `deep`, the entry. Does nothing if the
     /// shard is busy.
     pub fn prefetch(&self, database: u32, hash: u64, deep: bool) {
-        let Some(shard) = self.try_lock(Self::shard_of(hash)) else { return };
-        let Some(table) = shard.table(database) else { return };
+        let Some(shard) = self.try_lock(Self::shard_of(hash)) else {
+            return;
+        };
+        let Some(table) = shard.table(database) else {
+            return;
+        };
         let segment = table.segment(hash);
-        let address = if deep { segment.entry_address(hash) } else { segment.slot_address(hash) };
+        let address = if deep {
+            segment.entry_address(hash)
+        } else {
+            segment.slot_address(hash)
+        };
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a prefetch reads nothing and faults on no address.
         unsafe {
@@ -98,7 +108,9 @@ impl Keyspace {
 
     /// The generation of a database; it changes only while all shards are locked.
     pub fn generation(&self, database: u32) -> u32 {
-        self.databases[database as usize].generation.load(Ordering::Acquire)
+        self.databases[database as usize]
+            .generation
+            .load(Ordering::Acquire)
     }
 
     /// The database whose generation this is now; `None` for one that was flushed.
@@ -116,8 +128,11 @@ impl Keyspace {
         let state = &self.databases[database as usize];
         state.generation.store(generation, Ordering::Release);
         state.base_keys.store(keys as i64, Ordering::Release);
-        state.base_deadlines.store(deadlines as i64, Ordering::Release);
-        self.next_generation.fetch_max(generation + 1, Ordering::AcqRel);
+        state
+            .base_deadlines
+            .store(deadlines as i64, Ordering::Release);
+        self.next_generation
+            .fetch_max(generation + 1, Ordering::AcqRel);
     }
 
     /// Makes sure that generations up to `next` are not given out again.
@@ -132,18 +147,26 @@ impl Keyspace {
 
     /// Empties a database: its tables come back to the caller, who drops them where it does not hurt. All shards are
     /// locked (`shards` are their guards).
-    pub fn flush_database(&self, shards: &mut [MutexGuard<'_, Shard>], database: u32, generation: u32) -> Vec<super::table::Table> {
+    pub fn flush_database(
+        &self,
+        shards: &mut [MutexGuard<'_, Shard>],
+        database: u32,
+        generation: u32,
+    ) -> Vec<super::table::Table> {
         let state = &self.databases[database as usize];
         let former = state.generation.swap(generation, Ordering::AcqRel);
         state.base_keys.store(0, Ordering::Release);
         state.base_deadlines.store(0, Ordering::Release);
-        self.next_generation.fetch_max(generation + 1, Ordering::AcqRel);
+        self.next_generation
+            .fetch_max(generation + 1, Ordering::AcqRel);
         let mut tables = Vec::new();
         for shard in shards {
             if let Some(table) = shard.tables.get_mut(database as usize) {
                 tables.push(std::mem::take(table));
             }
-            shard.deletions.retain(|deletion| deletion.generation != former);
+            shard
+                .deletions
+                .retain(|deletion| deletion.generation != former);
             shard.cold_deadlines.retain(|(of, _), _| *of != former);
         }
         tables
@@ -154,10 +177,18 @@ impl Keyspace {
         if first == second {
             return;
         }
-        let (one, other) = (&self.databases[first as usize], &self.databases[second as usize]);
-        let generation = one.generation.swap(other.generation.load(Ordering::Acquire), Ordering::AcqRel);
+        let (one, other) = (
+            &self.databases[first as usize],
+            &self.databases[second as usize],
+        );
+        let generation = one
+            .generation
+            .swap(other.generation.load(Ordering::Acquire), Ordering::AcqRel);
         other.generation.store(generation, Ordering::Release);
-        for (left, right) in [(&one.base_keys, &other.base_keys), (&one.base_deadlines, &other.base_deadlines)] {
+        for (left, right) in [
+            (&one.base_keys, &other.base_keys),
+            (&one.base_deadlines, &other.base_deadlines),
+        ] {
             let former = left.swap(right.load(Ordering::Acquire), Ordering::AcqRel);
             right.store(former, Ordering::Release);
         }
@@ -170,9 +201,10 @@ impl Keyspace {
     pub fn key_counts_locked(&self, shards: &[MutexGuard<'_, Shard>], database: u32) -> (u64, u64) {
         let state = &self.databases[database as usize];
         let tables = || shards.iter().filter_map(|shard| shard.table(database));
-        let keys = state.base_keys.load(Ordering::Acquire) + tables().map(|table| table.key_balance).sum::<i64>();
-        let deadlines =
-            state.base_deadlines.load(Ordering::Acquire) + tables().map(|table| table.deadline_balance).sum::<i64>();
+        let keys = state.base_keys.load(Ordering::Acquire)
+            + tables().map(|table| table.key_balance).sum::<i64>();
+        let deadlines = state.base_deadlines.load(Ordering::Acquire)
+            + tables().map(|table| table.deadline_balance).sum::<i64>();
         (keys.max(0) as u64, deadlines.max(0) as u64)
     }
 

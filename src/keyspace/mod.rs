@@ -24,8 +24,8 @@ pub use apply::Applied;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use keyspace::{DatabaseState, Keyspace, SHARDS};
-pub use storage_format::Placement;
 pub use pre_image::PreImage;
+pub use storage_format::Placement;
 
 /// Where a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

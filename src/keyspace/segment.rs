@@ -68,7 +68,9 @@ impl Segment {
     /// The address of the first entry whose tag fits, for prefetching.
     pub fn entry_address(&self, hash: u64) -> *const u8 {
         match self.probe(hash, |_| true) {
-            Some(index) => std::ptr::without_provenance((self.slots[index] & ADDRESS_MASK) as usize),
+            Some(index) => {
+                std::ptr::without_provenance((self.slots[index] & ADDRESS_MASK) as usize)
+            }
             None => std::ptr::null(),
         }
     }
@@ -169,7 +171,9 @@ impl Segment {
     }
 
     fn grow(&mut self) {
-        let capacity = (self.slots.len() + self.slots.len() / 4).next_multiple_of(8).max(CAPACITY_MIN);
+        let capacity = (self.slots.len() + self.slots.len() / 4)
+            .next_multiple_of(8)
+            .max(CAPACITY_MIN);
         let former = std::mem::replace(&mut self.slots, vec![0; capacity]);
         for slot in former.into_iter().filter(|slot| *slot != 0) {
             self.place(slot);
@@ -191,7 +195,11 @@ impl Segment {
             }
             let wanted = home(slot >> 48, capacity);
             // The slot may move into the hole unless its home lies cyclically after the hole.
-            let stays = if hole <= next { hole < wanted && wanted <= next } else { hole < wanted || wanted <= next };
+            let stays = if hole <= next {
+                hole < wanted && wanted <= next
+            } else {
+                hole < wanted || wanted <= next
+            };
             if !stays {
                 self.slots[hole] = slot;
                 hole = next;
@@ -209,7 +217,11 @@ impl Segment {
 
     /// The indexes of the occupied slots.
     pub fn occupied(&self) -> impl Iterator<Item = usize> + '_ {
-        self.slots.iter().enumerate().filter(|(_, slot)| **slot != 0).map(|(index, _)| index)
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| **slot != 0)
+            .map(|(index, _)| index)
     }
 
     /// The first occupied slot at or after a point chosen by `random`; `None` if there is none.
@@ -219,7 +231,9 @@ impl Segment {
             return None;
         }
         let start = (random % capacity as u64) as usize;
-        (start..capacity).chain(0..start).find(|index| self.slots[*index] != 0)
+        (start..capacity)
+            .chain(0..start)
+            .find(|index| self.slots[*index] != 0)
     }
 
     /// Takes all entries out.
@@ -228,7 +242,11 @@ impl Segment {
         self.deadlines.clear();
         let slots = std::mem::take(&mut self.slots);
         // SAFETY: every occupied slot owned its entry; the slots are gone.
-        slots.into_iter().filter(|slot| *slot != 0).map(|slot| unsafe { Entry::from_address(slot & ADDRESS_MASK) }).collect()
+        slots
+            .into_iter()
+            .filter(|slot| *slot != 0)
+            .map(|slot| unsafe { Entry::from_address(slot & ADDRESS_MASK) })
+            .collect()
     }
 
     /// Puts a deadline into the index. Whoever gives an entry a (new) deadline calls this.
@@ -239,7 +257,8 @@ impl Segment {
         if self.deadlines.len() > 2 * self.entries + 16 {
             self.rebuild_deadlines();
         }
-        self.deadlines.push(Reverse(deadline_ms << 16 | tag_of(hash)));
+        self.deadlines
+            .push(Reverse(deadline_ms << 16 | tag_of(hash)));
     }
 
     fn rebuild_deadlines(&mut self) {
@@ -247,7 +266,9 @@ impl Segment {
         for index in self.occupied() {
             let tag = self.slots[index] >> 48;
             match self.entry(index).deadline_ms() {
-                Some(deadline_ms) if deadline_ms <= INDEXED_DEADLINE_MAX => live.push(Reverse(deadline_ms << 16 | tag)),
+                Some(deadline_ms) if deadline_ms <= INDEXED_DEADLINE_MAX => {
+                    live.push(Reverse(deadline_ms << 16 | tag))
+                }
                 _ => {}
             }
         }
@@ -266,7 +287,10 @@ impl Segment {
                 return None;
             }
             let found = self.probe(item & 0xffff, |entry| {
-                !entry.is_tombstone() && entry.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms)
+                !entry.is_tombstone()
+                    && entry
+                        .deadline_ms()
+                        .is_some_and(|deadline_ms| deadline_ms <= now_ms)
             });
             if found.is_some() {
                 return found;
@@ -333,7 +357,11 @@ mod tests {
         let moved = segment.find(9, &9u16.to_be_bytes()).expect("there");
         segment.change(moved, |entry| entry.overwrite_deadline(500));
         segment.note_deadline(9, 500);
-        assert_eq!(segment.due(90), None, "the entry that was due at 91 is due at 500 now");
+        assert_eq!(
+            segment.due(90),
+            None,
+            "the entry that was due at 91 is due at 500 now"
+        );
         let due = segment.due(92).expect("key 8 is due");
         assert_eq!(segment.remove(due).key(), 8u16.to_be_bytes());
         assert_eq!(segment.due(92), None);

@@ -68,7 +68,11 @@ impl Shard {
     /// the entry is changed or removed.
     pub fn keep_pre_image(&mut self, database: u32, generation: u32, place: Place, hash: u64) {
         let Some(cut) = &self.cut else { return };
-        let walked = match cut.unwalked_from.iter().find(|(cut_generation, _)| *cut_generation == generation) {
+        let walked = match cut
+            .unwalked_from
+            .iter()
+            .find(|(cut_generation, _)| *cut_generation == generation)
+        {
             Some((_, Some(unwalked_from))) => hash < *unwalked_from,
             _ => true,
         };
@@ -81,15 +85,26 @@ impl Shard {
             return;
         }
         if let Some(value) = entry.to_value() {
-            let image = PreImage { hash, key: entry.key().into(), value, deadline_ms: entry.deadline_ms(), lsn: entry.lsn() };
-            self.tables[database as usize].segment_mut(hash).pre_images.push(image);
+            let image = PreImage {
+                hash,
+                key: entry.key().into(),
+                value,
+                deadline_ms: entry.deadline_ms(),
+                lsn: entry.lsn(),
+            };
+            self.tables[database as usize]
+                .segment_mut(hash)
+                .pre_images
+                .push(image);
         }
     }
 
     /// The deadline in the key's cold record, as the deadline index of the cold tier has it.
     pub fn cold_deadline_ms(&self, generation: u32, entry: &EntryRef<'_>) -> Option<u64> {
         if !self.cold_deadlines.is_empty()
-            && let Some(deadline_ms) = self.cold_deadlines.get(&(generation, Box::from(entry.key())))
+            && let Some(deadline_ms) = self
+                .cold_deadlines
+                .get(&(generation, Box::from(entry.key())))
         {
             return (*deadline_ms != 0).then_some(*deadline_ms);
         }
@@ -97,13 +112,21 @@ impl Shard {
     }
 
     /// Remembers the cold record's deadline before the live entry's deadline changes to `new_ms`.
-    pub fn note_cold_deadline(&mut self, database: u32, generation: u32, place: Place, new_ms: Option<u64>) {
+    pub fn note_cold_deadline(
+        &mut self,
+        database: u32,
+        generation: u32,
+        place: Place,
+        new_ms: Option<u64>,
+    ) {
         let entry = self.tables[database as usize].entry(place);
         if !entry.has_cold_record() || entry.deadline_ms() == new_ms {
             return;
         }
         let (key, former) = (Box::from(entry.key()), entry.deadline_ms().unwrap_or(0));
-        self.cold_deadlines.entry((generation, key)).or_insert(former);
+        self.cold_deadlines
+            .entry((generation, key))
+            .or_insert(former);
     }
 
     /// Removes a live entry. If the key has a cold record, a tombstone takes its place until that record is removed.
@@ -124,7 +147,11 @@ impl Shard {
                 if !self.cold_deadlines.is_empty() {
                     self.cold_deadlines.remove(&(generation, key.clone()));
                 }
-                self.deletions.push(PendingDeletion { generation, hash, key });
+                self.deletions.push(PendingDeletion {
+                    generation,
+                    hash,
+                    key,
+                });
                 tombstone.set_lsn(super::entry::PENDING_LSN);
                 self.tables[database as usize].change(place, |entry| *entry = tombstone);
             }

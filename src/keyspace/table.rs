@@ -39,8 +39,17 @@ pub struct Place {
 
 impl Default for Table {
     fn default() -> Table {
-        let bucket = Bucket { segment: Segment::default(), depth: 0 };
-        Table { directory: vec![0], depth: 0, buckets: vec![bucket], key_balance: 0, deadline_balance: 0 }
+        let bucket = Bucket {
+            segment: Segment::default(),
+            depth: 0,
+        };
+        Table {
+            directory: vec![0],
+            depth: 0,
+            buckets: vec![bucket],
+            key_balance: 0,
+            deadline_balance: 0,
+        }
     }
 }
 
@@ -52,7 +61,11 @@ fn directory_index(hash: u64, depth: u32) -> usize {
 impl Table {
     fn bucket_of(&self, hash: u64) -> usize {
         // A table of one segment has nothing to look up, which saves a cache line where many databases are small.
-        if self.depth == 0 { 0 } else { self.directory[directory_index(hash, self.depth)] as usize }
+        if self.depth == 0 {
+            0
+        } else {
+            self.directory[directory_index(hash, self.depth)] as usize
+        }
     }
 
     /// The segment that owns this hash.
@@ -77,22 +90,31 @@ impl Table {
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let bucket = self.bucket_of(hash);
         let slot = self.buckets[bucket].segment.find(hash, key)?;
-        Some(Place { bucket: bucket as u32, slot: slot as u32 })
+        Some(Place {
+            bucket: bucket as u32,
+            slot: slot as u32,
+        })
     }
 
     /// The entry at a place that [`Table::find`] gave; nothing may have changed in between.
     pub fn entry(&self, place: Place) -> EntryRef<'_> {
-        self.buckets[place.bucket as usize].segment.entry(place.slot as usize)
+        self.buckets[place.bucket as usize]
+            .segment
+            .entry(place.slot as usize)
     }
 
     /// As [`Segment::change`].
     pub fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
-        self.buckets[place.bucket as usize].segment.change(place.slot as usize, change)
+        self.buckets[place.bucket as usize]
+            .segment
+            .change(place.slot as usize, change)
     }
 
     /// Takes the entry at a place out.
     pub fn remove(&mut self, place: Place) -> Entry {
-        self.buckets[place.bucket as usize].segment.remove(place.slot as usize)
+        self.buckets[place.bucket as usize]
+            .segment
+            .remove(place.slot as usize)
     }
 
     /// Adds an entry whose key is not there. `hash_of` is needed when a segment has to be split.
@@ -103,14 +125,21 @@ impl Table {
             bucket = self.bucket_of(hash);
         }
         let slot = self.buckets[bucket].segment.insert(hash, entry);
-        Place { bucket: bucket as u32, slot: slot as u32 }
+        Place {
+            bucket: bucket as u32,
+            slot: slot as u32,
+        }
     }
 
     fn split(&mut self, hash: u64, hash_of: impl Fn(&[u8]) -> u64) {
         let low = self.bucket_of(hash);
         let depth = self.buckets[low].depth;
         if depth == self.depth {
-            self.directory = self.directory.iter().flat_map(|bucket| [*bucket, *bucket]).collect();
+            self.directory = self
+                .directory
+                .iter()
+                .flat_map(|bucket| [*bucket, *bucket])
+                .collect();
             self.depth += 1;
         }
         let is_high = |hash: u64| hash >> (63 - SHARD_BITS - depth) & 1 == 1;
@@ -121,12 +150,20 @@ impl Table {
             halves[usize::from(is_high(hash))].insert(hash, entry);
         }
         for image in std::mem::take(&mut former.pre_images) {
-            halves[usize::from(is_high(image.hash))].pre_images.push(image);
+            halves[usize::from(is_high(image.hash))]
+                .pre_images
+                .push(image);
         }
         let [low_half, high_half] = halves;
         let high = self.buckets.len() as u32;
-        self.buckets[low] = Bucket { segment: low_half, depth: depth + 1 };
-        self.buckets.push(Bucket { segment: high_half, depth: depth + 1 });
+        self.buckets[low] = Bucket {
+            segment: low_half,
+            depth: depth + 1,
+        };
+        self.buckets.push(Bucket {
+            segment: high_half,
+            depth: depth + 1,
+        });
         let span = 1 << (self.depth - depth);
         let start = directory_index(hash, self.depth) & !(span - 1);
         self.directory[start + span / 2..start + span].fill(high);
@@ -154,14 +191,21 @@ impl Table {
 
     /// The place of a slot of a numbered segment.
     pub fn place(&self, segment: usize, slot: usize) -> Place {
-        Place { bucket: segment as u32, slot: slot as u32 }
+        Place {
+            bucket: segment as u32,
+            slot: slot as u32,
+        }
     }
 
     /// Bytes of directory, slots and deadline heaps.
     pub fn table_bytes(&self) -> usize {
         self.directory.capacity() * 4
             + self.buckets.capacity() * size_of::<Bucket>()
-            + self.buckets.iter().map(|bucket| bucket.segment.table_bytes()).sum::<usize>()
+            + self
+                .buckets
+                .iter()
+                .map(|bucket| bucket.segment.table_bytes())
+                .sum::<usize>()
     }
 }
 
@@ -181,7 +225,11 @@ mod tests {
         let mut table = Table::default();
         for number in 0u64..50_000 {
             let key = number.to_be_bytes();
-            table.insert(hash_of(&key), Entry::new(&key, NewBody::Text(b"v"), None), hash_of);
+            table.insert(
+                hash_of(&key),
+                Entry::new(&key, NewBody::Text(b"v"), None),
+                hash_of,
+            );
         }
         assert_eq!(table.entries(), 50_000);
         for number in 0u64..50_000 {

@@ -21,12 +21,20 @@ impl Tables {
 
     /// The table of a database, if it was ever used.
     pub fn get(&self, database: usize) -> Option<&Table> {
-        if database == 0 { Some(&self.first) } else { self.others.get(database - 1) }
+        if database == 0 {
+            Some(&self.first)
+        } else {
+            self.others.get(database - 1)
+        }
     }
 
     /// The table of a database, if it was ever used.
     pub fn get_mut(&mut self, database: usize) -> Option<&mut Table> {
-        if database == 0 { Some(&mut self.first) } else { self.others.get_mut(database - 1) }
+        if database == 0 {
+            Some(&mut self.first)
+        } else {
+            self.others.get_mut(database - 1)
+        }
     }
 
     /// The table of a database, made if need be.
@@ -41,6 +49,11 @@ impl Tables {
     }
 
     /// All tables, in the order of their databases.
+    pub fn iter(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// All tables, for changing.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Table> {
         std::iter::once(&mut self.first).chain(&mut self.others)
     }
@@ -63,12 +76,20 @@ impl Tables {
 impl Index<usize> for Tables {
     type Output = Table;
     fn index(&self, database: usize) -> &Table {
-        if database == 0 { &self.first } else { &self.others[database - 1] }
+        if database == 0 {
+            &self.first
+        } else {
+            &self.others[database - 1]
+        }
     }
 }
 
 impl IndexMut<usize> for Tables {
     fn index_mut(&mut self, database: usize) -> &mut Table {
-        if database == 0 { &mut self.first } else { &mut self.others[database - 1] }
+        if database == 0 {
+            &mut self.first
+        } else {
+            &mut self.others[database - 1]
+        }
     }
 }

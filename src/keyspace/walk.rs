@@ -18,7 +18,10 @@ use storage_format::ValueKind;
 /// Marks the cut: all shards are locked, and `lsn` is the newest record.
 pub fn begin(shards: &mut [MutexGuard<'_, Shard>], lsn: u64, generations: &[u32]) {
     for (number, shard) in shards.iter_mut().enumerate() {
-        let unwalked_from = generations.iter().map(|generation| (*generation, Some(shard_start(number)))).collect();
+        let unwalked_from = generations
+            .iter()
+            .map(|generation| (*generation, Some(shard_start(number))))
+            .collect();
         shard.cut = Some(Cut { lsn, unwalked_from });
     }
 }
@@ -99,7 +102,13 @@ impl Batch {
             Body::Boxed(value) => Held::Value(value.clone()),
         };
         let key = self.copy(key);
-        self.entries.push(BatchEntry { hash, lsn, deadline_ms, key, held });
+        self.entries.push(BatchEntry {
+            hash,
+            lsn,
+            deadline_ms,
+            key,
+            held,
+        });
     }
 
     /// Sorts, and drops all but the first of what was pushed for a key. The sort is stable.
@@ -124,7 +133,10 @@ impl Batch {
     ///
     /// # Errors
     /// What `write` returns.
-    pub fn for_each<E>(&self, mut write: impl FnMut(WalkedEntry<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn for_each<E>(
+        &self,
+        mut write: impl FnMut(WalkedEntry<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut buffer = Vec::new();
         for entry in &self.entries {
             let (kind, encoded) = match &entry.held {
@@ -137,7 +149,14 @@ impl Batch {
             };
             let key = &self.bytes[entry.key.clone()];
             let (hash, lsn, deadline_ms) = (entry.hash, entry.lsn, entry.deadline_ms);
-            write(WalkedEntry { hash, key, lsn, deadline_ms, kind, encoded })?;
+            write(WalkedEntry {
+                hash,
+                key,
+                lsn,
+                deadline_ms,
+                kind,
+                encoded,
+            })?;
         }
         Ok(())
     }
@@ -154,7 +173,11 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A walk through a generation that [`begin`] was told of.
     pub fn new(keyspace: &'a Keyspace, generation: u32) -> Walk<'a> {
-        Walk { keyspace, generation, position: Some((0, 0)) }
+        Walk {
+            keyspace,
+            generation,
+            position: Some((0, 0)),
+        }
     }
 
     /// How much of this generation is done, in shards.
@@ -166,7 +189,9 @@ impl<'a> Walk<'a> {
     /// flush is in the log behind the cut.
     pub fn next_batch(&mut self, batch: &mut Batch) -> bool {
         batch.clear();
-        let Some((number, from)) = self.position else { return false };
+        let Some((number, from)) = self.position else {
+            return false;
+        };
         let mut shard = self.keyspace.lock(number);
         let Some(database) = self.keyspace.database_of(self.generation) else {
             self.position = None;
@@ -174,7 +199,10 @@ impl<'a> Walk<'a> {
         };
         let next = take_segment(&mut shard, self.keyspace, database, from, batch);
         if let Some(cut) = &mut shard.cut
-            && let Some(unwalked) = cut.unwalked_from.iter_mut().find(|(generation, _)| *generation == self.generation)
+            && let Some(unwalked) = cut
+                .unwalked_from
+                .iter_mut()
+                .find(|(generation, _)| *generation == self.generation)
         {
             unwalked.1 = next;
         }
@@ -189,7 +217,13 @@ impl<'a> Walk<'a> {
 }
 
 /// Copies the segment that owns the hash `from`; returns where the next one begins, `None` at the shard's end.
-fn take_segment(shard: &mut Shard, keyspace: &Keyspace, database: u32, from: u64, batch: &mut Batch) -> Option<u64> {
+fn take_segment(
+    shard: &mut Shard,
+    keyspace: &Keyspace,
+    database: u32,
+    from: u64,
+    batch: &mut Batch,
+) -> Option<u64> {
     let lsn = shard.cut.as_ref()?.lsn;
     let table = shard.tables.get_mut(database as usize)?;
     let (_, last) = table.segment_bounds(from);
@@ -200,8 +234,15 @@ fn take_segment(shard: &mut Shard, keyspace: &Keyspace, database: u32, from: u64
     }
     for entry in segment.iter().filter(|entry| entry.lsn() <= lsn) {
         let hash = keyspace.hash(entry.key());
-        batch.push(hash, entry.key(), entry.lsn(), entry.deadline_ms(), entry.body());
+        batch.push(
+            hash,
+            entry.key(),
+            entry.lsn(),
+            entry.deadline_ms(),
+            entry.body(),
+        );
     }
-    let is_last = last >> (u64::BITS - SHARD_BITS) != last.wrapping_add(1) >> (u64::BITS - SHARD_BITS);
+    let is_last =
+        last >> (u64::BITS - SHARD_BITS) != last.wrapping_add(1) >> (u64::BITS - SHARD_BITS);
     (!is_last).then(|| last + 1)
 }

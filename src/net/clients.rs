@@ -115,12 +115,17 @@ impl Clients {
             names: Mutex::default(),
         });
         records.insert(id, Arc::clone(&record));
-        Some(Registration { clients: Arc::clone(self), record })
+        Some(Registration {
+            clients: Arc::clone(self),
+            record,
+        })
     }
 
     /// Takes over what a session says of itself.
     pub fn changed(&self, session: &crate::commands::Session) {
-        let Some(record) = self.records.lock().get(&session.id).cloned() else { return };
+        let Some(record) = self.records.lock().get(&session.id).cloned() else {
+            return;
+        };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         *record.names.lock() = Names {
             name: text(&session.name),
@@ -128,7 +133,10 @@ impl Clients {
             library_version: text(&session.library_version),
         };
         record.no_evict.store(session.no_evict, Relaxed);
-        record.protocol.store(2 + u32::from(session.protocol == crate::resp::Protocol::Resp3), Relaxed);
+        record.protocol.store(
+            2 + u32::from(session.protocol == crate::resp::Protocol::Resp3),
+            Relaxed,
+        );
     }
 
     /// The lines of CLIENT LIST, each ended by a line feed.
@@ -146,7 +154,10 @@ impl Clients {
         let records = self.records.lock();
         let now_ms = clock::now_ms();
         let mut killed = 0;
-        for record in records.values().filter(|record| record.matches(filter, now_ms)) {
+        for record in records
+            .values()
+            .filter(|record| record.matches(filter, now_ms))
+        {
             record.shut_down();
             killed += 1;
         }
@@ -166,13 +177,26 @@ impl Clients {
     /// Unused input and unsent output of all clients, in bytes.
     pub fn buffer_bytes(&self) -> (usize, usize) {
         let records = self.records.lock();
-        let sum = |of: fn(&ClientRecord) -> &AtomicUsize| records.values().map(|record| of(record).load(Relaxed)).sum();
-        (sum(|record| &record.input_bytes), sum(|record| &record.output_bytes))
+        let sum = |of: fn(&ClientRecord) -> &AtomicUsize| {
+            records
+                .values()
+                .map(|record| of(record).load(Relaxed))
+                .sum()
+        };
+        (
+            sum(|record| &record.input_bytes),
+            sum(|record| &record.output_bytes),
+        )
     }
 
     fn matching(&self, filter: &ClientFilter) -> Vec<Arc<ClientRecord>> {
         let now_ms = clock::now_ms();
-        self.records.lock().values().filter(|record| record.matches(filter, now_ms)).cloned().collect()
+        self.records
+            .lock()
+            .values()
+            .filter(|record| record.matches(filter, now_ms))
+            .cloned()
+            .collect()
     }
 }
 
@@ -186,20 +210,26 @@ impl ClientRecord {
     }
 
     fn matches(&self, filter: &ClientFilter, now_ms: u64) -> bool {
-        let same = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        let same = |wanted: &Option<String>, value: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == value)
+        };
         (filter.ids.is_empty() || filter.ids.contains(&self.id))
             && same(&filter.address, &self.address)
             && same(&filter.local_address, &self.local_address)
             && same(&filter.kind, "normal")
             && same(&filter.user, "default")
             && filter.skip_id != Some(self.id)
-            && filter.older_than_seconds.is_none_or(|seconds| now_ms - self.created_ms >= seconds * 1000)
+            && filter
+                .older_than_seconds
+                .is_none_or(|seconds| now_ms - self.created_ms >= seconds * 1000)
     }
 
     fn describe(&self, now_ms: u64, lines: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed) as i32;
-        let last = crate::commands::table::all().nth(self.last_command.load(Relaxed)).map_or("NULL", |spec| spec.name);
+        let last = crate::commands::table::all()
+            .nth(self.last_command.load(Relaxed))
+            .map_or("NULL", |spec| spec.name);
         let mut flags = String::new();
         if queued >= 0 {
             flags.push('x');

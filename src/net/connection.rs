@@ -16,12 +16,12 @@ use super::stream::Stream;
 use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
+use crate::commands::session::{ReplyMode, Transaction};
 use crate::dispatch::{Dispatcher, Outcome};
+use crate::error::{CommandError, InternalError};
+use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply, reply};
 use crate::server::Server;
 use crate::tier::{FetchTicket, Fetched};
-use crate::error::{CommandError, InternalError};
-use crate::commands::session::{ReplyMode, Transaction};
-use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply, reply};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -72,10 +72,19 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that was just accepted and registered.
-    pub fn new(stream: Stream, worker: Rc<RefCell<Worker>>, registration: Registration) -> Connection {
+    pub fn new(
+        stream: Stream,
+        worker: Rc<RefCell<Worker>>,
+        registration: Registration,
+    ) -> Connection {
         let record = &registration.record;
         let authenticated = worker.borrow().dispatcher.server().password_is_empty();
-        let session = Session::new(record.id, authenticated, record.address.clone(), record.local_address.clone());
+        let session = Session::new(
+            record.id,
+            authenticated,
+            record.address.clone(),
+            record.local_address.clone(),
+        );
         Connection {
             stream,
             worker,
@@ -97,7 +106,11 @@ impl Connection {
                 Step::Again => self.run_left_over(),
                 Step::Wait(arguments, outcome) => {
                     self.finish_slowly(arguments, outcome).await;
-                    if self.session.closing { Step::Close } else { Step::Again }
+                    if self.session.closing {
+                        Step::Close
+                    } else {
+                        Step::Again
+                    }
                 }
                 Step::Close => return self.flush().await,
             };
@@ -207,7 +220,11 @@ impl Connection {
             step = match (ran, decoded) {
                 (Some(step), _) => step,
                 (None, Err(text)) => {
-                    worker.dispatcher.write_error(&CommandError::new(text), self.session.protocol, &mut worker.output);
+                    worker.dispatcher.write_error(
+                        &CommandError::new(text),
+                        self.session.protocol,
+                        &mut worker.output,
+                    );
                     Step::Close
                 }
                 (None, Ok(DecodedBatch::Full)) => Step::Again,
@@ -238,20 +255,39 @@ impl Connection {
             bulk_bytes: worker.dispatcher.settings().bulk_limit_bytes,
             authenticated: self.session.authenticated,
         };
-        let most = if self.session.authenticated { BATCH_MAX } else { 1 };
+        let most = if self.session.authenticated {
+            BATCH_MAX
+        } else {
+            1
+        };
         let mut position = from;
         while ends.len() < most {
             match self.decoder.decode(input, position, &limits, ranges) {
                 Ok(Decoded::Complete { consumed }) => {
                     position += consumed;
-                    ends.push(RequestEnd { ranges: ranges.len(), input: position });
-                    let first = ends.len().checked_sub(2).map_or(0, |former| ends[former].ranges);
-                    if most > 1 && (consumed < input.len() || ends.len() > 1) && ranges.len() > first + 1 {
-                        worker.dispatcher.prefetch(&self.session, ranges[first + 1].of(input), false);
+                    ends.push(RequestEnd {
+                        ranges: ranges.len(),
+                        input: position,
+                    });
+                    let first = ends
+                        .len()
+                        .checked_sub(2)
+                        .map_or(0, |former| ends[former].ranges);
+                    if most > 1
+                        && (consumed < input.len() || ends.len() > 1)
+                        && ranges.len() > first + 1
+                    {
+                        worker.dispatcher.prefetch(
+                            &self.session,
+                            ranges[first + 1].of(input),
+                            false,
+                        );
                     }
                 }
                 Ok(Decoded::Empty { consumed }) => position += consumed,
-                Ok(Decoded::Incomplete { .. }) => return Ok(DecodedBatch::Dry { skipped: position }),
+                Ok(Decoded::Incomplete { .. }) => {
+                    return Ok(DecodedBatch::Dry { skipped: position });
+                }
                 Err(error) => return Err(format!("ERR {error}")),
             }
         }
@@ -267,30 +303,49 @@ impl Connection {
         ends: &[RequestEnd],
         consumed: &mut usize,
     ) -> Option<Step> {
-        let first_of = |request: usize| request.checked_sub(1).map_or(0, |former| ends[former].ranges);
+        let first_of = |request: usize| {
+            request
+                .checked_sub(1)
+                .map_or(0, |former| ends[former].ranges)
+        };
         for (request, end) in ends.iter().enumerate() {
             let ahead = request + PREFETCH_DISTANCE;
             if ahead < ends.len() && ends[ahead].ranges > first_of(ahead) + 1 {
-                worker.dispatcher.prefetch(&self.session, ranges[first_of(ahead) + 1].of(input), true);
+                worker.dispatcher.prefetch(
+                    &self.session,
+                    ranges[first_of(ahead) + 1].of(input),
+                    true,
+                );
             }
             let arguments = &ranges[first_of(request)..end.ranges];
             let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
             let many: Vec<&[u8]>;
             let arguments = if arguments.len() <= INLINE_ARGUMENTS {
-                inline.iter_mut().zip(arguments).for_each(|(place, range)| *place = range.of(input));
+                inline
+                    .iter_mut()
+                    .zip(arguments)
+                    .for_each(|(place, range)| *place = range.of(input));
                 &inline[..arguments.len()]
             } else {
                 many = arguments.iter().map(|range| range.of(input)).collect();
                 &many[..]
             };
-            let outcome = worker.dispatcher.execute(&mut self.session, arguments, &[], &mut worker.output);
+            let outcome =
+                worker
+                    .dispatcher
+                    .execute(&mut self.session, arguments, &[], &mut worker.output);
             *consumed = end.input;
             match outcome {
                 Outcome::Done if self.session.closing => return Some(Step::Close),
-                Outcome::Done if worker.output.len() >= OUTPUT_STOP_BYTES => return Some(Step::Again),
+                Outcome::Done if worker.output.len() >= OUTPUT_STOP_BYTES => {
+                    return Some(Step::Again);
+                }
                 Outcome::Done => {}
                 outcome => {
-                    let owned = arguments.iter().map(|argument| Box::from(*argument)).collect();
+                    let owned = arguments
+                        .iter()
+                        .map(|argument| Box::from(*argument))
+                        .collect();
                     return Some(Step::Wait(owned, outcome));
                 }
             }
@@ -303,11 +358,21 @@ impl Connection {
         record.last_interaction_ms.store(clock::now_ms(), Relaxed);
         record.database.store(self.session.database, Relaxed);
         record.input_bytes.store(input_left, Relaxed);
-        record.output_bytes.store(self.output.len() + worker.output.len(), Relaxed);
-        record.watched.store(self.session.watched.len() as u32, Relaxed);
-        let queued = self.session.transaction.as_ref().map_or(u32::MAX, |transaction| transaction.queue.len() as u32);
+        record
+            .output_bytes
+            .store(self.output.len() + worker.output.len(), Relaxed);
+        record
+            .watched
+            .store(self.session.watched.len() as u32, Relaxed);
+        let queued = self
+            .session
+            .transaction
+            .as_ref()
+            .map_or(u32::MAX, |transaction| transaction.queue.len() as u32);
         record.queued.store(queued, Relaxed);
-        record.last_command.store(worker.dispatcher.last_command(), Relaxed);
+        record
+            .last_command
+            .store(worker.dispatcher.last_command(), Relaxed);
     }
 
     /// Brings a request to its end that could not run at once.
@@ -328,13 +393,21 @@ impl Connection {
                             tracing::error!(%error, "a key could not be read from the cold tier");
                             let error = CommandError::new(format!("ERR internal error: {error}"));
                             let worker = self.worker.borrow();
-                            return worker.dispatcher.write_error(&error, self.session.protocol, &mut self.output);
+                            return worker.dispatcher.write_error(
+                                &error,
+                                self.session.protocol,
+                                &mut self.output,
+                            );
                         }
                     }
                 }
                 Outcome::WaitForMemory if memory_waits == MEMORY_WAITS_MAX => {
                     let worker = self.worker.borrow();
-                    worker.dispatcher.write_error(&CommandError::OUT_OF_MEMORY, self.session.protocol, &mut self.output);
+                    worker.dispatcher.write_error(
+                        &CommandError::OUT_OF_MEMORY,
+                        self.session.protocol,
+                        &mut self.output,
+                    );
                     return;
                 }
                 Outcome::WaitForMemory => {
@@ -346,14 +419,18 @@ impl Connection {
             }
             let mut worker = self.worker.borrow_mut();
             worker.dispatcher.begin_batch();
-            outcome = worker.dispatcher.execute(&mut self.session, &borrowed, &fetched, &mut self.output);
+            outcome =
+                worker
+                    .dispatcher
+                    .execute(&mut self.session, &borrowed, &fetched, &mut self.output);
         }
     }
 
     async fn run_job(&mut self, job: crate::commands::Job) {
         let server = Arc::clone(self.worker.borrow().dispatcher.server());
         let protocol = self.session.protocol;
-        let reply = tokio::task::spawn_blocking(move || Dispatcher::run_job(&server, job, protocol)).await;
+        let reply =
+            tokio::task::spawn_blocking(move || Dispatcher::run_job(&server, job, protocol)).await;
         let mode = self.session.reply_mode;
         if mode == ReplyMode::Skip {
             self.session.reply_mode = ReplyMode::On;
@@ -390,7 +467,9 @@ impl Connection {
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         let mut worker = self.worker.borrow_mut();
         worker.dispatcher.begin_batch();
-        worker.dispatcher.execute(&mut self.session, &borrowed, &[], &mut self.output)
+        worker
+            .dispatcher
+            .execute(&mut self.session, &borrowed, &[], &mut self.output)
     }
 
     /// Under `appendfsync always`, replies wait until the log is durable past what this connection wrote.
@@ -401,7 +480,10 @@ impl Connection {
                 return;
             }
             worker.durable_from = worker.dispatcher.last_lsn();
-            (Arc::clone(worker.dispatcher.server()), worker.dispatcher.last_lsn())
+            (
+                Arc::clone(worker.dispatcher.server()),
+                worker.dispatcher.last_lsn(),
+            )
         };
         server.wait_durable(lsn).await;
     }
@@ -419,7 +501,10 @@ impl Connection {
                 Err(_elapsed) => {}
             }
         }
-        crate::metrics::add(&self.worker.borrow().dispatcher.metrics().output_bytes, sent as u64);
+        crate::metrics::add(
+            &self.worker.borrow().dispatcher.metrics().output_bytes,
+            sent as u64,
+        );
         self.output = Vec::new();
         self.over_soft_limit_since_ms = None;
         self.registration.record.output_bytes.store(0, Relaxed);
@@ -427,8 +512,16 @@ impl Connection {
     }
 
     fn check_output_limits(&mut self, unsent_bytes: usize) -> io::Result<()> {
-        self.registration.record.output_bytes.store(unsent_bytes, Relaxed);
-        let limit = self.worker.borrow().dispatcher.settings().output_limit_normal;
+        self.registration
+            .record
+            .output_bytes
+            .store(unsent_bytes, Relaxed);
+        let limit = self
+            .worker
+            .borrow()
+            .dispatcher
+            .settings()
+            .output_limit_normal;
         let unsent_bytes = unsent_bytes as u64;
         if limit.hard_bytes > 0 && unsent_bytes > limit.hard_bytes {
             return Err(io::Error::other("the hard output buffer limit is reached"));
@@ -440,16 +533,24 @@ impl Connection {
         let now_ms = clock::now_ms();
         let since_ms = *self.over_soft_limit_since_ms.get_or_insert(now_ms);
         if now_ms - since_ms > limit.soft_seconds * 1000 {
-            return Err(io::Error::other("the soft output buffer limit was exceeded for too long"));
+            return Err(io::Error::other(
+                "the soft output buffer limit was exceeded for too long",
+            ));
         }
         Ok(())
     }
 }
 
 /// Reads keys from the cold tier; other connections go on meanwhile.
-async fn fetch_all(server: &Server, tickets: &[FetchTicket]) -> Result<Vec<Fetched>, Arc<InternalError>> {
+async fn fetch_all(
+    server: &Server,
+    tickets: &[FetchTicket],
+) -> Result<Vec<Fetched>, Arc<InternalError>> {
     let mut fetched = Vec::with_capacity(tickets.len());
-    let waiting: Vec<_> = tickets.iter().map(|ticket| server.tier.fetch(ticket)).collect();
+    let waiting: Vec<_> = tickets
+        .iter()
+        .map(|ticket| server.tier.fetch(ticket))
+        .collect();
     for one in waiting {
         fetched.push(one.await?);
     }

@@ -29,7 +29,9 @@ impl Listeners {
             if settings.port == 0 {
                 break;
             }
-            let (name, optional) = name.strip_prefix('-').map_or((name.as_str(), false), |name| (name, true));
+            let (name, optional) = name
+                .strip_prefix('-')
+                .map_or((name.as_str(), false), |name| (name, true));
             match listen(name, settings.port, settings.tcp_backlog as i32) {
                 Ok(listener) => tcp.push(listener),
                 Err(error) if optional && error.kind() != io::ErrorKind::AddrInUse => {}
@@ -39,16 +41,25 @@ impl Listeners {
                 }
             }
         }
-        let unix = if settings.unixsocket.is_empty() { None } else { Some(listen_unix(settings)?) };
+        let unix = if settings.unixsocket.is_empty() {
+            None
+        } else {
+            Some(listen_unix(settings)?)
+        };
         if tcp.is_empty() && unix.is_none() {
-            return Err(InternalError::Other("nothing to listen on: port is 0 and unixsocket is not set".into()));
+            return Err(InternalError::Other(
+                "nothing to listen on: port is 0 and unixsocket is not set".into(),
+            ));
         }
         Ok(Listeners { tcp, unix })
     }
 
     /// The port that is listened on; what `port` says, unless that left the choice to the system.
     pub fn port(&self) -> u16 {
-        self.tcp.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port())
+        self.tcp
+            .first()
+            .and_then(|listener| listener.local_addr().ok())
+            .map_or(0, |address| address.port())
     }
 
     /// Accepts in a thread for each socket and hands connections to the workers in turn.
@@ -62,12 +73,24 @@ impl Listeners {
         };
         for listener in self.tcp {
             let hand_over = hand_over.clone();
-            let accept = move || listener.accept().map(|(socket, _)| hand_over(Accepted::Tcp(socket)));
-            std::thread::Builder::new().name("larder-accept".into()).spawn(move || accept_forever(accept))?;
+            let accept = move || {
+                listener
+                    .accept()
+                    .map(|(socket, _)| hand_over(Accepted::Tcp(socket)))
+            };
+            std::thread::Builder::new()
+                .name("larder-accept".into())
+                .spawn(move || accept_forever(accept))?;
         }
         if let Some((listener, _)) = self.unix {
-            let accept = move || listener.accept().map(|(socket, _)| hand_over(Accepted::Unix(socket)));
-            std::thread::Builder::new().name("larder-accept".into()).spawn(move || accept_forever(accept))?;
+            let accept = move || {
+                listener
+                    .accept()
+                    .map(|(socket, _)| hand_over(Accepted::Unix(socket)))
+            };
+            std::thread::Builder::new()
+                .name("larder-accept".into())
+                .spawn(move || accept_forever(accept))?;
         }
         Ok(())
     }
@@ -88,10 +111,16 @@ fn listen(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
         "*" => IpAddr::from([0, 0, 0, 0]),
         "::*" => IpAddr::from([0u16; 8]),
         "localhost" => IpAddr::from([127, 0, 0, 1]),
-        other => other.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not an IP address"))?,
+        other => other
+            .parse()
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not an IP address"))?,
     };
     let address = SocketAddr::new(address, port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -111,7 +140,8 @@ fn listen_unix(settings: &Settings) -> Result<(UnixListener, PathBuf), InternalE
     let listener = UnixListener::bind(&path).map_err(InternalError::io("listen on", &path))?;
     if settings.unixsocket_permissions != 0 {
         let permissions = std::fs::Permissions::from_mode(settings.unixsocket_permissions as u32);
-        std::fs::set_permissions(&path, permissions).map_err(InternalError::io("set permissions of", &path))?;
+        std::fs::set_permissions(&path, permissions)
+            .map_err(InternalError::io("set permissions of", &path))?;
     }
     Ok((listener, path))
 }

@@ -17,7 +17,11 @@ pub enum Stream {
 
 impl Stream {
     /// Reads what is there into `buffer`, which grows by what was read, at most to its capacity. 0 is the end.
-    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    pub fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
         let filled = buffer.len();
         let mut read = ReadBuf::uninit(buffer.spare_capacity_mut());
         let result = match self {
@@ -31,7 +35,11 @@ impl Stream {
     }
 
     /// Writes as much of `bytes` as the socket takes.
-    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Unix(stream) => Pin::new(stream).poll_write(context, bytes),

@@ -76,8 +76,14 @@ impl Worker {
 }
 
 /// Runs a worker until the channel closes and its connections have gone. Blocks the thread.
-pub fn run(server: Arc<Server>, metrics: Arc<WorkerMetrics>, mut sockets: mpsc::UnboundedReceiver<Accepted>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+pub fn run(
+    server: Arc<Server>,
+    metrics: Arc<WorkerMetrics>,
+    mut sockets: mpsc::UnboundedReceiver<Accepted>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = LocalSet::new();
     let worker = Rc::new(RefCell::new(Worker::new(server, metrics)));
     local.block_on(&runtime, async move {
@@ -100,7 +106,10 @@ pub fn run(server: Arc<Server>, metrics: Arc<WorkerMetrics>, mut sockets: mpsc::
 
 /// Registers a socket; `None` if it was refused.
 fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<Connection>> {
-    let (stream, address, local_address) = prepare(accepted, worker.borrow().dispatcher.settings().tcp_keepalive_seconds)?;
+    let (stream, address, local_address) = prepare(
+        accepted,
+        worker.borrow().dispatcher.settings().tcp_keepalive_seconds,
+    )?;
     let registration = register(worker, &stream, address, local_address);
     let Some(registration) = registration else {
         let refusal = refusal("ERR max number of clients reached");
@@ -111,10 +120,19 @@ fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<
         };
         return Ok(None);
     };
-    Ok(Some(Connection::new(stream, Rc::clone(worker), registration)))
+    Ok(Some(Connection::new(
+        stream,
+        Rc::clone(worker),
+        registration,
+    )))
 }
 
-fn register(worker: &Rc<RefCell<Worker>>, stream: &Stream, address: String, local_address: String) -> Option<Registration> {
+fn register(
+    worker: &Rc<RefCell<Worker>>,
+    stream: &Stream,
+    address: String,
+    local_address: String,
+) -> Option<Registration> {
     let worker = worker.borrow();
     let limit = worker.dispatcher.server().settings.current().0.maxclients as usize;
     let clients = Arc::clone(&worker.dispatcher.server().clients);
@@ -128,16 +146,31 @@ fn prepare(accepted: Accepted, keepalive_seconds: u64) -> io::Result<(Stream, St
             socket.set_nonblocking(true)?;
             socket.set_nodelay(true)?;
             if keepalive_seconds > 0 {
-                let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(keepalive_seconds));
+                let keepalive = socket2::TcpKeepalive::new()
+                    .with_time(std::time::Duration::from_secs(keepalive_seconds));
                 socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
             }
-            let (address, local_address) = (socket.peer_addr()?.to_string(), socket.local_addr()?.to_string());
-            Ok((Stream::Tcp(TcpStream::from_std(socket)?), address, local_address))
+            let (address, local_address) = (
+                socket.peer_addr()?.to_string(),
+                socket.local_addr()?.to_string(),
+            );
+            Ok((
+                Stream::Tcp(TcpStream::from_std(socket)?),
+                address,
+                local_address,
+            ))
         }
         Accepted::Unix(socket) => {
             socket.set_nonblocking(true)?;
-            let path = socket.local_addr()?.as_pathname().map_or_else(String::new, |path| path.display().to_string());
-            Ok((Stream::Unix(UnixStream::from_std(socket)?), format!("{path}:0"), format!("{path}:0")))
+            let path = socket
+                .local_addr()?
+                .as_pathname()
+                .map_or_else(String::new, |path| path.display().to_string());
+            Ok((
+                Stream::Unix(UnixStream::from_std(socket)?),
+                format!("{path}:0"),
+                format!("{path}:0"),
+            ))
         }
     }
 }

@@ -26,7 +26,12 @@ pub trait ColdStore: Send + Sync {
     ///
     /// # Errors
     /// I/O or damage.
-    fn get(&self, generation: u32, hash: u64, key: &[u8]) -> Result<Option<ColdVersion>, InternalError>;
+    fn get(
+        &self,
+        generation: u32,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<ColdVersion>, InternalError>;
 
     /// Visits every record of a generation in (hash, key) order.
     ///
@@ -60,7 +65,12 @@ impl ColdStore for NoColdStore {
         false
     }
 
-    fn get(&self, _generation: u32, _hash: u64, _key: &[u8]) -> Result<Option<ColdVersion>, InternalError> {
+    fn get(
+        &self,
+        _generation: u32,
+        _hash: u64,
+        _key: &[u8],
+    ) -> Result<Option<ColdVersion>, InternalError> {
         Ok(None)
     }
 

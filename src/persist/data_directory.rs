@@ -47,16 +47,23 @@ impl DataDirectory {
         let mut lock = lock(&path.join("LOCK"))?;
         let manifest = match Manifest::read(&path.join("MANIFEST")) {
             Ok(manifest) => manifest,
-            Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => create(path)?,
+            Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                create(path)?
+            }
             Err(error) => return Err(file_error(error)),
         };
         for name in ["log", "snapshots", "cold"] {
             let part = path.join(name);
             std::fs::create_dir_all(&part).map_err(InternalError::io("create", part))?;
         }
-        let former_run = read_former_run(&mut lock).map_err(InternalError::io("read", path.join("LOCK")))?;
-        let directory =
-            DataDirectory { path: path.to_path_buf(), lock: Mutex::new(lock), former_run, manifest: Mutex::new(manifest) };
+        let former_run =
+            read_former_run(&mut lock).map_err(InternalError::io("read", path.join("LOCK")))?;
+        let directory = DataDirectory {
+            path: path.to_path_buf(),
+            lock: Mutex::new(lock),
+            former_run,
+            manifest: Mutex::new(manifest),
+        };
         directory.note_run(former_run.without_log)?;
         Ok(directory)
     }
@@ -104,7 +111,9 @@ impl DataDirectory {
         let mut manifest = self.manifest.lock();
         let mut changed = manifest.clone();
         change(&mut changed);
-        changed.write(&self.path.join("MANIFEST")).map_err(file_error)?;
+        changed
+            .write(&self.path.join("MANIFEST"))
+            .map_err(file_error)?;
         *manifest = changed;
         Ok(())
     }
@@ -114,7 +123,11 @@ impl DataDirectory {
     /// # Errors
     /// I/O.
     pub fn note_run(&self, without_log: bool) -> Result<(), InternalError> {
-        let text = format!("boot {}\nlog {}\n", boot_id(), if without_log { "no" } else { "yes" });
+        let text = format!(
+            "boot {}\nlog {}\n",
+            boot_id(),
+            if without_log { "no" } else { "yes" }
+        );
         let mut lock = self.lock.lock();
         let mut write = || {
             lock.set_len(0)?;
@@ -127,7 +140,12 @@ impl DataDirectory {
 }
 
 fn lock(path: &Path) -> Result<File, InternalError> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
     let file = opened.map_err(InternalError::io("write to data directory: open", path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -142,7 +160,8 @@ fn lock(path: &Path) -> Result<File, InternalError> {
 /// Makes the manifest of a new directory.
 fn create(path: &Path) -> Result<Manifest, InternalError> {
     for name in ["log", "snapshots", "cold"] {
-        let is_used = std::fs::read_dir(path.join(name)).is_ok_and(|mut items| items.next().is_some());
+        let is_used =
+            std::fs::read_dir(path.join(name)).is_ok_and(|mut items| items.next().is_some());
         if is_used {
             return Err(InternalError::Other(format!(
                 "{}: there is data in {name}/, but no MANIFEST that says what it is; nothing was changed",
@@ -164,7 +183,8 @@ fn create(path: &Path) -> Result<Manifest, InternalError> {
 }
 
 fn boot_id() -> String {
-    std::fs::read_to_string(BOOT_ID_PATH).map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned())
+    std::fs::read_to_string(BOOT_ID_PATH)
+        .map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned())
 }
 
 fn read_former_run(lock: &mut File) -> std::io::Result<FormerRun> {
@@ -172,24 +192,39 @@ fn read_former_run(lock: &mut File) -> std::io::Result<FormerRun> {
     lock.rewind()?;
     lock.take(4096).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    };
     let current = boot_id();
     // What cannot be known counts as the same boot: then damage is not taken for a power failure.
-    let before_reboot = value("boot").is_some_and(|boot| boot != current && boot != "unknown" && current != "unknown");
-    Ok(FormerRun { before_reboot, without_log: value("log") == Some("no") })
+    let before_reboot = value("boot")
+        .is_some_and(|boot| boot != current && boot != "unknown" && current != "unknown");
+    Ok(FormerRun {
+        before_reboot,
+        without_log: value("log") == Some("no"),
+    })
 }
 
 /// The same error as one of ours.
 pub fn file_error(error: FileError) -> InternalError {
     match error {
-        FileError::Io { path, source } => InternalError::Io { operation: "read or write", path, source },
+        FileError::Io { path, source } => InternalError::Io {
+            operation: "read or write",
+            path,
+            source,
+        },
         FileError::Format { path, source } => InternalError::Format { path, source },
     }
 }
 
 /// A database of the manifest that was never used.
 pub fn unused_database(generation: u32) -> DatabaseManifest {
-    DatabaseManifest { generation, key_count: 0, deadline_count: 0 }
+    DatabaseManifest {
+        generation,
+        key_count: 0,
+        deadline_count: 0,
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +245,10 @@ mod tests {
     fn a_second_server_is_told_that_the_directory_is_locked() {
         let temporary = tempfile::tempdir().expect("a directory");
         let first = DataDirectory::open(temporary.path()).expect("opens");
-        let error = DataDirectory::open(temporary.path()).err().expect("locked").to_string();
+        let error = DataDirectory::open(temporary.path())
+            .err()
+            .expect("locked")
+            .to_string();
         assert!(error.contains("locked by another Larder"), "{error}");
         drop(first);
         assert!(DataDirectory::open(temporary.path()).is_ok());
@@ -220,9 +258,16 @@ mod tests {
     fn data_without_a_manifest_is_not_taken_for_an_empty_directory() {
         let temporary = tempfile::tempdir().expect("a directory");
         drop(DataDirectory::open(temporary.path()).expect("opens"));
-        std::fs::write(temporary.path().join("snapshots/snapshot-1.larder"), b"data").expect("written");
+        std::fs::write(
+            temporary.path().join("snapshots/snapshot-1.larder"),
+            b"data",
+        )
+        .expect("written");
         std::fs::remove_file(temporary.path().join("MANIFEST")).expect("removed");
-        let error = DataDirectory::open(temporary.path()).err().expect("refused").to_string();
+        let error = DataDirectory::open(temporary.path())
+            .err()
+            .expect("refused")
+            .to_string();
         assert!(error.contains("no MANIFEST"), "{error}");
     }
 
@@ -231,7 +276,10 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a directory");
         drop(DataDirectory::open(temporary.path()).expect("opens"));
         std::fs::write(temporary.path().join("MANIFEST"), b"nonsense").expect("written");
-        let error = DataDirectory::open(temporary.path()).err().expect("refused").to_string();
+        let error = DataDirectory::open(temporary.path())
+            .err()
+            .expect("refused")
+            .to_string();
         assert!(error.contains("MANIFEST"), "{error}");
     }
 
@@ -242,10 +290,22 @@ mod tests {
         directory.note_run(true).expect("written");
         drop(directory);
         let directory = DataDirectory::open(temporary.path()).expect("opens");
-        assert_eq!(directory.former_run(), FormerRun { before_reboot: false, without_log: true });
+        assert_eq!(
+            directory.former_run(),
+            FormerRun {
+                before_reboot: false,
+                without_log: true
+            }
+        );
         drop(directory);
         std::fs::write(temporary.path().join("LOCK"), b"boot another\nlog yes\n").expect("written");
         let directory = DataDirectory::open(temporary.path()).expect("opens");
-        assert_eq!(directory.former_run(), FormerRun { before_reboot: true, without_log: false });
+        assert_eq!(
+            directory.former_run(),
+            FormerRun {
+                before_reboot: true,
+                without_log: false
+            }
+        );
     }
 }

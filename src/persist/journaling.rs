@@ -26,7 +26,10 @@ impl Journaling {
     /// A server without a log, whose next change gets `next_lsn`.
     pub fn without_log(next_lsn: u64, segment_number: u64) -> Journaling {
         let counter = Arc::new(NoLog::starting_at(next_lsn));
-        Journaling::None(Arc::new(Unlogged { counter, segment_number }))
+        Journaling::None(Arc::new(Unlogged {
+            counter,
+            segment_number,
+        }))
     }
 
     /// What commands append to.
@@ -111,8 +114,12 @@ impl Journaling {
         match self {
             Journaling::Log(log) => log.rotate(),
             Journaling::None(unlogged) => {
-                let (segment_number, last_lsn) = (unlogged.segment_number, unlogged.counter.last_lsn());
-                Some(Rotation { segment_number, last_lsn })
+                let (segment_number, last_lsn) =
+                    (unlogged.segment_number, unlogged.counter.last_lsn());
+                Some(Rotation {
+                    segment_number,
+                    last_lsn,
+                })
             }
         }
     }

@@ -74,7 +74,9 @@ impl LazySnapshot {
         let mapped = Mapped {
             reader,
             path: path.to_path_buf(),
-            loaded: (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            loaded: (0..blocks.div_ceil(64))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             block_locks: (0..BLOCK_LOCKS).map(|_| Mutex::new(())).collect(),
             settled: Mutex::new(HashMap::new()),
         };
@@ -98,7 +100,10 @@ impl LazySnapshot {
 
     /// True if the keyspace has what the snapshot says of this hash.
     pub fn is_loaded(&self, generation: u32, hash: u64) -> bool {
-        self.is_complete() || self.with_mapped(|mapped| mapped.block_of(generation, hash).is_none()).unwrap_or(true)
+        self.is_complete()
+            || self
+                .with_mapped(|mapped| mapped.block_of(generation, hash).is_none())
+                .unwrap_or(true)
     }
 
     /// Loads the block that this hash is in, if it is not yet. Not under shard locks.
@@ -106,7 +111,12 @@ impl LazySnapshot {
     /// # Errors
     /// The block is damaged (the file is then set aside, so that the next start uses the snapshot before it), or a cold
     /// record cannot be read.
-    pub fn ensure_loaded(&self, generation: u32, hash: u64, keyspace: &Keyspace) -> Result<(), InternalError> {
+    pub fn ensure_loaded(
+        &self,
+        generation: u32,
+        hash: u64,
+        keyspace: &Keyspace,
+    ) -> Result<(), InternalError> {
         self.ensure_range_loaded(generation, hash, hash, keyspace)
     }
 
@@ -124,8 +134,15 @@ impl LazySnapshot {
         if self.is_complete() {
             return Ok(());
         }
-        let blocks = self.with_mapped(|mapped| mapped.reader.index().blocks_of_range(generation, first_hash..=last_hash));
-        blocks.unwrap_or_default().try_for_each(|block| self.load(block, keyspace))
+        let blocks = self.with_mapped(|mapped| {
+            mapped
+                .reader
+                .index()
+                .blocks_of_range(generation, first_hash..=last_hash)
+        });
+        blocks
+            .unwrap_or_default()
+            .try_for_each(|block| self.load(block, keyspace))
     }
 
     /// Loads the block that `hash` is in, if it is not yet. Returns the last hash up to which, from `hash` on, every key of the
@@ -133,12 +150,20 @@ impl LazySnapshot {
     ///
     /// # Errors
     /// As [`LazySnapshot::ensure_loaded`].
-    pub fn load_at(&self, generation: u32, hash: u64, keyspace: &Keyspace) -> Result<u64, InternalError> {
+    pub fn load_at(
+        &self,
+        generation: u32,
+        hash: u64,
+        keyspace: &Keyspace,
+    ) -> Result<u64, InternalError> {
         self.ensure_range_loaded(generation, hash, hash, keyspace)?;
         let next = self.with_mapped(|mapped| {
             let index = mapped.reader.index();
             let next = index.blocks_of_range(generation, hash..=hash).end;
-            index.get(next).filter(|row| row.first_generation == generation).map(|row| row.first_hash)
+            index
+                .get(next)
+                .filter(|row| row.first_generation == generation)
+                .map(|row| row.first_hash)
         });
         Ok(next.flatten().map_or(u64::MAX, |next| next - 1))
     }
@@ -153,7 +178,10 @@ impl LazySnapshot {
             if block >= self.blocks {
                 return Ok(false);
             }
-            if self.with_mapped(|mapped| !mapped.is_loaded(block)).unwrap_or(false) {
+            if self
+                .with_mapped(|mapped| !mapped.is_loaded(block))
+                .unwrap_or(false)
+            {
                 return self.load(block, keyspace).map(|()| true);
             }
         }
@@ -165,7 +193,13 @@ impl LazySnapshot {
     /// # Errors
     /// As [`LazySnapshot::ensure_loaded`].
     pub fn load_all(&self, keyspace: &Keyspace) -> Result<(), InternalError> {
-        (0..self.blocks).try_for_each(|block| if self.is_complete() { Ok(()) } else { self.load(block, keyspace) })
+        (0..self.blocks).try_for_each(|block| {
+            if self.is_complete() {
+                Ok(())
+            } else {
+                self.load(block, keyspace)
+            }
+        })
     }
 
     /// Remembers that the log says what this key is, so that the snapshot does not. Only during replay.
@@ -174,7 +208,11 @@ impl LazySnapshot {
         self.with_mapped(|mapped| {
             if let Some(block) = mapped.block_of(generation, hash) {
                 let mut settled = mapped.settled.lock();
-                settled.entry(block).or_default().entry((generation, key.into())).or_insert(former_deadline_counted);
+                settled
+                    .entry(block)
+                    .or_default()
+                    .entry((generation, key.into()))
+                    .or_insert(former_deadline_counted);
             }
         });
     }
@@ -183,8 +221,13 @@ impl LazySnapshot {
     ///
     /// # Errors
     /// A block is damaged.
-    pub fn for_each_block(&self, mut visit: impl FnMut(&DecodedBlock)) -> Result<(), InternalError> {
-        let read = |mapped: &Mapped| (0..self.blocks).try_for_each(|block| mapped.decode(block).map(|block| visit(&block)));
+    pub fn for_each_block(
+        &self,
+        mut visit: impl FnMut(&DecodedBlock),
+    ) -> Result<(), InternalError> {
+        let read = |mapped: &Mapped| {
+            (0..self.blocks).try_for_each(|block| mapped.decode(block).map(|block| visit(&block)))
+        };
         self.with_mapped(read).unwrap_or(Ok(()))
     }
 
@@ -216,10 +259,17 @@ impl LazySnapshot {
         Ok(())
     }
 
-    fn install(&self, block: &DecodedBlock, settled: &Settled, keyspace: &Keyspace) -> Result<(), InternalError> {
+    fn install(
+        &self,
+        block: &DecodedBlock,
+        settled: &Settled,
+        keyspace: &Keyspace,
+    ) -> Result<(), InternalError> {
         let mut candidates = Vec::with_capacity(block.entry_count() as usize);
         for entry in block.entries() {
-            let Some(database) = keyspace.database_of(entry.generation) else { continue };
+            let Some(database) = keyspace.database_of(entry.generation) else {
+                continue;
+            };
             let is_settled = match settled.is_empty() {
                 true => None,
                 false => settled.get(&(entry.generation, Box::from(entry.key))),
@@ -231,7 +281,8 @@ impl LazySnapshot {
             };
             candidates.push((database, entry, work));
         }
-        let shard_of = |(_, entry, _): &(u32, SnapshotEntry<'_>, Install)| Keyspace::shard_of(entry.hash);
+        let shard_of =
+            |(_, entry, _): &(u32, SnapshotEntry<'_>, Install)| Keyspace::shard_of(entry.hash);
         let seconds = (clock::now_ms() / 1000) as u32;
         for run in runs(&candidates, shard_of) {
             let mut shard = keyspace.lock(shard_of(&candidates[run.start]));
@@ -242,17 +293,31 @@ impl LazySnapshot {
                 }
                 match work {
                     Install::OnlyUncountDeadline => {
-                        shard.table_mut(*database).deadline_balance -= i64::from(entry.deadline_ms != 0);
+                        shard.table_mut(*database).deadline_balance -=
+                            i64::from(entry.deadline_ms != 0);
                     }
-                    Install::Entry(cold) => install_entry(&mut shard, keyspace, *database, entry, cold.as_ref(), seconds)?,
+                    Install::Entry(cold) => install_entry(
+                        &mut shard,
+                        keyspace,
+                        *database,
+                        entry,
+                        cold.as_ref(),
+                        seconds,
+                    )?,
                 }
             }
         }
         Ok(())
     }
 
-    fn cold_version(&self, entry: &SnapshotEntry<'_>) -> Result<Option<ColdVersion>, InternalError> {
-        if !self.cold.may_contain(entry.generation, entry.hash, entry.key) {
+    fn cold_version(
+        &self,
+        entry: &SnapshotEntry<'_>,
+    ) -> Result<Option<ColdVersion>, InternalError> {
+        if !self
+            .cold
+            .may_contain(entry.generation, entry.hash, entry.key)
+        {
             return Ok(None);
         }
         self.cold.get(entry.generation, entry.hash, entry.key)
@@ -270,7 +335,10 @@ enum Install {
 impl Mapped {
     /// The block of this hash, if it is not loaded.
     fn block_of(&self, generation: u32, hash: u64) -> Option<usize> {
-        self.reader.index().block_of(generation, hash).filter(|block| !self.is_loaded(*block))
+        self.reader
+            .index()
+            .block_of(generation, hash)
+            .filter(|block| !self.is_loaded(*block))
     }
 
     fn is_loaded(&self, block: usize) -> bool {
@@ -280,7 +348,10 @@ impl Mapped {
     fn decode(&self, block: usize) -> Result<DecodedBlock, InternalError> {
         self.reader.decode_block(block).map_err(|source| {
             set_aside(&self.path);
-            InternalError::Format { path: self.path.clone(), source }
+            InternalError::Format {
+                path: self.path.clone(),
+                source,
+            }
         })
     }
 }
@@ -294,14 +365,18 @@ pub(super) fn set_aside(path: &Path) {
             tracing::error!(path = %path.display(), "a snapshot is damaged and was renamed; the next start uses the one before it");
         }
         // Somebody did so before, or it cannot be done: the damage itself is reported either way.
-        Err(error) => tracing::debug!(%error, path = %path.display(), "a damaged snapshot was not renamed"),
+        Err(error) => {
+            tracing::debug!(%error, path = %path.display(), "a damaged snapshot was not renamed")
+        }
     }
 }
 
 /// Neighbours for which `class` is the same, as ranges.
 fn runs<T>(items: &[T], class: impl Fn(&T) -> usize) -> Vec<Range<usize>> {
     let mut start = 0;
-    let ends = items.chunk_by(|one, other| class(one) == class(other)).map(<[T]>::len);
+    let ends = items
+        .chunk_by(|one, other| class(one) == class(other))
+        .map(<[T]>::len);
     ends.map(|length| {
         start += length;
         start - length..start
@@ -326,7 +401,10 @@ fn install_entry(
     let body = match from.kind {
         ValueKind::String => NewBody::Text(from.value),
         kind => NewBody::Boxed(Value::decode(kind, from.value).map_err(|error| {
-            InternalError::Other(format!("a value in the snapshot cannot be read (key {:?}): {error}", from.key.escape_ascii().to_string()))
+            InternalError::Other(format!(
+                "a value in the snapshot cannot be read (key {:?}): {error}",
+                from.key.escape_ascii().to_string()
+            ))
         })?),
     };
     let mut entry = Entry::new(from.key, body, deadline_ms);
@@ -337,10 +415,14 @@ fn install_entry(
         entry.set_clean(cold.lsn == from.lsn);
         if cold.deadline_ms != deadline_ms {
             let key = (from.generation, Box::from(from.key));
-            shard.cold_deadlines.insert(key, cold.deadline_ms.unwrap_or(0));
+            shard
+                .cold_deadlines
+                .insert(key, cold.deadline_ms.unwrap_or(0));
         }
     }
     let placement = keyspace.placement();
-    shard.table_mut(database).insert(from.hash, entry, |key| placement.hash(key));
+    shard
+        .table_mut(database)
+        .insert(from.hash, entry, |key| placement.hash(key));
     Ok(())
 }

@@ -59,7 +59,10 @@ impl MockCold {
         let mut state = self.state.lock();
         let mut records = std::mem::take(&mut state.flushed);
         let writes = std::mem::take(&mut state.unflushed);
-        writes.iter().take(kept).for_each(|change| write(&mut records, change));
+        writes
+            .iter()
+            .take(kept)
+            .for_each(|change| write(&mut records, change));
         state.flushed = records.clone();
         state.current = records;
     }
@@ -69,10 +72,18 @@ impl MockCold {
         let hash = keyspace.hash(key);
         let mut shard = keyspace.lock(Keyspace::shard_of(hash));
         let generation = keyspace.generation(database);
-        let Some(place) = shard.find(database, hash, key) else { return };
+        let Some(place) = shard.find(database, hash, key) else {
+            return;
+        };
         let entry = shard.entry(database, place);
-        let Some(value) = entry.to_value().filter(|_| entry.lsn() <= durable_lsn) else { return };
-        let version = ColdVersion { lsn: entry.lsn(), deadline_ms: entry.deadline_ms(), value };
+        let Some(value) = entry.to_value().filter(|_| entry.lsn() <= durable_lsn) else {
+            return;
+        };
+        let version = ColdVersion {
+            lsn: entry.lsn(),
+            deadline_ms: entry.deadline_ms(),
+            value,
+        };
         self.write(Write::Put((generation, hash, key.to_vec()), version));
         shard.cold_deadlines.remove(&(generation, key.into()));
         shard.departures += 1;
@@ -88,16 +99,30 @@ impl MockCold {
         if shard.find(database, hash, key).is_some() {
             return;
         }
-        let Some(version) = self.state.lock().current.get(&(generation, hash, key.to_vec())).cloned() else { return };
+        let Some(version) = self
+            .state
+            .lock()
+            .current
+            .get(&(generation, hash, key.to_vec()))
+            .cloned()
+        else {
+            return;
+        };
         let mut entry = match version.value.as_text() {
             Some(text) => Entry::new(key, NewBody::Text(text), version.deadline_ms),
-            None => Entry::new(key, NewBody::Boxed(version.value.clone()), version.deadline_ms),
+            None => Entry::new(
+                key,
+                NewBody::Boxed(version.value.clone()),
+                version.deadline_ms,
+            ),
         };
         entry.set_lsn(version.lsn);
         entry.set_cold_record(true);
         entry.set_clean(true);
         let placement = keyspace.placement();
-        shard.table_mut(database).insert(hash, entry, |key| placement.hash(key));
+        shard
+            .table_mut(database)
+            .insert(hash, entry, |key| placement.hash(key));
     }
 
     /// Applies the pending deletions up to an LSN: the cold records go, then the tombstones.
@@ -105,13 +130,21 @@ impl MockCold {
         for number in 0..SHARDS {
             let mut shard = keyspace.lock(number);
             for deletion in std::mem::take(&mut shard.deletions) {
-                let Some(database) = keyspace.database_of(deletion.generation) else { continue };
-                let Some(place) = shard.find(database, deletion.hash, &deletion.key) else { continue };
+                let Some(database) = keyspace.database_of(deletion.generation) else {
+                    continue;
+                };
+                let Some(place) = shard.find(database, deletion.hash, &deletion.key) else {
+                    continue;
+                };
                 let entry = shard.entry(database, place);
                 if entry.is_tombstone() && entry.lsn() > durable_lsn {
                     shard.deletions.push(deletion);
                 } else if entry.is_tombstone() {
-                    self.write(Write::Delete((deletion.generation, deletion.hash, deletion.key.to_vec())));
+                    self.write(Write::Delete((
+                        deletion.generation,
+                        deletion.hash,
+                        deletion.key.to_vec(),
+                    )));
                     drop(shard.table_mut(database).remove(place));
                 }
             }
@@ -122,19 +155,37 @@ impl MockCold {
 impl ColdStore for MockCold {
     fn may_contain(&self, generation: u32, hash: u64, key: &[u8]) -> bool {
         // Every eighth key passes the filter though it is not there.
-        hash & 7 == 0 || self.state.lock().current.contains_key(&(generation, hash, key.to_vec()))
+        hash & 7 == 0
+            || self
+                .state
+                .lock()
+                .current
+                .contains_key(&(generation, hash, key.to_vec()))
     }
 
-    fn get(&self, generation: u32, hash: u64, key: &[u8]) -> Result<Option<ColdVersion>, InternalError> {
+    fn get(
+        &self,
+        generation: u32,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<ColdVersion>, InternalError> {
         let state = self.state.lock();
         let found = state.current.get(&(generation, hash, key.to_vec()));
         // Through the encoding, so that nothing is shared.
-        found.map(|version| Ok(ColdVersion { value: reencoded(&version.value)?, ..version.clone() })).transpose()
+        found
+            .map(|version| {
+                Ok(ColdVersion {
+                    value: reencoded(&version.value)?,
+                    ..version.clone()
+                })
+            })
+            .transpose()
     }
 
     fn scan(&self, generation: u32, visit: &mut ScanVisitor<'_>) -> Result<(), InternalError> {
         let records = self.state.lock().current.clone();
-        for ((_, hash, key), version) in records.iter().filter(|((of, _, _), _)| *of == generation) {
+        for ((_, hash, key), version) in records.iter().filter(|((of, _, _), _)| *of == generation)
+        {
             visit(*hash, key, version.lsn, version.deadline_ms);
         }
         Ok(())

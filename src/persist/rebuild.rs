@@ -78,7 +78,11 @@ pub struct Rebuild<'a> {
 
 impl<'a> Rebuild<'a> {
     /// Begins on what the snapshot and the cold tier hold.
-    pub fn new(keyspace: &'a Keyspace, cold: &'a dyn ColdStore, lazy: &'a LazySnapshot) -> Rebuild<'a> {
+    pub fn new(
+        keyspace: &'a Keyspace,
+        cold: &'a dyn ColdStore,
+        lazy: &'a LazySnapshot,
+    ) -> Rebuild<'a> {
         Rebuild {
             keyspace,
             cold,
@@ -98,13 +102,21 @@ impl<'a> Rebuild<'a> {
     pub fn replay(&mut self, record: &LogRecord<'_>) -> Result<(), InternalError> {
         self.recorder.lsn.store(record.lsn, Ordering::Relaxed);
         for effect in record.effects() {
-            let effect = effect.map_err(|error| InternalError::Other(format!("log record {}: {error}", record.lsn)))?;
+            let effect = effect.map_err(|error| {
+                InternalError::Other(format!("log record {}: {error}", record.lsn))
+            })?;
             let was_applied = match effect.effect {
-                Effect::FlushDatabase { database } => self.flush(record.lsn, effect.generation, database)?,
+                Effect::FlushDatabase { database } => {
+                    self.flush(record.lsn, effect.generation, database)?
+                }
                 Effect::SwapDatabases { first, second } => self.swap(record.lsn, first, second)?,
                 _ => self.replay_effect(record.lsn, &effect)?,
             };
-            *if was_applied { &mut self.effects_applied } else { &mut self.effects_skipped } += 1;
+            *if was_applied {
+                &mut self.effects_applied
+            } else {
+                &mut self.effects_skipped
+            } += 1;
         }
         Ok(())
     }
@@ -114,7 +126,9 @@ impl<'a> Rebuild<'a> {
     /// # Errors
     /// A mark was not settled: a cold record is missing.
     pub fn finish(self) -> Result<(), InternalError> {
-        let Some((generation, key)) = self.marks.iter().next() else { return Ok(()) };
+        let Some((generation, key)) = self.marks.iter().next() else {
+            return Ok(());
+        };
         Err(InternalError::Other(format!(
             "the cold tier is damaged: the log changes {} keys whose records are missing, the first is {:?} of generation {generation}; \
              run `larderctl check` on the data directory",
@@ -136,7 +150,10 @@ impl<'a> Rebuild<'a> {
     fn flush(&mut self, lsn: u64, generation: u32, database: u32) -> Result<bool, InternalError> {
         self.check_database(lsn, database)?;
         let former = self.keyspace.generation(database);
-        drop(self.keyspace.flush_database(&mut self.keyspace.lock_all(), database, generation));
+        drop(
+            self.keyspace
+                .flush_database(&mut self.keyspace.lock_all(), database, generation),
+        );
         self.marks.retain(|(of, _)| *of != former);
         self.cold.drop_generation(former)?;
         Ok(true)
@@ -144,16 +161,28 @@ impl<'a> Rebuild<'a> {
 
     fn swap(&mut self, lsn: u64, first: u32, second: u32) -> Result<bool, InternalError> {
         self.check_database(lsn, first.max(second))?;
-        self.keyspace.swap_databases(&mut self.keyspace.lock_all(), first, second);
+        self.keyspace
+            .swap_databases(&mut self.keyspace.lock_all(), first, second);
         Ok(true)
     }
 
-    fn replay_effect(&mut self, lsn: u64, record: &EffectRecord<'_>) -> Result<bool, InternalError> {
+    fn replay_effect(
+        &mut self,
+        lsn: u64,
+        record: &EffectRecord<'_>,
+    ) -> Result<bool, InternalError> {
         let (generation, key) = (record.generation, record.key);
         let Some(database) = self.keyspace.database_of(generation) else {
-            return Err(InternalError::Other(format!("log record {lsn}: no database has generation {generation}")));
+            return Err(InternalError::Other(format!(
+                "log record {lsn}: no database has generation {generation}"
+            )));
         };
-        let named = Named { database, generation, hash: self.keyspace.hash(key), key };
+        let named = Named {
+            database,
+            generation,
+            hash: self.keyspace.hash(key),
+            key,
+        };
         let is_applied = match record.effect {
             Effect::Put { .. } => self.put(lsn, named, record)?,
             Effect::Delete => self.delete(lsn, named, record)?,
@@ -164,29 +193,47 @@ impl<'a> Rebuild<'a> {
     }
 
     /// A whole value, or an effect that creates the key.
-    fn put(&mut self, lsn: u64, named: Named<'_>, record: &EffectRecord<'_>) -> Result<bool, InternalError> {
+    fn put(
+        &mut self,
+        lsn: u64,
+        named: Named<'_>,
+        record: &EffectRecord<'_>,
+    ) -> Result<bool, InternalError> {
         self.unmark(named);
         let held = self.held(named);
         if record.previous_lsn == 0 && matches!(held, Held::Live { .. }) {
             return Err(misfit(lsn, record, "the key exists"));
         }
-        let cold = if held == Held::Nothing { self.replaced_version(named, record.previous_lsn)? } else { None };
+        let cold = if held == Held::Nothing {
+            self.replaced_version(named, record.previous_lsn)?
+        } else {
+            None
+        };
         self.apply(lsn, named, record, i64::from(record.previous_lsn == 0))?;
         if let Some(cold) = cold {
             let mut shard = self.keyspace.lock(Keyspace::shard_of(named.hash));
             if let Some(place) = shard.find(named.database, named.hash, named.key) {
                 let deadline_ms = shard.entry(named.database, place).deadline_ms();
-                shard.table_mut(named.database).change(place, |entry| entry.set_cold_record(true));
+                shard
+                    .table_mut(named.database)
+                    .change(place, |entry| entry.set_cold_record(true));
                 if cold.deadline_ms != deadline_ms {
                     let key = (named.generation, Box::from(named.key));
-                    shard.cold_deadlines.insert(key, cold.deadline_ms.unwrap_or(0));
+                    shard
+                        .cold_deadlines
+                        .insert(key, cold.deadline_ms.unwrap_or(0));
                 }
             }
         }
         Ok(true)
     }
 
-    fn delete(&mut self, lsn: u64, named: Named<'_>, record: &EffectRecord<'_>) -> Result<bool, InternalError> {
+    fn delete(
+        &mut self,
+        lsn: u64,
+        named: Named<'_>,
+        record: &EffectRecord<'_>,
+    ) -> Result<bool, InternalError> {
         self.unmark(named);
         match self.held(named) {
             Held::Live { .. } => self.apply(lsn, named, record, -1)?,
@@ -201,7 +248,11 @@ impl<'a> Rebuild<'a> {
                     tombstone.set_lsn(lsn);
                     self.insert(&mut shard, named, tombstone);
                     let (generation, hash, key) = (named.generation, named.hash, named.key.into());
-                    shard.deletions.push(PendingDeletion { generation, hash, key });
+                    shard.deletions.push(PendingDeletion {
+                        generation,
+                        hash,
+                        key,
+                    });
                 }
             }
         }
@@ -209,16 +260,30 @@ impl<'a> Rebuild<'a> {
     }
 
     /// An effect that builds on what the key held.
-    fn change(&mut self, lsn: u64, named: Named<'_>, record: &EffectRecord<'_>) -> Result<bool, InternalError> {
-        let previous_lsn = if record.previous_lsn == SAME_RECORD_LSN { lsn } else { record.previous_lsn };
+    fn change(
+        &mut self,
+        lsn: u64,
+        named: Named<'_>,
+        record: &EffectRecord<'_>,
+    ) -> Result<bool, InternalError> {
+        let previous_lsn = if record.previous_lsn == SAME_RECORD_LSN {
+            lsn
+        } else {
+            record.previous_lsn
+        };
         let mut held = self.held(named);
         if held == Held::Nothing {
-            self.lazy.ensure_loaded(named.generation, named.hash, self.keyspace)?;
+            self.lazy
+                .ensure_loaded(named.generation, named.hash, self.keyspace)?;
             held = self.held(named);
         }
         match held {
-            Held::Live { lsn: base_lsn } if base_lsn == previous_lsn => self.apply(lsn, named, record, 0).map(|()| true),
-            Held::Live { lsn: base_lsn } => Err(misfit(lsn, record, &format!("the key has LSN {base_lsn}"))),
+            Held::Live { lsn: base_lsn } if base_lsn == previous_lsn => {
+                self.apply(lsn, named, record, 0).map(|()| true)
+            }
+            Held::Live { lsn: base_lsn } => {
+                Err(misfit(lsn, record, &format!("the key has LSN {base_lsn}")))
+            }
             Held::Tombstone => Err(misfit(lsn, record, "the key is deleted")),
             Held::Nothing if self.is_marked(named) => Ok(false),
             Held::Nothing => match self.cold_version(named)? {
@@ -231,7 +296,11 @@ impl<'a> Rebuild<'a> {
                     self.promote(named, cold);
                     self.apply(lsn, named, record, 0).map(|()| true)
                 }
-                Some(cold) => Err(misfit(lsn, record, &format!("its cold record has LSN {}", cold.lsn))),
+                Some(cold) => Err(misfit(
+                    lsn,
+                    record,
+                    &format!("its cold record has LSN {}", cold.lsn),
+                )),
             },
         }
     }
@@ -242,13 +311,20 @@ impl<'a> Rebuild<'a> {
             None => Held::Nothing,
             Some(place) => {
                 let entry = shard.entry(named.database, place);
-                if entry.is_tombstone() { Held::Tombstone } else { Held::Live { lsn: entry.lsn() } }
+                if entry.is_tombstone() {
+                    Held::Tombstone
+                } else {
+                    Held::Live { lsn: entry.lsn() }
+                }
             }
         }
     }
 
     fn is_marked(&self, named: Named<'_>) -> bool {
-        !self.marks.is_empty() && self.marks.contains(&(named.generation, Box::from(named.key)))
+        !self.marks.is_empty()
+            && self
+                .marks
+                .contains(&(named.generation, Box::from(named.key)))
     }
 
     fn unmark(&mut self, named: Named<'_>) {
@@ -258,7 +334,10 @@ impl<'a> Rebuild<'a> {
     }
 
     fn cold_version(&self, named: Named<'_>) -> Result<Option<ColdVersion>, InternalError> {
-        if !self.cold.may_contain(named.generation, named.hash, named.key) {
+        if !self
+            .cold
+            .may_contain(named.generation, named.hash, named.key)
+        {
             return Ok(None);
         }
         self.cold.get(named.generation, named.hash, named.key)
@@ -266,14 +345,19 @@ impl<'a> Rebuild<'a> {
 
     /// The cold record of a key that is replaced or deleted, its snapshot entry unread. If it is the very version that goes,
     /// its deadline is counted no more.
-    fn replaced_version(&self, named: Named<'_>, previous_lsn: u64) -> Result<Option<ColdVersion>, InternalError> {
+    fn replaced_version(
+        &self,
+        named: Named<'_>,
+        previous_lsn: u64,
+    ) -> Result<Option<ColdVersion>, InternalError> {
         let cold = self.cold_version(named)?;
         let is_replaced = cold.as_ref().is_some_and(|cold| cold.lsn == previous_lsn);
         if is_replaced && cold.as_ref().is_some_and(|cold| cold.deadline_ms.is_some()) {
             let mut shard = self.keyspace.lock(Keyspace::shard_of(named.hash));
             shard.table_mut(named.database).deadline_balance -= 1;
         }
-        self.lazy.settle(named.generation, named.hash, named.key, is_replaced);
+        self.lazy
+            .settle(named.generation, named.hash, named.key, is_replaced);
         Ok(cold)
     }
 
@@ -291,16 +375,39 @@ impl<'a> Rebuild<'a> {
 
     fn insert(&self, shard: &mut crate::keyspace::shard::Shard, named: Named<'_>, entry: Entry) {
         let placement = self.keyspace.placement();
-        shard.table_mut(named.database).insert(named.hash, entry, |key| placement.hash(key));
+        shard
+            .table_mut(named.database)
+            .insert(named.hash, entry, |key| placement.hash(key));
     }
 
     /// Runs the effect, and counts the key as the log says.
-    fn apply(&mut self, lsn: u64, named: Named<'_>, record: &EffectRecord<'_>, keys: i64) -> Result<(), InternalError> {
-        let mut locked = Keys::lock(self.keyspace, &[named.hash], &mut self.journal, &self.recorder, named.database, 0);
-        let former_balance = locked.shard_mut(named.hash).table_mut(named.database).key_balance;
-        let applied = locked.apply(named.key, record.effect).map_err(|error| misfit(lsn, record, error.text()));
+    fn apply(
+        &mut self,
+        lsn: u64,
+        named: Named<'_>,
+        record: &EffectRecord<'_>,
+        keys: i64,
+    ) -> Result<(), InternalError> {
+        let mut locked = Keys::lock(
+            self.keyspace,
+            &[named.hash],
+            &mut self.journal,
+            &self.recorder,
+            named.database,
+            0,
+        );
+        let former_balance = locked
+            .shard_mut(named.hash)
+            .table_mut(named.database)
+            .key_balance;
+        let applied = locked
+            .apply(named.key, record.effect)
+            .map_err(|error| misfit(lsn, record, error.text()));
         locked.commit();
-        locked.shard_mut(named.hash).table_mut(named.database).key_balance = former_balance + keys;
+        locked
+            .shard_mut(named.hash)
+            .table_mut(named.database)
+            .key_balance = former_balance + keys;
         applied.map(drop)
     }
 }

@@ -95,12 +95,21 @@ impl fmt::Display for RecoveryReport {
             )?,
             None => write!(formatter, "no snapshot")?,
         }
-        write!(formatter, ", {} log records replayed in {} ms", self.records, self.duration_ms)?;
+        write!(
+            formatter,
+            ", {} log records replayed in {} ms",
+            self.records, self.duration_ms
+        )?;
         if self.effects_skipped > 0 {
             write!(formatter, ", {} effects found done", self.effects_skipped)?;
         }
         if let Some(torn) = &self.torn {
-            write!(formatter, ", a torn tail cut at offset {} of {}", torn.offset, torn.path.display())?;
+            write!(
+                formatter,
+                ", a torn tail cut at offset {} of {}",
+                torn.offset,
+                torn.path.display()
+            )?;
         }
         for damaged in &self.damaged_snapshots {
             write!(formatter, ", unusable: {damaged}")?;
@@ -145,13 +154,27 @@ pub fn recover(
     report.snapshot = base.as_ref().map(|base| base.named.clone());
     let start = replay_start(&directory, &manifest, base.as_ref())?;
     let lazy = Arc::new(match base {
-        Some(base) => LazySnapshot::new(base.reader, &directory.snapshot_path().join(&base.named.file_name), cold.clone()),
+        Some(base) => LazySnapshot::new(
+            base.reader,
+            &directory.snapshot_path().join(&base.named.file_name),
+            cold.clone(),
+        ),
         None => LazySnapshot::nothing(cold.clone()),
     });
 
     let log_path = directory.log_path();
-    let ground = Ground { keyspace, cold: &**cold, lazy: &lazy, relieve_memory };
-    let mut end = ground.replay_log(&log_path, start, options.relieve_interval_records, &mut report)?;
+    let ground = Ground {
+        keyspace,
+        cold: &**cold,
+        lazy: &lazy,
+        relieve_memory,
+    };
+    let mut end = ground.replay_log(
+        &log_path,
+        start,
+        options.relieve_interval_records,
+        &mut report,
+    )?;
     let former = directory.former_run();
     if !former.without_log && end.next_lsn < manifest.next_lsn {
         return Err(InternalError::Other(format!(
@@ -179,13 +202,14 @@ pub fn recover(
         directory: directory.clone(),
     };
     let snapshotter = Arc::new(Snapshotter::new(sources, options.snapshot_keep));
-    if former.without_log == options.append_only {
-        // A log is given up or taken up: what is there so far goes into a snapshot, on which either can build.
-        snapshotter.take()?;
-        directory.note_run(!options.append_only)?;
-    }
     report.duration_ms = started.elapsed().as_millis() as u64;
-    Ok(Recovered { journaling, lazy, snapshotter, directory, report })
+    Ok(Recovered {
+        journaling,
+        lazy,
+        snapshotter,
+        directory,
+        report,
+    })
 }
 
 /// A snapshot that can be used.
@@ -204,8 +228,18 @@ fn choose_snapshot(
     for named in manifest.snapshots.iter().rev() {
         let path = directory.snapshot_path().join(&named.file_name);
         match open_snapshot(&path, named, manifest.hash_seed, options.verify_bytes_max) {
-            Ok(reader) => return Ok(Some(Base { named: named.clone(), reader })),
-            Err(error @ InternalError::Format { source: storage_format::FormatError::NewerVersion { .. }, .. }) => {
+            Ok(reader) => {
+                return Ok(Some(Base {
+                    named: named.clone(),
+                    reader,
+                }));
+            }
+            Err(
+                error @ InternalError::Format {
+                    source: storage_format::FormatError::NewerVersion { .. },
+                    ..
+                },
+            ) => {
                 return Err(error);
             }
             Err(error) => {
@@ -225,14 +259,23 @@ fn choose_snapshot(
 }
 
 /// Gives the keyspace's databases the generations and counts of the directory.
-fn restore_databases(keyspace: &Keyspace, manifest: &Manifest, base: Option<&Base>) -> Result<(), InternalError> {
+fn restore_databases(
+    keyspace: &Keyspace,
+    manifest: &Manifest,
+    base: Option<&Base>,
+) -> Result<(), InternalError> {
     let of_manifest = || manifest.databases.clone();
     let is_newest = |base: &Base| base.named.cut_lsn + 1 == manifest.next_lsn;
     let databases: Vec<DatabaseManifest> = match base {
         // Another cut than the manifest's: the databases as they were then. Their keys are counted later.
-        Some(base) if !is_newest(base) && !manifest.databases.is_empty() => {
-            base.reader.header().generations.iter().copied().map(unused_database).collect()
-        }
+        Some(base) if !is_newest(base) && !manifest.databases.is_empty() => base
+            .reader
+            .header()
+            .generations
+            .iter()
+            .copied()
+            .map(unused_database)
+            .collect(),
         _ => of_manifest(),
     };
     let supported = keyspace.databases();
@@ -244,10 +287,19 @@ fn restore_databases(keyspace: &Keyspace, manifest: &Manifest, base: Option<&Bas
             databases.len()
         )));
     }
-    let highest = databases.iter().map(|database| database.generation + 1).max().unwrap_or(0);
+    let highest = databases
+        .iter()
+        .map(|database| database.generation + 1)
+        .max()
+        .unwrap_or(0);
     keyspace.reserve_generations(manifest.next_generation.max(highest));
     for (number, database) in (0..supported).zip(databases.iter()) {
-        keyspace.restore_database(number, database.generation, database.key_count, database.deadline_count);
+        keyspace.restore_database(
+            number,
+            database.generation,
+            database.key_count,
+            database.deadline_count,
+        );
     }
     if !databases.is_empty() {
         for number in databases.len() as u32..supported {
@@ -264,9 +316,13 @@ fn replay_start(
     base: Option<&Base>,
 ) -> Result<ReplayStart, InternalError> {
     let former = directory.former_run();
-    let (segment_number, cut_lsn) =
-        base.map_or((0, 0), |base| (base.named.log_segment_number, base.named.cut_lsn));
-    if base.is_some() && !former.without_log && !super::log::has_segment(&directory.log_path(), segment_number) {
+    let (segment_number, cut_lsn) = base.map_or((0, 0), |base| {
+        (base.named.log_segment_number, base.named.cut_lsn)
+    });
+    if base.is_some()
+        && !former.without_log
+        && !super::log::has_segment(&directory.log_path(), segment_number)
+    {
         return Err(InternalError::Other(format!(
             "{}: segment {segment_number}, with which the log behind the snapshot begins, is missing",
             directory.log_path().display()
@@ -336,19 +392,29 @@ impl Ground<'_> {
         };
         for number in 0..SHARDS {
             let mut shard = self.keyspace.lock(number);
-            let Some(table) = shard.tables.get_mut(database as usize) else { continue };
+            let Some(table) = shard.tables.get_mut(database as usize) else {
+                continue;
+            };
             (table.key_balance, table.deadline_balance) = (0, 0);
-            let entries = (0..table.segments()).flat_map(|segment| table.segment_at(segment).iter());
+            let entries =
+                (0..table.segments()).flat_map(|segment| table.segment_at(segment).iter());
             for entry in entries.filter(|entry| !entry.is_tombstone()) {
                 count(entry.lsn(), entry.deadline_ms());
             }
         }
-        self.cold.scan(generation, &mut |hash, key, lsn, deadline_ms| {
-            if self.keyspace.lock(Keyspace::shard_of(hash)).find(database, hash, key).is_none() {
-                count(lsn, deadline_ms);
-            }
-        })?;
-        self.keyspace.restore_database(database, generation, keys, deadlines);
+        self.cold
+            .scan(generation, &mut |hash, key, lsn, deadline_ms| {
+                if self
+                    .keyspace
+                    .lock(Keyspace::shard_of(hash))
+                    .find(database, hash, key)
+                    .is_none()
+                {
+                    count(lsn, deadline_ms);
+                }
+            })?;
+        self.keyspace
+            .restore_database(database, generation, keys, deadlines);
         Ok(newest_lsn)
     }
 }
@@ -378,18 +444,27 @@ fn open_journaling(
 }
 
 /// Brings the directory up to date: the databases that there are now, no snapshots that are of no use, not closed in order.
-fn tidy(directory: &DataDirectory, keyspace: &Keyspace, report: &RecoveryReport) -> Result<(), InternalError> {
+fn tidy(
+    directory: &DataDirectory,
+    keyspace: &Keyspace,
+    report: &RecoveryReport,
+) -> Result<(), InternalError> {
     let used = report.snapshot.as_ref().map(|snapshot| snapshot.cut_lsn);
     let manifest = directory.manifest();
-    let is_newer = |snapshot: &&SnapshotManifest| used.is_some_and(|cut_lsn| snapshot.cut_lsn > cut_lsn);
+    let is_newer =
+        |snapshot: &&SnapshotManifest| used.is_some_and(|cut_lsn| snapshot.cut_lsn > cut_lsn);
     for damaged in manifest.snapshots.iter().filter(is_newer) {
         set_aside(&directory.snapshot_path().join(&damaged.file_name));
     }
     directory.change_manifest(|manifest| {
-        manifest.snapshots.retain(|snapshot| used.is_some_and(|cut_lsn| snapshot.cut_lsn <= cut_lsn));
+        manifest
+            .snapshots
+            .retain(|snapshot| used.is_some_and(|cut_lsn| snapshot.cut_lsn <= cut_lsn));
         let known = manifest.databases.len() as u32;
         let added = known..keyspace.databases();
-        manifest.databases.extend(added.map(|database| unused_database(keyspace.generation(database))));
+        manifest
+            .databases
+            .extend(added.map(|database| unused_database(keyspace.generation(database))));
         manifest.next_generation = manifest.next_generation.max(keyspace.next_generation());
         manifest.clean_shutdown = false;
     })?;

@@ -24,13 +24,25 @@ pub(super) struct Small {
 }
 
 pub(super) fn options(append_only: bool) -> RecoveryOptions {
-    RecoveryOptions { append_only, segment_bytes: 512 << 10, relieve_interval_records: 3, ..RecoveryOptions::default() }
+    RecoveryOptions {
+        append_only,
+        segment_bytes: 512 << 10,
+        relieve_interval_records: 3,
+        ..RecoveryOptions::default()
+    }
 }
 
 impl Small {
-    pub(super) fn try_start(path: &Path, cold: Arc<MockCold>, options: RecoveryOptions) -> Result<Small, crate::error::InternalError> {
+    pub(super) fn try_start(
+        path: &Path,
+        cold: Arc<MockCold>,
+        options: RecoveryOptions,
+    ) -> Result<Small, crate::error::InternalError> {
         let directory = DataDirectory::open(path)?;
-        let keyspace = Arc::new(Keyspace::new(DATABASES, Placement::new(directory.hash_seed())));
+        let keyspace = Arc::new(Keyspace::new(
+            DATABASES,
+            Placement::new(directory.hash_seed()),
+        ));
         cold.attach(&keyspace);
         let store: Arc<dyn ColdStore> = cold.clone();
         let relieve = || {
@@ -40,7 +52,13 @@ impl Small {
             }
         };
         let recovered = recover(directory, &keyspace, &store, options, &relieve)?;
-        Ok(Small { keyspace, cold, recovered, journal: Journal::default() })
+        recovered.snapshotter.settle_journaling()?;
+        Ok(Small {
+            keyspace,
+            cold,
+            recovered,
+            journal: Journal::default(),
+        })
     }
 
     pub(super) fn start(path: &Path, cold: Arc<MockCold>) -> Small {
@@ -48,19 +66,38 @@ impl Small {
     }
 
     /// Runs `work` on one key, resident and locked, as dispatch does.
-    pub(super) fn with_key<R>(&mut self, database: u32, key: &[u8], work: impl FnOnce(&mut Keys<'_>) -> R) -> R {
+    pub(super) fn with_key<R>(
+        &mut self,
+        database: u32,
+        key: &[u8],
+        work: impl FnOnce(&mut Keys<'_>) -> R,
+    ) -> R {
         let hash = self.keyspace.hash(key);
         let generation = self.keyspace.generation(database);
-        self.recovered.lazy.ensure_loaded(generation, hash, &self.keyspace).expect("the block is in order");
+        self.recovered
+            .lazy
+            .ensure_loaded(generation, hash, &self.keyspace)
+            .expect("the block is in order");
         self.cold.promote(&self.keyspace, database, key);
         let recorder = self.recovered.journaling.recorder();
-        let mut keys = Keys::lock(&self.keyspace, &[hash], &mut self.journal, &*recorder, database, 1);
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &[hash],
+            &mut self.journal,
+            &*recorder,
+            database,
+            1,
+        );
         let result = work(&mut keys);
         keys.commit();
         result
     }
 
-    pub(super) fn get(&mut self, database: u32, key: &[u8]) -> Option<(ValueKind, Vec<u8>, Option<u64>)> {
+    pub(super) fn get(
+        &mut self,
+        database: u32,
+        key: &[u8],
+    ) -> Option<(ValueKind, Vec<u8>, Option<u64>)> {
         self.with_key(database, key, |keys| {
             let deadline_ms = keys.deadline_ms(key)?;
             let value = keys.value(key)?;
@@ -75,20 +112,40 @@ impl Small {
         let generation = self.keyspace.take_generation();
         let mut shards = self.keyspace.lock_all();
         let recorder = self.recovered.journaling.recorder();
-        self.journal.push_keyless(generation, Effect::FlushDatabase { database }, recorder.keeps_effects());
+        self.journal.push_keyless(
+            generation,
+            Effect::FlushDatabase { database },
+            recorder.keeps_effects(),
+        );
         recorder.append(self.journal.effects());
         self.journal.clear();
-        drop(self.keyspace.flush_database(&mut shards, database, generation));
+        drop(
+            self.keyspace
+                .flush_database(&mut shards, database, generation),
+        );
         drop(shards);
-        self.recovered.journaling.ensure_durable(u64::MAX).expect("synced");
+        self.recovered
+            .journaling
+            .ensure_durable(u64::MAX)
+            .expect("synced");
         self.cold.drop_generation(former).expect("dropped");
-        self.recovered.snapshotter.note_generations().expect("written");
+        self.recovered
+            .snapshotter
+            .note_generations()
+            .expect("written");
     }
 
     fn swap(&mut self) {
         let mut shards = self.keyspace.lock_all();
         let recorder = self.recovered.journaling.recorder();
-        self.journal.push_keyless(0, Effect::SwapDatabases { first: 0, second: 1 }, recorder.keeps_effects());
+        self.journal.push_keyless(
+            0,
+            Effect::SwapDatabases {
+                first: 0,
+                second: 1,
+            },
+            recorder.keeps_effects(),
+        );
         recorder.append(self.journal.effects());
         self.journal.clear();
         self.keyspace.swap_databases(&mut shards, 0, 1);
@@ -109,7 +166,10 @@ pub(super) fn key(number: usize) -> Vec<u8> {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Put { large: bool, deadline_ms: u64 },
+    Put {
+        large: bool,
+        deadline_ms: u64,
+    },
     Append,
     SetRange,
     Delete,
@@ -126,14 +186,23 @@ enum Change {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Change { database: u32, key: usize, change: Change },
-    Demote { database: u32, key: usize },
+    Change {
+        database: u32,
+        key: usize,
+        change: Change,
+    },
+    Demote {
+        database: u32,
+        key: usize,
+    },
     ApplyDeletions,
     Snapshot,
     LoadOneBlock,
     Flush(u32),
     Swap,
-    Crash { kept: usize },
+    Crash {
+        kept: usize,
+    },
 }
 
 fn changes() -> impl Strategy<Value = Change> {
@@ -177,25 +246,85 @@ fn apply(keys: &mut Keys<'_>, key: &[u8], change: &Change, number: usize) {
     let _ = match change {
         Change::Put { large, deadline_ms } => {
             let encoded = if *large { &bytes } else { &small };
-            keys.apply(key, Effect::Put { kind: ValueKind::String, deadline_ms: *deadline_ms, encoded })
+            keys.apply(
+                key,
+                Effect::Put {
+                    kind: ValueKind::String,
+                    deadline_ms: *deadline_ms,
+                    encoded,
+                },
+            )
         }
         Change::Append => keys.apply(key, Effect::Append { bytes: &small }),
-        Change::SetRange => keys.apply(key, Effect::SetRange { offset: 3, bytes: &small }),
+        Change::SetRange => keys.apply(
+            key,
+            Effect::SetRange {
+                offset: 3,
+                bytes: &small,
+            },
+        ),
         Change::Delete => keys.apply(key, Effect::Delete),
-        Change::SetDeadline(deadline_ms) => keys.apply(key, Effect::SetDeadline { deadline_ms: *deadline_ms }),
-        Change::Push(side) => keys.apply(key, Effect::ListPush { side: *side, items: Items::from(&[&small[..]][..]) }),
-        Change::Pop(side) => keys.apply(key, Effect::ListPop { side: *side, count: 1 }),
-        Change::SetAdd(of) => keys.apply(key, Effect::SetAdd { members: Items::from(&[&member(*of)[..]][..]) }),
-        Change::SetRemove(of) => keys.apply(key, Effect::SetRemove { members: Items::from(&[&member(*of)[..]][..]) }),
-        Change::HashSet(of) => keys.apply(key, Effect::HashSet { pairs: Items::from(&[&member(*of)[..], &small[..]][..]) }),
+        Change::SetDeadline(deadline_ms) => keys.apply(
+            key,
+            Effect::SetDeadline {
+                deadline_ms: *deadline_ms,
+            },
+        ),
+        Change::Push(side) => keys.apply(
+            key,
+            Effect::ListPush {
+                side: *side,
+                items: Items::from(&[&small[..]][..]),
+            },
+        ),
+        Change::Pop(side) => keys.apply(
+            key,
+            Effect::ListPop {
+                side: *side,
+                count: 1,
+            },
+        ),
+        Change::SetAdd(of) => keys.apply(
+            key,
+            Effect::SetAdd {
+                members: Items::from(&[&member(*of)[..]][..]),
+            },
+        ),
+        Change::SetRemove(of) => keys.apply(
+            key,
+            Effect::SetRemove {
+                members: Items::from(&[&member(*of)[..]][..]),
+            },
+        ),
+        Change::HashSet(of) => keys.apply(
+            key,
+            Effect::HashSet {
+                pairs: Items::from(&[&member(*of)[..], &small[..]][..]),
+            },
+        ),
         Change::SortedSetPut(of) => {
             let members = [(number as f64, &member(*of)[..])];
-            keys.apply(key, Effect::SortedSetPut { members: (&members[..]).into() })
+            keys.apply(
+                key,
+                Effect::SortedSetPut {
+                    members: (&members[..]).into(),
+                },
+            )
         }
         Change::Twice => {
             let _ = keys.apply(key, Effect::Delete);
-            let _ = keys.apply(key, Effect::SetAdd { members: Items::from(&[&small[..]][..]) });
-            keys.apply(key, Effect::SetAdd { members: Items::from(&[&b"other"[..]][..]) })
+            let _ = keys.apply(
+                key,
+                Effect::SetAdd {
+                    members: Items::from(&[&small[..]][..]),
+                },
+            );
+            keys.apply(
+                key,
+                Effect::SetAdd {
+                    members: Items::from(&[&b"other"[..]][..]),
+                },
+            )
         }
     };
 }
@@ -214,9 +343,14 @@ impl Checked<'_> {
 
     fn run(&mut self, number: usize, operation: &Operation) {
         match operation {
-            Operation::Change { database, key: of, change } => {
+            Operation::Change {
+                database,
+                key: of,
+                change,
+            } => {
                 let key = key(*of);
-                self.server().with_key(*database, &key, |keys| apply(keys, &key, change, number));
+                self.server()
+                    .with_key(*database, &key, |keys| apply(keys, &key, change, number));
                 match self.server().get(*database, &key) {
                     Some(state) => drop(self.model.insert((*database, key), state)),
                     None => drop(self.model.remove(&(*database, key))),
@@ -224,18 +358,32 @@ impl Checked<'_> {
             }
             Operation::Demote { database, key: of } => {
                 let server = self.server();
-                server.recovered.journaling.ensure_durable(u64::MAX).expect("synced");
-                server.cold.demote(&server.keyspace, *database, &key(*of), u64::MAX);
+                server
+                    .recovered
+                    .journaling
+                    .ensure_durable(u64::MAX)
+                    .expect("synced");
+                server
+                    .cold
+                    .demote(&server.keyspace, *database, &key(*of), u64::MAX);
             }
             Operation::ApplyDeletions => {
                 let server = self.server();
-                server.recovered.journaling.ensure_durable(u64::MAX).expect("synced");
+                server
+                    .recovered
+                    .journaling
+                    .ensure_durable(u64::MAX)
+                    .expect("synced");
                 server.cold.apply_deletions(&server.keyspace, u64::MAX);
             }
             Operation::Snapshot => drop(self.server().recovered.snapshotter.take().expect("taken")),
             Operation::LoadOneBlock => {
                 let server = self.server();
-                server.recovered.lazy.load_next(&server.keyspace).expect("in order");
+                server
+                    .recovered
+                    .lazy
+                    .load_next(&server.keyspace)
+                    .expect("in order");
             }
             Operation::Flush(database) => {
                 self.server().flush(*database);
@@ -244,7 +392,9 @@ impl Checked<'_> {
             Operation::Swap => {
                 self.server().swap();
                 let swapped = std::mem::take(&mut self.model).into_iter();
-                self.model = swapped.map(|((database, key), state)| ((1 - database, key), state)).collect();
+                self.model = swapped
+                    .map(|((database, key), state)| ((1 - database, key), state))
+                    .collect();
             }
             Operation::Crash { kept } => self.crash(*kept),
         }
@@ -260,7 +410,11 @@ impl Checked<'_> {
         for database in 0..DATABASES {
             let keys = self.model.iter().filter(|((of, _), _)| *of == database);
             let expected = keys.clone().count() as u64;
-            assert_eq!(self.server().keyspace.key_counts(database).0, expected, "keys of database {database}");
+            assert_eq!(
+                self.server().keyspace.key_counts(database).0,
+                expected,
+                "keys of database {database}"
+            );
         }
     }
 
@@ -269,7 +423,11 @@ impl Checked<'_> {
         for database in 0..DATABASES {
             for number in 0..KEYS {
                 let expected = self.model.get(&(database, key(number))).cloned();
-                assert_eq!(self.server().get(database, &key(number)), expected, "key {number} of database {database}");
+                assert_eq!(
+                    self.server().get(database, &key(number)),
+                    expected,
+                    "key {number} of database {database}"
+                );
             }
         }
         self.check_counts();

@@ -24,7 +24,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use storage_format::durable::{publish, temporary_path};
 use storage_format::manifest::{DatabaseManifest, Manifest, SnapshotManifest};
-use storage_format::snapshot::{SnapshotEntry, SnapshotForm, SnapshotHeader, SnapshotSummary, SnapshotWriter};
+use storage_format::snapshot::{
+    SnapshotEntry, SnapshotForm, SnapshotHeader, SnapshotSummary, SnapshotWriter,
+};
 
 /// How often a cut is tried before a missing spare segment counts as an error.
 const CUT_ATTEMPTS: usize = 100;
@@ -68,7 +70,11 @@ pub struct SnapshotStatus {
 impl SnapshotStatus {
     /// As `rdb_last_bgsave_time_sec`: -1 if there was none.
     pub fn last_duration_seconds(&self) -> i64 {
-        if self.taken + self.failed == 0 { -1 } else { (self.last_duration_ms / 1000) as i64 }
+        if self.taken + self.failed == 0 {
+            -1
+        } else {
+            (self.last_duration_ms / 1000) as i64
+        }
     }
 }
 
@@ -147,7 +153,9 @@ impl Snapshotter {
     /// One is being taken already; I/O; damage in what is not loaded yet. The former snapshots and the log then still stand.
     pub fn take(&self) -> Result<SnapshotReport, InternalError> {
         if self.is_running.swap(true, Ordering::AcqRel) {
-            return Err(InternalError::Other("a snapshot is being taken already".to_owned()));
+            return Err(InternalError::Other(
+                "a snapshot is being taken already".to_owned(),
+            ));
         }
         let started = Instant::now();
         let result = self.run();
@@ -155,7 +163,10 @@ impl Snapshotter {
         status.last_duration_ms = started.elapsed().as_millis() as u64;
         match &result {
             Ok(report) => {
-                status.last = Some(SnapshotReport { duration_ms: status.last_duration_ms, ..report.clone() });
+                status.last = Some(SnapshotReport {
+                    duration_ms: status.last_duration_ms,
+                    ..report.clone()
+                });
                 status.last_completed_ms = clock::now_ms();
                 status.last_error = None;
                 status.taken += 1;
@@ -170,15 +181,42 @@ impl Snapshotter {
         result
     }
 
+    /// When a log is given up or taken up, puts what is there into a snapshot, on which either can build. To be called once,
+    /// after recovery, when the tiers run and before anything is served.
+    ///
+    /// # Errors
+    /// As [`Snapshotter::take`].
+    pub fn settle_journaling(&self) -> Result<(), InternalError> {
+        let SnapshotSources {
+            directory,
+            journaling,
+            ..
+        } = &self.sources;
+        let has_log = journaling.log().is_some();
+        if directory.former_run().without_log != has_log {
+            return Ok(());
+        }
+        self.take()?;
+        directory.note_run(!has_log)
+    }
+
     /// Marks the directory as closed in order: after the last snapshot and the log's end, with nothing changed since.
     ///
     /// # Errors
     /// I/O.
     pub fn note_clean_shutdown(&self) -> Result<(), InternalError> {
-        let SnapshotSources { directory, journaling, cold, .. } = &self.sources;
+        let SnapshotSources {
+            directory,
+            journaling,
+            cold,
+            ..
+        } = &self.sources;
         let (next_lsn, sequence) = (journaling.last_lsn() + 1, cold.latest_sequence());
         directory.change_manifest(|manifest| {
-            let covers_all = manifest.snapshots.last().is_some_and(|newest| newest.cut_lsn + 1 == next_lsn);
+            let covers_all = manifest
+                .snapshots
+                .last()
+                .is_some_and(|newest| newest.cut_lsn + 1 == next_lsn);
             manifest.clean_shutdown = covers_all;
             if covers_all {
                 manifest.rocksdb_sequence = sequence;
@@ -192,7 +230,12 @@ impl Snapshotter {
     /// # Errors
     /// I/O.
     pub fn note_generations(&self) -> Result<(), InternalError> {
-        let SnapshotSources { keyspace, directory, journaling, .. } = &self.sources;
+        let SnapshotSources {
+            keyspace,
+            directory,
+            journaling,
+            ..
+        } = &self.sources;
         if journaling.log().is_some() {
             return Ok(());
         }
@@ -206,7 +249,13 @@ impl Snapshotter {
     }
 
     fn run(&self) -> Result<SnapshotReport, InternalError> {
-        let SnapshotSources { keyspace, cold, journaling, lazy, directory } = &self.sources;
+        let SnapshotSources {
+            keyspace,
+            cold,
+            journaling,
+            lazy,
+            directory,
+        } = &self.sources;
         self.shards_walked.store(0, Ordering::Relaxed);
         self.entries_written.store(0, Ordering::Relaxed);
         // What the former snapshot still holds becomes part of this one.
@@ -214,11 +263,14 @@ impl Snapshotter {
         let (cut, guard) = self.cut()?;
         let cut_lsn = cut.rotation.last_lsn;
         let path = free_path(&directory.snapshot_path(), cut_lsn);
-        let summary = self.write_file(&path, &cut).inspect_err(|_| drop(std::fs::remove_file(temporary_path(&path))))?;
+        let summary = self
+            .write_file(&path, &cut)
+            .inspect_err(|_| drop(std::fs::remove_file(temporary_path(&path))))?;
         drop(guard);
         journaling.ensure_durable(cut_lsn)?;
         let sequence = cold.flush_for_snapshot(cut_lsn)?;
-        self.publish(&path, &cut, &summary, sequence).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        self.publish(&path, &cut, &summary, sequence)
+            .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         if let Some(log) = journaling.log() {
             log.note_snapshot_bytes(summary.file_bytes);
         }
@@ -233,19 +285,35 @@ impl Snapshotter {
     }
 
     fn cut(&self) -> Result<(Cut, CutGuard<'_>), InternalError> {
-        let SnapshotSources { keyspace, journaling, .. } = &self.sources;
+        let SnapshotSources {
+            keyspace,
+            journaling,
+            ..
+        } = &self.sources;
         for _ in 0..CUT_ATTEMPTS {
             journaling.prepare_rotation()?;
             let mut shards = keyspace.lock_all();
-            let Some(rotation) = journaling.rotate() else { continue };
+            let Some(rotation) = journaling.rotate() else {
+                continue;
+            };
             let databases = count_databases(keyspace, &shards);
-            let generations: Vec<u32> = databases.iter().map(|database| database.generation).collect();
+            let generations: Vec<u32> = databases
+                .iter()
+                .map(|database| database.generation)
+                .collect();
             walk::begin(&mut shards, rotation.last_lsn, &generations);
             let next_generation = keyspace.next_generation();
-            let cut = Cut { rotation, databases, next_generation, created_ms: clock::now_ms() };
+            let cut = Cut {
+                rotation,
+                databases,
+                next_generation,
+                created_ms: clock::now_ms(),
+            };
             return Ok((cut, CutGuard(keyspace)));
         }
-        Err(InternalError::Other("the log had no segment ready for a snapshot's cut".to_owned()))
+        Err(InternalError::Other(
+            "the log had no segment ready for a snapshot's cut".to_owned(),
+        ))
     }
 
     fn write_file(&self, path: &Path, cut: &Cut) -> Result<SnapshotSummary, InternalError> {
@@ -257,7 +325,11 @@ impl Snapshotter {
             cut_lsn: cut.rotation.last_lsn,
             log_segment_number: cut.rotation.segment_number,
             created_ms: cut.created_ms,
-            generations: cut.databases.iter().map(|database| database.generation).collect(),
+            generations: cut
+                .databases
+                .iter()
+                .map(|database| database.generation)
+                .collect(),
         };
         let file = File::create(&temporary).map_err(io_error("create"))?;
         let mut writer = SnapshotWriter::new(file, &header).map_err(io_error("write"))?;
@@ -265,7 +337,8 @@ impl Snapshotter {
         generations.sort_unstable();
         for (index, generation) in generations.iter().enumerate() {
             let share = |done: usize| (index * SHARDS + done) / generations.len().max(1);
-            self.walk_generation(*generation, &mut writer, share).map_err(io_error("write"))?;
+            self.walk_generation(*generation, &mut writer, share)
+                .map_err(io_error("write"))?;
         }
         let (file, summary) = writer.finish().map_err(io_error("write"))?;
         file.sync_all().map_err(io_error("sync"))?;
@@ -293,17 +366,32 @@ impl Snapshotter {
                     value: entry.encoded,
                 })
             })?;
-            self.entries_written.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            self.shards_walked.store(share(walk.shards_done()), Ordering::Relaxed);
+            self.entries_written
+                .fetch_add(batch.len() as u64, Ordering::Relaxed);
+            self.shards_walked
+                .store(share(walk.shards_done()), Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Names the snapshot in the manifest: from here on it counts.
-    fn publish(&self, path: &Path, cut: &Cut, summary: &SnapshotSummary, sequence: u64) -> Result<(), InternalError> {
-        let SnapshotSources { directory, journaling, .. } = &self.sources;
+    fn publish(
+        &self,
+        path: &Path,
+        cut: &Cut,
+        summary: &SnapshotSummary,
+        sequence: u64,
+    ) -> Result<(), InternalError> {
+        let SnapshotSources {
+            directory,
+            journaling,
+            ..
+        } = &self.sources;
         let snapshot = SnapshotManifest {
-            file_name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            file_name: path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             cut_lsn: cut.rotation.last_lsn,
             log_segment_number: cut.rotation.segment_number,
             entry_count: summary.entry_count,
@@ -316,16 +404,21 @@ impl Snapshotter {
             manifest.clean_shutdown = false;
             manifest.snapshots.push(snapshot);
         })?;
+        // The segments of an earlier log are behind the cut; from now on no start must expect one.
         if journaling.log().is_none() {
-            // From now on the segments of an earlier log are behind the cut; the next start must not expect one.
-            directory.note_run(true)?;
+            directory.note_run(true)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Removes what no kept snapshot needs.
     fn remove_old(&self) -> Result<(), InternalError> {
-        let SnapshotSources { directory, journaling, .. } = &self.sources;
+        let SnapshotSources {
+            directory,
+            journaling,
+            ..
+        } = &self.sources;
         // Without a log, what an older snapshot lacks cannot be replayed: it is worth nothing beside a newer one, except as a
         // copy to fall back to.
         let keep = self.keep.load(Ordering::Relaxed);
@@ -335,7 +428,12 @@ impl Snapshotter {
         }
         let manifest = directory.manifest();
         remove_unnamed_snapshots(&directory.snapshot_path(), &manifest)?;
-        let first_needed = manifest.snapshots.iter().map(|snapshot| snapshot.log_segment_number).min().unwrap_or(0);
+        let first_needed = manifest
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.log_segment_number)
+            .min()
+            .unwrap_or(0);
         match journaling.log() {
             Some(log) => drop(log.remove_before(first_needed)),
             None => super::log::remove_files_before(&directory.log_path(), first_needed)?,
@@ -351,7 +449,11 @@ fn count_databases(
     (0..keyspace.databases())
         .map(|database| {
             let (key_count, deadline_count) = keyspace.key_counts_locked(shards, database);
-            DatabaseManifest { generation: keyspace.generation(database), key_count, deadline_count }
+            DatabaseManifest {
+                generation: keyspace.generation(database),
+                key_count,
+                deadline_count,
+            }
         })
         .collect()
 }
@@ -359,8 +461,12 @@ fn count_databases(
 /// A name for the snapshot of this cut that no file has.
 fn free_path(directory: &Path, cut_lsn: u64) -> PathBuf {
     let plain = directory.join(format!("snapshot-{cut_lsn}.larder"));
-    let numbered = (2..).map(|number: u64| directory.join(format!("snapshot-{cut_lsn}-{number}.larder")));
-    std::iter::once(plain.clone()).chain(numbered).find(|path| !path.exists()).unwrap_or(plain)
+    let numbered =
+        (2..).map(|number: u64| directory.join(format!("snapshot-{cut_lsn}-{number}.larder")));
+    std::iter::once(plain.clone())
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or(plain)
 }
 
 /// Removes the snapshot files that the manifest does not name: replaced ones, and what an interrupted snapshot left. Damaged
@@ -368,12 +474,21 @@ fn free_path(directory: &Path, cut_lsn: u64) -> PathBuf {
 ///
 /// # Errors
 /// I/O.
-pub(super) fn remove_unnamed_snapshots(directory: &Path, manifest: &Manifest) -> Result<(), InternalError> {
+pub(super) fn remove_unnamed_snapshots(
+    directory: &Path,
+    manifest: &Manifest,
+) -> Result<(), InternalError> {
     for item in std::fs::read_dir(directory).map_err(InternalError::io("list", directory))? {
         let path = item.map_err(InternalError::io("list", directory))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let is_ours = name.starts_with("snapshot-") && (name.ends_with(".larder") || name.ends_with(".larder.new"));
-        let is_named = manifest.snapshots.iter().any(|snapshot| snapshot.file_name == name);
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        let is_ours = name.starts_with("snapshot-")
+            && (name.ends_with(".larder") || name.ends_with(".larder.new"));
+        let is_named = manifest
+            .snapshots
+            .iter()
+            .any(|snapshot| snapshot.file_name == name);
         if is_ours && !is_named {
             std::fs::remove_file(&path).map_err(InternalError::io("remove", &path))?;
         }
@@ -395,10 +510,16 @@ pub(super) fn open_snapshot(
     let reader = storage_format::snapshot::SnapshotReader::open(path).map_err(file_error)?;
     let header = reader.header();
     if header.hash_seed != hash_seed || header.cut_lsn != named.cut_lsn {
-        return Err(InternalError::Other(format!("{}: this is another snapshot than the manifest names", path.display())));
+        return Err(InternalError::Other(format!(
+            "{}: this is another snapshot than the manifest names",
+            path.display()
+        )));
     }
     if reader.file_bytes() <= verify_bytes_max {
-        let format = |source| InternalError::Format { path: path.to_path_buf(), source };
+        let format = |source| InternalError::Format {
+            path: path.to_path_buf(),
+            source,
+        };
         reader.verify_all(|_| ()).map_err(format)?;
     }
     Ok(reader)

@@ -16,7 +16,11 @@ use storage_format::{Effect, ValueKind};
 type Contents = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
 
 fn walk_all(keyspace: &Keyspace, generation: u32, mut between: impl FnMut()) -> Contents {
-    let (mut walk, mut batch, mut contents) = (Walk::new(keyspace, generation), Batch::default(), Contents::new());
+    let (mut walk, mut batch, mut contents) = (
+        Walk::new(keyspace, generation),
+        Batch::default(),
+        Contents::new(),
+    );
     let mut last = None;
     while walk.next_batch(&mut batch) {
         let done: Result<(), ()> = batch.for_each(|entry| {
@@ -45,11 +49,24 @@ impl Writer<'_> {
         let effect = match number % 4 {
             0 => Effect::Delete,
             1 => Effect::Append { bytes: &text },
-            2 => Effect::SetDeadline { deadline_ms: 1 << 45 },
-            _ => Effect::Put { kind: ValueKind::String, deadline_ms: 0, encoded: &text },
+            2 => Effect::SetDeadline {
+                deadline_ms: 1 << 45,
+            },
+            _ => Effect::Put {
+                kind: ValueKind::String,
+                deadline_ms: 0,
+                encoded: &text,
+            },
         };
         let hashes = [self.keyspace.hash(&key)];
-        let mut keys = Keys::lock(self.keyspace, &hashes, &mut self.journal, &self.recorder, 0, 1);
+        let mut keys = Keys::lock(
+            self.keyspace,
+            &hashes,
+            &mut self.journal,
+            &self.recorder,
+            0,
+            1,
+        );
         keys.apply(&key, effect).expect("all are texts");
         keys.commit();
     }
@@ -83,7 +100,7 @@ proptest! {
         prop_assert_eq!(seen, expected);
         for shard in keyspace.lock_all() {
             prop_assert!(shard.cut.is_none());
-            for table in &shard.tables {
+            for table in shard.tables.iter() {
                 prop_assert!((0..table.segments()).all(|segment| table.segment_at(segment).pre_images.is_empty()));
             }
         }
@@ -114,11 +131,20 @@ fn snapshots_under_load_recover_exactly() {
         cold = server.crash(round as usize * 40);
     }
     let mut server = Small::start(temporary.path(), cold);
-    let expected_count = believed.iter().flat_map(|keys| keys.values()).filter(|value| value.is_some()).count();
+    let expected_count = believed
+        .iter()
+        .flat_map(|keys| keys.values())
+        .filter(|value| value.is_some())
+        .count();
     assert_eq!(server.keyspace.key_counts(0).0, expected_count as u64);
     assert!(expected_count > 100);
     for (key, value) in believed.into_iter().flatten() {
-        assert_eq!(server.get(0, &key).map(|(_, value, _)| value), value, "{:?}", String::from_utf8_lossy(&key));
+        assert_eq!(
+            server.get(0, &key).map(|(_, value, _)| value),
+            value,
+            "{:?}",
+            String::from_utf8_lossy(&key)
+        );
     }
 }
 
@@ -140,7 +166,11 @@ fn write_until(
         number += 1;
         let key = load_key(thread, number * 7919 % 400);
         let hash = server.keyspace.hash(&key);
-        server.recovered.lazy.ensure_loaded(0, hash, &server.keyspace).expect("in order");
+        server
+            .recovered
+            .lazy
+            .ensure_loaded(0, hash, &server.keyspace)
+            .expect("in order");
         // Only this thread writes the key, so once it is resident or absent it may only leave: then try again.
         let departures = server.keyspace.lock(Keyspace::shard_of(hash)).departures;
         server.cold.promote(&server.keyspace, 0, &key);
@@ -148,16 +178,26 @@ fn write_until(
         if keys.shard_mut(hash).departures != departures {
             continue;
         }
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             keys.delete(&key).expect("there is room");
-        } else if number % 3 == 0 {
+        } else if number.is_multiple_of(3) {
             let text = vec![b'x'; (number % 3000) as usize];
-            keys.set_text(&key, &text, Deadline::None).expect("there is room");
+            keys.set_text(&key, &text, Deadline::None)
+                .expect("there is room");
         } else {
-            keys.apply(&key, Effect::Append { bytes: number.to_string().as_bytes() }).expect("a text");
+            keys.apply(
+                &key,
+                Effect::Append {
+                    bytes: number.to_string().as_bytes(),
+                },
+            )
+            .expect("a text");
         }
         keys.commit();
-        believed.insert(key.clone(), keys.text(&key).expect("a text").map(<[u8]>::to_vec));
+        believed.insert(
+            key.clone(),
+            keys.text(&key).expect("a text").map(<[u8]>::to_vec),
+        );
     }
 }
 
@@ -167,8 +207,16 @@ fn demote_until(server: &Small, threads: usize, is_over: &AtomicBool) {
         number += 1;
         let key = load_key(number as usize % threads, number * 31 % 400);
         // As the demoter does: durable first, and only what was durable then.
-        server.recovered.journaling.ensure_durable(u64::MAX).expect("synced");
-        let durable_lsn = server.recovered.journaling.log().map_or(0, |log| log.durable_lsn());
+        server
+            .recovered
+            .journaling
+            .ensure_durable(u64::MAX)
+            .expect("synced");
+        let durable_lsn = server
+            .recovered
+            .journaling
+            .log()
+            .map_or(0, |log| log.durable_lsn());
         server.cold.demote(&server.keyspace, 0, &key, durable_lsn);
     }
 }
@@ -176,7 +224,10 @@ fn demote_until(server: &Small, threads: usize, is_over: &AtomicBool) {
 fn write_keys(server: &mut Small, keys: usize) {
     for number in 0..keys {
         let text = format!("value {number}").repeat(20).into_bytes();
-        server.with_key(0, &key(number), |keys| keys.set_text(&key(number), &text, Deadline::None).expect("there is room"));
+        server.with_key(0, &key(number), |keys| {
+            keys.set_text(&key(number), &text, Deadline::None)
+                .expect("there is room")
+        });
     }
 }
 
@@ -199,17 +250,33 @@ fn a_damaged_snapshot_falls_back_to_the_one_before() {
     let mut server = Small::start(temporary.path(), Arc::new(MockCold::default()));
     write_keys(&mut server, 2000);
     server.recovered.snapshotter.take().expect("taken");
-    server.with_key(0, b"between", |keys| keys.set_text(b"between", b"1", Deadline::None).expect("there is room"));
-    server.with_key(0, &key(5), |keys| keys.delete(&key(5)).expect("there is room"));
+    server.with_key(0, b"between", |keys| {
+        keys.set_text(b"between", b"1", Deadline::None)
+            .expect("there is room")
+    });
+    server.with_key(0, &key(5), |keys| {
+        keys.delete(&key(5)).expect("there is room")
+    });
     server.recovered.snapshotter.take().expect("taken");
-    server.with_key(0, b"behind", |keys| keys.set_text(b"behind", b"2", Deadline::None).expect("there is room"));
+    server.with_key(0, b"behind", |keys| {
+        keys.set_text(b"behind", b"2", Deadline::None)
+            .expect("there is room")
+    });
     let files = snapshot_files(temporary.path());
     assert_eq!(files.len(), 2);
     let cold = server.crash(0);
     flip_byte(&files[1], 5000);
     for _ in 0..2 {
         let mut server = Small::start(temporary.path(), cold.clone());
-        assert_eq!(server.recovered.report.snapshot.as_ref().map(|used| used.cut_lsn), Some(2000));
+        assert_eq!(
+            server
+                .recovered
+                .report
+                .snapshot
+                .as_ref()
+                .map(|used| used.cut_lsn),
+            Some(2000)
+        );
         assert!(server.recovered.report.is_recounted);
         assert_eq!(server.keyspace.key_counts(0).0, 2001);
         assert!(server.get(0, b"between").is_some() && server.get(0, b"behind").is_some());
@@ -219,7 +286,10 @@ fn a_damaged_snapshot_falls_back_to_the_one_before() {
     server.recovered.snapshotter.take().expect("taken");
     drop(server);
     let server = Small::start(temporary.path(), cold);
-    assert!(!server.recovered.report.is_recounted && server.recovered.report.damaged_snapshots.is_empty());
+    assert!(
+        !server.recovered.report.is_recounted
+            && server.recovered.report.damaged_snapshots.is_empty()
+    );
     assert_eq!(server.keyspace.key_counts(0).0, 2001);
 }
 
@@ -232,10 +302,23 @@ fn without_a_usable_snapshot_nothing_is_served() {
     let cold = server.crash(0);
     let file = snapshot_files(temporary.path()).remove(0);
     flip_byte(&file, 100);
-    let error = Small::try_start(temporary.path(), cold.clone(), options(true)).err().expect("refused").to_string();
-    assert!(error.contains("no snapshot can be used") && error.contains("larderctl check"), "{error}");
+    let error = Small::try_start(temporary.path(), cold.clone(), options(true))
+        .err()
+        .expect("refused")
+        .to_string();
+    assert!(
+        error.contains("no snapshot can be used") && error.contains("larderctl check"),
+        "{error}"
+    );
     flip_byte(&file, 100);
-    assert_eq!(Small::start(temporary.path(), cold).keyspace.key_counts(0).0, 100, "the refusal changed nothing");
+    assert_eq!(
+        Small::start(temporary.path(), cold)
+            .keyspace
+            .key_counts(0)
+            .0,
+        100,
+        "the refusal changed nothing"
+    );
 }
 
 #[test]
@@ -249,7 +332,10 @@ fn a_missing_log_is_not_taken_for_an_empty_one() {
     for item in std::fs::read_dir(temporary.path().join("log")).expect("listed") {
         std::fs::remove_file(item.expect("listed").path()).expect("removed");
     }
-    let error = Small::try_start(temporary.path(), cold, options(true)).err().expect("refused").to_string();
+    let error = Small::try_start(temporary.path(), cold, options(true))
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(error.contains("is missing"), "{error}");
 }
 
@@ -267,7 +353,12 @@ fn serving_begins_before_the_snapshot_is_loaded() {
     assert!(server.get(0, &key(1234)).is_some());
     assert!(server.get(0, b"absent").is_none());
     assert!((1..=2).contains(&server.recovered.lazy.progress().0));
-    while server.recovered.lazy.load_next(&server.keyspace).expect("in order") {}
+    while server
+        .recovered
+        .lazy
+        .load_next(&server.keyspace)
+        .expect("in order")
+    {}
     assert!(server.recovered.lazy.is_complete());
     assert_eq!(server.recovered.lazy.progress(), (blocks, blocks));
     assert_eq!(server.keyspace.key_counts(0).0, 5000);
@@ -284,7 +375,10 @@ fn old_snapshots_and_segments_go_when_a_new_one_is_complete() {
     }
     assert!(server.recovered.journaling.statistics().segments <= 4);
     let status = server.recovered.snapshotter.status();
-    assert_eq!((status.taken, status.failed, status.is_running), (5, 0, false));
+    assert_eq!(
+        (status.taken, status.failed, status.is_running),
+        (5, 0, false)
+    );
     assert_eq!(status.last.map(|report| report.entries), Some(3000));
     assert!(!server.recovered.journaling.log_outgrew(100, 0));
 }
@@ -292,18 +386,43 @@ fn old_snapshots_and_segments_go_when_a_new_one_is_complete() {
 #[test]
 fn without_a_log_an_orderly_end_keeps_everything_and_a_crash_what_was_saved() {
     let temporary = tempfile::tempdir().expect("a directory");
-    let mut server =
-        Small::try_start(temporary.path(), Arc::new(MockCold::default()), options(false)).expect("a new directory");
+    let mut server = Small::try_start(
+        temporary.path(),
+        Arc::new(MockCold::default()),
+        options(false),
+    )
+    .expect("a new directory");
     write_keys(&mut server, 50);
     server.recovered.snapshotter.take().expect("taken");
-    server.recovered.snapshotter.note_clean_shutdown().expect("written");
+    server
+        .recovered
+        .snapshotter
+        .note_clean_shutdown()
+        .expect("written");
     let cold = server.crash(0);
     let mut server = Small::try_start(temporary.path(), cold, options(false)).expect("in order");
-    assert_eq!((server.keyspace.key_counts(0).0, server.recovered.report.is_recounted), (50, false));
+    assert_eq!(
+        (
+            server.keyspace.key_counts(0).0,
+            server.recovered.report.is_recounted
+        ),
+        (50, false)
+    );
     // Not saved, but in the cold tier; and one that is lost.
-    server.with_key(0, b"cold", |keys| keys.set_text(b"cold", b"1", Deadline::None).expect("there is room"));
+    server.with_key(0, b"cold", |keys| {
+        keys.set_text(b"cold", b"1", Deadline::None)
+            .expect("there is room")
+    });
     server.cold.demote(&server.keyspace, 0, b"cold", u64::MAX);
-    server.with_key(0, b"lost", |keys| keys.set_text(b"lost", b"1", Deadline::None).expect("there is room"));
+    server.with_key(0, &key(7), |keys| {
+        keys.set_text(&key(7), b"newer", Deadline::None)
+            .expect("there is room")
+    });
+    server.cold.demote(&server.keyspace, 0, &key(7), u64::MAX);
+    server.with_key(0, b"lost", |keys| {
+        keys.set_text(b"lost", b"1", Deadline::None)
+            .expect("there is room")
+    });
     server.flush(1);
     let newest_generation = server.keyspace.generation(1);
     let cold = server.crash(usize::MAX);
@@ -311,8 +430,17 @@ fn without_a_log_an_orderly_end_keeps_everything_and_a_crash_what_was_saved() {
     assert!(server.recovered.report.is_recounted);
     assert_eq!(server.keyspace.key_counts(0).0, 51);
     assert!(server.get(0, b"cold").is_some() && server.get(0, b"lost").is_none());
+    let newest = server.get(0, &key(7)).map(|(_, value, _)| value);
+    assert_eq!(
+        newest,
+        Some(b"newer".to_vec()),
+        "the newest version wins, wherever it is"
+    );
     assert_eq!(server.keyspace.generation(1), newest_generation);
-    assert!(server.recovered.journaling.last_lsn() >= 51, "no LSN is given twice");
+    assert!(
+        server.recovered.journaling.last_lsn() >= 51,
+        "no LSN is given twice"
+    );
     assert_eq!(DATABASES, server.keyspace.databases());
 }
 
@@ -323,13 +451,22 @@ fn the_log_can_be_given_up_and_taken_up_again() {
     write_keys(&mut server, 20);
     let cold = server.crash(0);
     let server = Small::try_start(temporary.path(), cold, options(false)).expect("in order");
-    assert_eq!(snapshot_files(temporary.path()).len(), 1, "what the log held is in a snapshot before it is given up");
+    assert_eq!(
+        snapshot_files(temporary.path()).len(),
+        1,
+        "what the log held is in a snapshot before it is given up"
+    );
     let cold = server.crash(0);
-    let log_files = std::fs::read_dir(temporary.path().join("log")).expect("listed").count();
+    let log_files = std::fs::read_dir(temporary.path().join("log"))
+        .expect("listed")
+        .count();
     assert_eq!(log_files, 0);
     let mut server = Small::start(temporary.path(), cold);
     assert_eq!(server.keyspace.key_counts(0).0, 20);
-    server.with_key(0, b"logged", |keys| keys.set_text(b"logged", b"1", Deadline::None).expect("there is room"));
+    server.with_key(0, b"logged", |keys| {
+        keys.set_text(b"logged", b"1", Deadline::None)
+            .expect("there is room")
+    });
     let cold = server.crash(0);
     let server = Small::start(temporary.path(), cold);
     assert_eq!(server.keyspace.key_counts(0).0, 21);

@@ -43,7 +43,10 @@ pub(super) struct ColdBridge {
 
 impl ColdBridge {
     pub(super) fn new(cold: Arc<Cold>) -> ColdBridge {
-        ColdBridge { cold, tier: OnceLock::new() }
+        ColdBridge {
+            cold,
+            tier: OnceLock::new(),
+        }
     }
 
     /// Tells who applies deletions. Called once, before the first snapshot.
@@ -53,7 +56,10 @@ impl ColdBridge {
     }
 
     fn format_error(&self, source: storage_format::FormatError) -> InternalError {
-        InternalError::Format { path: PathBuf::from(self.cold.path()), source }
+        InternalError::Format {
+            path: PathBuf::from(self.cold.path()),
+            source,
+        }
     }
 }
 
@@ -62,16 +68,33 @@ impl ColdStore for ColdBridge {
         !self.cold.is_empty() && self.cold.may_contain(generation, hash, key)
     }
 
-    fn get(&self, generation: u32, hash: u64, key: &[u8]) -> Result<Option<ColdVersion>, InternalError> {
-        let Some(record) = self.cold.get(generation, hash, key)? else { return Ok(None) };
-        let value = Value::decode(record.kind, &record.encoded).map_err(|source| self.format_error(source))?;
-        Ok(Some(ColdVersion { lsn: record.lsn, deadline_ms: record.deadline_ms, value }))
+    fn get(
+        &self,
+        generation: u32,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<ColdVersion>, InternalError> {
+        let Some(record) = self.cold.get(generation, hash, key)? else {
+            return Ok(None);
+        };
+        let value = Value::decode(record.kind, &record.encoded)
+            .map_err(|source| self.format_error(source))?;
+        Ok(Some(ColdVersion {
+            lsn: record.lsn,
+            deadline_ms: record.deadline_ms,
+            value,
+        }))
     }
 
     fn scan(&self, generation: u32, visit: &mut ScanVisitor<'_>) -> Result<(), InternalError> {
         let mut cursor = self.cold.cursor(generation, 0);
         while let Some((key, header, _)) = cursor.current()? {
-            visit(key.hash, key.key, header.lsn, (header.deadline_ms != 0).then_some(header.deadline_ms));
+            visit(
+                key.hash,
+                key.key,
+                header.lsn,
+                (header.deadline_ms != 0).then_some(header.deadline_ms),
+            );
             cursor.advance();
         }
         Ok(())

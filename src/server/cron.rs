@@ -29,7 +29,11 @@ impl Rates {
 
     /// Each counter's rate per second.
     pub(super) fn per_second(&self) -> [u64; 3] {
-        let (Some((from_ms, from)), Some((to_ms, to))) = (self.samples.first(), self.samples.last()) else { return [0; 3] };
+        let (Some((from_ms, from)), Some((to_ms, to))) =
+            (self.samples.first(), self.samples.last())
+        else {
+            return [0; 3];
+        };
         let elapsed_ms = (to_ms - from_ms).max(1);
         std::array::from_fn(|index| to[index].saturating_sub(from[index]) * 1000 / elapsed_ms)
     }
@@ -53,17 +57,28 @@ pub(super) fn run(server: &Arc<Server>) {
 fn tick(server: &Arc<Server>) {
     let settings = server.settings.current().0;
     let now_ms = clock::now_ms();
-    let counters =
-        [server.sum(|worker| &worker.commands), server.sum(|worker| &worker.input_bytes), server.sum(|worker| &worker.output_bytes)];
+    let counters = [
+        server.sum(|worker| &worker.commands),
+        server.sum(|worker| &worker.input_bytes),
+        server.sum(|worker| &worker.output_bytes),
+    ];
     server.operations.lock().note(now_ms, counters);
-    server.peak_memory.fetch_max(server.tier.used_memory(), Ordering::Relaxed);
+    server
+        .peak_memory
+        .fetch_max(server.tier.used_memory(), Ordering::Relaxed);
     if settings.timeout_seconds > 0 {
         server.clients.kill_idle(settings.timeout_seconds * 1000);
     }
     let last = *server.last_save.lock();
     let changes = server.changes() - last.changes;
-    let rule_holds = settings.save.iter().any(|rule| changes >= rule.changes && now_ms >= last.at_ms + rule.seconds * 1000);
-    let log_has_grown = server.journaling.log_outgrew(settings.log_growth_percent, settings.log_growth_minimum_bytes);
+    let rule_holds = settings
+        .save
+        .iter()
+        .any(|rule| changes >= rule.changes && now_ms >= last.at_ms + rule.seconds * 1000);
+    let log_has_grown = server.journaling.log_outgrew(
+        settings.log_growth_percent,
+        settings.log_growth_minimum_bytes,
+    );
     let may_try = last.succeeded || now_ms >= last.tried_ms + RETRY_AFTER_MS;
     if (rule_holds && changes > 0 || log_has_grown) && may_try && server.start_background_save() {
         tracing::info!(changes, log_has_grown, "a snapshot is due");

@@ -27,7 +27,12 @@ fn field(text: &mut String, name: &str, value: impl std::fmt::Display) {
 
 /// A number of bytes as Redis shows it to people: `1.50M`.
 fn human_bytes(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    const UNITS: [(u64, &str); 4] = [
+        (1 << 40, "T"),
+        (1 << 30, "G"),
+        (1 << 20, "M"),
+        (1 << 10, "K"),
+    ];
     match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, letter)) => format!("{:.2}{letter}", bytes as f64 / *unit as f64),
         None => format!("{bytes}B"),
@@ -37,7 +42,9 @@ fn human_bytes(bytes: u64) -> String {
 impl Server {
     /// The text for these sections; none: the default ones.
     pub(super) fn info_text(&self, wanted: &[String]) -> String {
-        let everything = wanted.iter().any(|name| name == "all" || name == "everything");
+        let everything = wanted
+            .iter()
+            .any(|name| name == "all" || name == "everything");
         let default = wanted.is_empty() || wanted.iter().any(|name| name == "default");
         let mut text = String::new();
         for (name, shown, write_section) in SECTIONS {
@@ -46,7 +53,11 @@ impl Server {
                     text.push_str("\r\n");
                 }
                 let title = name[..1].to_uppercase() + &name[1..];
-                let _ = write!(text, "# {}\r\n", if *name == "cpu" { "CPU" } else { &title });
+                let _ = write!(
+                    text,
+                    "# {}\r\n",
+                    if *name == "cpu" { "CPU" } else { &title }
+                );
                 write_section(self, &mut text);
             }
         }
@@ -59,7 +70,11 @@ impl Server {
         field(text, "redis_version", "7.2.4");
         field(text, "larder_version", env!("CARGO_PKG_VERSION"));
         field(text, "redis_mode", "standalone");
-        field(text, "os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
+        field(
+            text,
+            "os",
+            format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        );
         field(text, "arch_bits", usize::BITS);
         field(text, "multiplexing_api", "epoll");
         field(text, "process_id", std::process::id());
@@ -70,7 +85,10 @@ impl Server {
         field(text, "uptime_in_days", uptime_seconds / 86_400);
         field(text, "hz", settings.hz);
         field(text, "configured_hz", settings.hz);
-        let config_file = settings.config_file.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        let config_file = settings
+            .config_file
+            .as_ref()
+            .map_or_else(String::new, |path| path.display().to_string());
         field(text, "config_file", config_file);
         field(text, "io_threads_active", u8::from(self.workers.len() > 1));
     }
@@ -79,8 +97,16 @@ impl Server {
         field(text, "connected_clients", self.clients.count());
         field(text, "cluster_connections", 0);
         field(text, "maxclients", self.settings.current().0.maxclients);
-        field(text, "client_recent_max_input_buffer", self.clients.buffer_bytes().0);
-        field(text, "client_recent_max_output_buffer", self.clients.buffer_bytes().1);
+        field(
+            text,
+            "client_recent_max_input_buffer",
+            self.clients.buffer_bytes().0,
+        );
+        field(
+            text,
+            "client_recent_max_output_buffer",
+            self.clients.buffer_bytes().1,
+        );
         field(text, "blocked_clients", 0);
         field(text, "tracking_clients", 0);
     }
@@ -88,24 +114,58 @@ impl Server {
     fn info_memory(&self, text: &mut String) {
         let settings = self.settings.current().0;
         let memory = self.tier.memory();
-        let peak = self.peak_memory.fetch_max(memory.used_bytes, Relaxed).max(memory.used_bytes);
+        let peak = self
+            .peak_memory
+            .fetch_max(memory.used_bytes, Relaxed)
+            .max(memory.used_bytes);
         field(text, "used_memory", memory.used_bytes);
         field(text, "used_memory_human", human_bytes(memory.used_bytes));
         field(text, "used_memory_rss", memory.resident_bytes);
-        field(text, "used_memory_rss_human", human_bytes(memory.resident_bytes));
+        field(
+            text,
+            "used_memory_rss_human",
+            human_bytes(memory.resident_bytes),
+        );
         field(text, "used_memory_peak", peak);
         field(text, "used_memory_peak_human", human_bytes(peak));
-        field(text, "used_memory_peak_perc", format_args!("{:.2}%", memory.used_bytes as f64 * 100.0 / peak.max(1) as f64));
-        field(text, "used_memory_dataset", memory.hot_bytes + memory.warm_bytes);
+        field(
+            text,
+            "used_memory_peak_perc",
+            format_args!(
+                "{:.2}%",
+                memory.used_bytes as f64 * 100.0 / peak.max(1) as f64
+            ),
+        );
+        field(
+            text,
+            "used_memory_dataset",
+            memory.hot_bytes + memory.warm_bytes,
+        );
         field(text, "total_system_memory", memory.system_bytes);
-        field(text, "total_system_memory_human", human_bytes(memory.system_bytes));
+        field(
+            text,
+            "total_system_memory_human",
+            human_bytes(memory.system_bytes),
+        );
         field(text, "maxmemory", settings.maxmemory_bytes);
-        field(text, "maxmemory_human", human_bytes(settings.maxmemory_bytes));
+        field(
+            text,
+            "maxmemory_human",
+            human_bytes(settings.maxmemory_bytes),
+        );
         let policy = settings.get(&[b"maxmemory-policy"]);
-        field(text, "maxmemory_policy", policy.first().map_or("", |(_, policy)| policy));
+        field(
+            text,
+            "maxmemory_policy",
+            policy.first().map_or("", |(_, policy)| policy),
+        );
         let ratio = memory.resident_bytes as f64 / memory.used_bytes.max(1) as f64;
         field(text, "mem_fragmentation_ratio", format_args!("{ratio:.2}"));
-        field(text, "mem_fragmentation_bytes", memory.resident_bytes.saturating_sub(memory.used_bytes));
+        field(
+            text,
+            "mem_fragmentation_bytes",
+            memory.resident_bytes.saturating_sub(memory.used_bytes),
+        );
         let (input_bytes, output_bytes) = self.clients.buffer_bytes();
         field(text, "mem_clients_normal", input_bytes + output_bytes);
         field(text, "mem_aof_buffer", 0);
@@ -124,16 +184,40 @@ impl Server {
         field(text, "snapshot_blocks_loaded", loaded);
         field(text, "snapshot_blocks", blocks);
         field(text, "current_cow_size", 0);
-        field(text, "rdb_changes_since_last_save", self.changes().saturating_sub(last.changes));
+        field(
+            text,
+            "rdb_changes_since_last_save",
+            self.changes().saturating_sub(last.changes),
+        );
         field(text, "rdb_bgsave_in_progress", saving);
         field(text, "rdb_last_save_time", last.at_ms / 1000);
-        field(text, "rdb_last_bgsave_status", if last.succeeded { "ok" } else { "err" });
-        field(text, "rdb_last_bgsave_time_sec", self.snapshotter.status().last_duration_seconds());
-        field(text, "aof_enabled", u8::from(self.journaling.log().is_some()));
+        field(
+            text,
+            "rdb_last_bgsave_status",
+            if last.succeeded { "ok" } else { "err" },
+        );
+        field(
+            text,
+            "rdb_last_bgsave_time_sec",
+            self.snapshotter.status().last_duration_seconds(),
+        );
+        field(
+            text,
+            "aof_enabled",
+            u8::from(self.journaling.log().is_some()),
+        );
         field(text, "aof_rewrite_in_progress", 0);
         field(text, "aof_rewrite_scheduled", 0);
         field(text, "aof_last_bgrewrite_status", "ok");
-        field(text, "aof_last_write_status", if self.journaling.is_writable() { "ok" } else { "err" });
+        field(
+            text,
+            "aof_last_write_status",
+            if self.journaling.is_writable() {
+                "ok"
+            } else {
+                "err"
+            },
+        );
         if self.journaling.log().is_some() {
             field(text, "aof_current_size", log.bytes_since_rotation);
             field(text, "aof_base_size", log.snapshot_bytes);
@@ -145,18 +229,50 @@ impl Server {
     fn info_stats(&self, text: &mut String) {
         let [commands, input, output] = self.operations.lock().per_second();
         let tiers = self.tier.statistics();
-        field(text, "total_connections_received", self.sum(|worker| &worker.connections));
-        field(text, "total_commands_processed", self.sum(|worker| &worker.commands));
+        field(
+            text,
+            "total_connections_received",
+            self.sum(|worker| &worker.connections),
+        );
+        field(
+            text,
+            "total_commands_processed",
+            self.sum(|worker| &worker.commands),
+        );
         field(text, "instantaneous_ops_per_sec", commands);
-        field(text, "total_net_input_bytes", self.sum(|worker| &worker.input_bytes));
-        field(text, "total_net_output_bytes", self.sum(|worker| &worker.output_bytes));
-        field(text, "instantaneous_input_kbps", format_args!("{:.2}", input as f64 / 1024.0));
-        field(text, "instantaneous_output_kbps", format_args!("{:.2}", output as f64 / 1024.0));
-        field(text, "rejected_connections", self.clients.rejected.load(Relaxed));
+        field(
+            text,
+            "total_net_input_bytes",
+            self.sum(|worker| &worker.input_bytes),
+        );
+        field(
+            text,
+            "total_net_output_bytes",
+            self.sum(|worker| &worker.output_bytes),
+        );
+        field(
+            text,
+            "instantaneous_input_kbps",
+            format_args!("{:.2}", input as f64 / 1024.0),
+        );
+        field(
+            text,
+            "instantaneous_output_kbps",
+            format_args!("{:.2}", output as f64 / 1024.0),
+        );
+        field(
+            text,
+            "rejected_connections",
+            self.clients.rejected.load(Relaxed),
+        );
         field(text, "sync_full", 0);
         field(text, "sync_partial_ok", 0);
         field(text, "sync_partial_err", 0);
-        field(text, "expired_keys", self.sum(|worker| &worker.expired) + tiers.expired_keys);
+        field(
+            text,
+            "expired_keys",
+            self.sum(|worker| &worker.expired) + tiers.expired_keys,
+        );
         field(text, "evicted_keys", tiers.evicted_keys);
         field(text, "keyspace_hits", self.sum(|worker| &worker.hits));
         field(text, "keyspace_misses", self.sum(|worker| &worker.misses));
@@ -164,8 +280,16 @@ impl Server {
         field(text, "pubsub_patterns", 0);
         field(text, "latest_fork_usec", 0);
         field(text, "total_forks", 0);
-        field(text, "total_error_replies", self.sum(|worker| &worker.errors) + self.job_errors.load(Relaxed));
-        field(text, "total_reads_processed", self.sum(|worker| &worker.commands));
+        field(
+            text,
+            "total_error_replies",
+            self.sum(|worker| &worker.errors) + self.job_errors.load(Relaxed),
+        );
+        field(
+            text,
+            "total_reads_processed",
+            self.sum(|worker| &worker.commands),
+        );
     }
 
     fn info_replication(&self, text: &mut String) {
@@ -186,10 +310,16 @@ impl Server {
     fn info_commandstats(&self, text: &mut String) {
         for (number, spec) in table::all().enumerate() {
             let sum = |of: fn(&crate::metrics::CommandMetrics) -> &std::sync::atomic::AtomicU64| {
-                self.workers.iter().map(|worker| of(&worker.by_command[number]).load(Relaxed)).sum::<u64>()
+                self.workers
+                    .iter()
+                    .map(|worker| of(&worker.by_command[number]).load(Relaxed))
+                    .sum::<u64>()
             };
             let calls = sum(|command| &command.calls);
-            let (rejected, failed) = (sum(|command| &command.rejected), sum(|command| &command.failed));
+            let (rejected, failed) = (
+                sum(|command| &command.rejected),
+                sum(|command| &command.failed),
+            );
             if calls + rejected + failed > 0 {
                 let microseconds = sum(|command| &command.nanoseconds) / 1000;
                 let per_call = microseconds as f64 / calls.max(1) as f64;
@@ -216,7 +346,11 @@ impl Server {
         for database in 0..self.keyspace.databases() {
             let (keys, expires) = self.keyspace.key_counts(database);
             if keys > 0 {
-                field(text, &format!("db{database}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
+                field(
+                    text,
+                    &format!("db{database}"),
+                    format_args!("keys={keys},expires={expires},avg_ttl=0"),
+                );
             }
         }
     }

@@ -86,7 +86,10 @@ impl Server {
 
     /// The LFU log factor while an LFU policy is in force.
     pub fn frequency_log_factor(&self, settings: &Settings) -> Option<u32> {
-        let is_lfu = matches!(settings.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu);
+        let is_lfu = matches!(
+            settings.maxmemory_policy,
+            EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
+        );
         is_lfu.then_some(settings.lfu_log_factor as u32)
     }
 
@@ -138,7 +141,10 @@ impl Server {
                 server.start_background_save();
             }
         };
-        match std::thread::Builder::new().name("larder-snapshot".into()).spawn(run) {
+        match std::thread::Builder::new()
+            .name("larder-snapshot".into())
+            .spawn(run)
+        {
             Ok(_) => true,
             Err(error) => {
                 tracing::error!(%error, "no thread for the snapshot");

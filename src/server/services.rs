@@ -25,7 +25,8 @@ impl Server {
             maxmemory_bytes: settings.maxmemory_bytes,
             maxdisk_bytes: settings.maxdisk_bytes,
             warm_percent: settings.warm_percent as u8,
-            policy: MaxmemoryPolicy::from_name(settings.maxmemory_policy.name()).unwrap_or_default(),
+            policy: MaxmemoryPolicy::from_name(settings.maxmemory_policy.name())
+                .unwrap_or_default(),
             samples: settings.maxmemory_samples as u32,
         }
     }
@@ -46,13 +47,18 @@ impl Server {
             return Err(CommandError::fixed(text));
         }
         self.tier.configure(Server::tier_settings(settings));
-        self.journaling.set_sync_policy(Server::sync_policy(settings));
+        self.journaling
+            .set_sync_policy(Server::sync_policy(settings));
         self.snapshotter.set_keep(settings.snapshot_keep as usize);
         Ok(())
     }
 
     /// One record under all locks; used by FLUSHALL, FLUSHDB and SWAPDB.
-    fn change_databases(&self, generation: u32, effect: Effect<'_>) -> Result<Vec<crate::keyspace::table::Table>, CommandError> {
+    fn change_databases(
+        &self,
+        generation: u32,
+        effect: Effect<'_>,
+    ) -> Result<Vec<crate::keyspace::table::Table>, CommandError> {
         const RECORD_BYTES: usize = 128;
         let mut shards = self.keyspace.lock_all();
         if !self.recorder.has_room(RECORD_BYTES) {
@@ -60,7 +66,10 @@ impl Server {
         }
         let mut journal = Journal::default();
         let former = match &effect {
-            Effect::FlushDatabase { database } => self.keyspace.flush_database(&mut shards, *database, generation),
+            Effect::FlushDatabase { database } => {
+                self.keyspace
+                    .flush_database(&mut shards, *database, generation)
+            }
             Effect::SwapDatabases { first, second } => {
                 self.keyspace.swap_databases(&mut shards, *first, *second);
                 Vec::new()
@@ -74,9 +83,26 @@ impl Server {
 }
 
 impl Services for Server {
-    fn scan(&self, request: ScanRequest<'_>, found: &mut dyn FnMut(&[u8])) -> Result<u64, CommandError> {
-        let accepts = |key: &[u8]| request.pattern.is_none_or(|pattern| glob::matches(pattern, key));
-        self.tier.scan(request.database, request.cursor, request.count, &accepts, request.kind, found).map_err(failed)
+    fn scan(
+        &self,
+        request: ScanRequest<'_>,
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<u64, CommandError> {
+        let accepts = |key: &[u8]| {
+            request
+                .pattern
+                .is_none_or(|pattern| glob::matches(pattern, key))
+        };
+        self.tier
+            .scan(
+                request.database,
+                request.cursor,
+                request.count,
+                &accepts,
+                request.kind,
+                found,
+            )
+            .map_err(failed)
     }
 
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {
@@ -88,7 +114,9 @@ impl Services for Server {
     }
 
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError> {
-        let databases = database.map_or(0..self.keyspace.databases(), |database| database..database + 1);
+        let databases = database.map_or(0..self.keyspace.databases(), |database| {
+            database..database + 1
+        });
         for database in databases {
             if self.keyspace.key_counts(database).0 == 0 && self.keyspace.databases() > 1 && !wait {
                 continue;
@@ -102,7 +130,13 @@ impl Services for Server {
             } else {
                 std::thread::spawn(move || drop(former));
             }
-            self.tier.drop_generation(former_generation).map_err(failed)?;
+            // The write-ahead rule holds for this deletion too.
+            self.journaling
+                .ensure_durable(self.journaling.last_lsn())
+                .map_err(failed)?;
+            self.tier
+                .drop_generation(former_generation)
+                .map_err(failed)?;
         }
         self.snapshotter.note_generations().map_err(failed)
     }
@@ -114,7 +148,9 @@ impl Services for Server {
 
     fn save(&self) -> Result<(), CommandError> {
         if self.background_save.swap(true, Ordering::AcqRel) {
-            return Err(CommandError::fixed("ERR Background save already in progress"));
+            return Err(CommandError::fixed(
+                "ERR Background save already in progress",
+            ));
         }
         let result = self.take_snapshot().map_err(failed);
         self.background_save.store(false, Ordering::Release);
@@ -122,7 +158,9 @@ impl Services for Server {
     }
 
     fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError> {
-        let Some(server) = self.this.upgrade() else { return Err(CommandError::fixed("ERR the server is shutting down")) };
+        let Some(server) = self.this.upgrade() else {
+            return Err(CommandError::fixed("ERR the server is shutting down"));
+        };
         if server.start_background_save() {
             return Ok("Background saving started");
         }
@@ -130,7 +168,9 @@ impl Services for Server {
             self.save_again.store(true, Ordering::Release);
             return Ok("Background saving scheduled");
         }
-        Err(CommandError::fixed("ERR Background save already in progress"))
+        Err(CommandError::fixed(
+            "ERR Background save already in progress",
+        ))
     }
 
     fn last_save_seconds(&self) -> u64 {
@@ -147,14 +187,18 @@ impl Services for Server {
 
     fn shut_down(&self, save: ShutdownSave, _now: bool, force: bool) -> Result<(), CommandError> {
         let wants_save = match save {
-            ShutdownSave::Default => !self.settings.current().0.save.is_empty() || self.settings.current().0.appendonly,
+            ShutdownSave::Default => {
+                !self.settings.current().0.save.is_empty() || self.settings.current().0.appendonly
+            }
             ShutdownSave::Save => true,
             ShutdownSave::NoSave => false,
         };
         if wants_save && let Err(error) = self.final_snapshot() {
             tracing::error!(%error, "the snapshot at shutdown failed");
             if !force {
-                return Err(CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
+                return Err(CommandError::fixed(
+                    "ERR Errors trying to SHUTDOWN. Check logs.",
+                ));
             }
         }
         self.shutdown.send_replace(true);
@@ -189,16 +233,25 @@ impl Services for Server {
     }
 
     fn config_set(&self, pairs: &[(String, String)]) -> Result<(), CommandError> {
-        let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        self.settings.change(&pairs, |former, settings| self.apply_settings(former, settings))
+        let pairs: Vec<(&[u8], &[u8])> = pairs
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
+        self.settings.change(&pairs, |former, settings| {
+            self.apply_settings(former, settings)
+        })
     }
 
     fn config_rewrite(&self) -> Result<(), CommandError> {
         let settings = self.settings.current().0;
         let Some(path) = &settings.config_file else {
-            return Err(CommandError::fixed("ERR The server is running without a config file"));
+            return Err(CommandError::fixed(
+                "ERR The server is running without a config file",
+            ));
         };
-        settings.rewrite(path).map_err(|error| CommandError::new(format!("ERR Rewriting config file: {error}")))
+        settings
+            .rewrite(path)
+            .map_err(|error| CommandError::new(format!("ERR Rewriting config file: {error}")))
     }
 
     fn reset_statistics(&self) {
@@ -224,7 +277,9 @@ impl Services for Server {
         }
         // As long as the longer of the two whatever they hold, so that time tells nothing of the password.
         let longest = wanted.len().max(password.len());
-        let differences = (0..longest).filter(|index| wanted.get(*index) != password.get(*index)).count();
+        let differences = (0..longest)
+            .filter(|index| wanted.get(*index) != password.get(*index))
+            .count();
         differences == 0
     }
 

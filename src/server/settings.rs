@@ -16,7 +16,11 @@ pub struct SharedSettings {
 impl SharedSettings {
     /// Shares the settings of the start.
     pub fn new(settings: Settings) -> SharedSettings {
-        SharedSettings { settings: RwLock::new(Arc::new(settings)), version: AtomicU64::new(0), changing: Mutex::new(()) }
+        SharedSettings {
+            settings: RwLock::new(Arc::new(settings)),
+            version: AtomicU64::new(0),
+            changing: Mutex::new(()),
+        }
     }
 
     /// The settings now, and their version.

@@ -14,7 +14,9 @@ use crate::metrics::WorkerMetrics;
 use crate::net::Clients;
 use crate::net::listener::Listeners;
 use crate::net::worker;
-use crate::persist::{self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport};
+use crate::persist::{
+    self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
+};
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -38,15 +40,21 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     let keyspace = Arc::new(Keyspace::new(settings.databases as u32, placement));
     let cold = match settings.maxdisk_bytes {
         Some(0) => None,
-        _ => Some(Arc::new(Cold::open(&directory.cold_path(), ColdBudget::for_maxmemory(settings.maxmemory_bytes))?)),
+        _ => Some(Arc::new(Cold::open(
+            &directory.cold_path(),
+            ColdBudget::for_maxmemory(settings.maxmemory_bytes),
+        )?)),
     };
-    let bridge = cold.as_ref().map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
+    let bridge = cold
+        .as_ref()
+        .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
     let recovered = recover(directory, &keyspace, bridge.clone(), &settings)?;
     let server = assemble(settings, keyspace, cold, recovered, listeners.port());
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
     }
     let shutdown = server.shutdown.subscribe();
+    server.snapshotter.settle_journaling()?;
     serve(&server, listeners)?;
     Ok(Running { server, shutdown })
 }
@@ -70,16 +78,37 @@ fn recover(
     persist::recover(directory, keyspace, &store, options, &|| {})
 }
 
-fn assemble(settings: Settings, keyspace: Arc<Keyspace>, cold: Option<Arc<Cold>>, recovered: Recovered, port: u16) -> Arc<Server> {
+fn assemble(
+    settings: Settings,
+    keyspace: Arc<Keyspace>,
+    cold: Option<Arc<Cold>>,
+    recovered: Recovered,
+    port: u16,
+) -> Arc<Server> {
     let ports = Ports {
         recorder: recovered.journaling.recorder(),
         durability: Arc::new(recovered.journaling.clone()),
-        loader: Arc::new(LoaderBridge::new(Arc::clone(&recovered.lazy), Arc::clone(&keyspace))),
+        loader: Arc::new(LoaderBridge::new(
+            Arc::clone(&recovered.lazy),
+            Arc::clone(&keyspace),
+        )),
     };
-    let tier = Tier::new(Arc::clone(&keyspace), cold, ports, Server::tier_settings(&settings));
-    let workers = (0..settings.thread_count()).map(|_| Arc::new(WorkerMetrics::new(table::all().count()))).collect();
+    let tier = Tier::new(
+        Arc::clone(&keyspace),
+        cold,
+        ports,
+        Server::tier_settings(&settings),
+    );
+    let workers = (0..settings.thread_count())
+        .map(|_| Arc::new(WorkerMetrics::new(table::all().count())))
+        .collect();
     let started_ms = clock::now_ms();
-    let last_save = LastSave { at_ms: started_ms, changes: 0, succeeded: true, tried_ms: 0 };
+    let last_save = LastSave {
+        at_ms: started_ms,
+        changes: 0,
+        succeeded: true,
+        tried_ms: 0,
+    };
     Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
@@ -117,12 +146,18 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
                 tracing::error!(%error, "a worker could not start");
             }
         };
-        std::thread::Builder::new().name(format!("larder-{number}")).spawn(run).map_err(no_thread)?;
+        std::thread::Builder::new()
+            .name(format!("larder-{number}"))
+            .spawn(run)
+            .map_err(no_thread)?;
         senders.push(sender);
     }
     listeners.serve(senders).map_err(no_thread)?;
     let periodic = Arc::clone(server);
-    std::thread::Builder::new().name("larder-cron".into()).spawn(move || cron::run(&periodic)).map_err(no_thread)?;
+    std::thread::Builder::new()
+        .name("larder-cron".into())
+        .spawn(move || cron::run(&periodic))
+        .map_err(no_thread)?;
     Ok(())
 }
 
@@ -139,13 +174,18 @@ impl Running {
 
     /// Keys in all tiers of all databases.
     pub fn keys(&self) -> u64 {
-        (0..self.server.keyspace.databases()).map(|database| self.server.keyspace.key_counts(database).0).sum()
+        (0..self.server.keyspace.databases())
+            .map(|database| self.server.keyspace.key_counts(database).0)
+            .sum()
     }
 
     /// Waits for SHUTDOWN or a signal, then closes the log. A signal takes a snapshot first, as SHUTDOWN does.
     pub fn wait(mut self) -> Result<(), InternalError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| InternalError::Other(format!("cannot start a runtime: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime
+            .map_err(|error| InternalError::Other(format!("cannot start a runtime: {error}")))?;
         let by_signal = runtime.block_on(async {
             tokio::select! {
                 _ = self.shutdown.wait_for(|over| *over) => false,
@@ -167,7 +207,10 @@ impl Running {
 /// Waits for SIGTERM or SIGINT.
 async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(mut terminate), Ok(mut interrupt)) => {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -183,7 +226,9 @@ fn run_id(started_ms: u64) -> String {
     let mut state = started_ms ^ u64::from(std::process::id()) << 40;
     let mut digits = String::new();
     while digits.len() < 40 {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        state = state
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
         digits.push_str(&format!("{:08x}", state >> 32));
     }
     digits

@@ -104,27 +104,47 @@ impl Value {
 
     /// The bytes of a text; `None` for a collection.
     pub fn as_text(&self) -> Option<&[u8]> {
-        if let Value::Text(text) = self { Some(text.as_bytes()) } else { None }
+        if let Value::Text(text) = self {
+            Some(text.as_bytes())
+        } else {
+            None
+        }
     }
 
     /// The list, if it is one.
     pub fn as_list(&self) -> Option<&List> {
-        if let Value::List(list) = self { Some(list) } else { None }
+        if let Value::List(list) = self {
+            Some(list)
+        } else {
+            None
+        }
     }
 
     /// The set, if it is one.
     pub fn as_set(&self) -> Option<&Set> {
-        if let Value::Set(set) = self { Some(set) } else { None }
+        if let Value::Set(set) = self {
+            Some(set)
+        } else {
+            None
+        }
     }
 
     /// The hash, if it is one.
     pub fn as_hash(&self) -> Option<&Hash> {
-        if let Value::Hash(hash) = self { Some(hash) } else { None }
+        if let Value::Hash(hash) = self {
+            Some(hash)
+        } else {
+            None
+        }
     }
 
     /// The sorted set, if it is one.
     pub fn as_sorted_set(&self) -> Option<&SortedSet> {
-        if let Value::SortedSet(sorted_set) = self { Some(sorted_set) } else { None }
+        if let Value::SortedSet(sorted_set) = self {
+            Some(sorted_set)
+        } else {
+            None
+        }
     }
 }
 

@@ -47,7 +47,12 @@ pub fn free_port() -> u16 {
 
 /// Whether a program is installed.
 pub fn is_installed(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
 }
 
 /// What a process has printed so far.
@@ -62,8 +67,14 @@ struct Process {
 impl Process {
     fn spawn(program: &Path, arguments: &[String], lines: &Lines) -> Process {
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
             readers.push(collect(stdout, lines));
@@ -101,7 +112,10 @@ fn collect(source: impl std::io::Read + Send + 'static, lines: &Lines) -> JoinHa
     let lines = Arc::clone(lines);
     std::thread::spawn(move || {
         for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
-            lines.lock().expect("no panic under this lock").push(String::from_utf8_lossy(&line).into_owned());
+            lines
+                .lock()
+                .expect("no panic under this lock")
+                .push(String::from_utf8_lossy(&line).into_owned());
         }
     })
 }
@@ -137,7 +151,9 @@ impl Server {
 
     /// A server that is not started yet.
     pub fn prepare(directory: &Path, options: &str) -> Server {
-        let words = options.split_whitespace().map(|word| word.trim_matches('\'').to_owned());
+        let words = options
+            .split_whitespace()
+            .map(|word| word.trim_matches('\'').to_owned());
         Server {
             temporary: None,
             directory: directory.to_owned(),
@@ -171,7 +187,10 @@ impl Server {
 
     /// Its process id.
     pub fn process_id(&self) -> u32 {
-        self.process.as_ref().map(|process| process.child.id()).expect("the server runs")
+        self.process
+            .as_ref()
+            .map(|process| process.child.id())
+            .expect("the server runs")
     }
 
     /// Everything that it printed and logged so far, from all its starts.
@@ -181,10 +200,23 @@ impl Server {
 
     fn spawn(&mut self) {
         let fixed = ["--bind", "127.0.0.1", "--port"].map(str::to_owned);
-        let place = [self.port.to_string(), "--dir".to_owned(), self.directory.display().to_string()];
+        let place = [
+            self.port.to_string(),
+            "--dir".to_owned(),
+            self.directory.display().to_string(),
+        ];
         let threads = ["--threads", "2", "--enable-debug-command", "yes"].map(str::to_owned);
-        let arguments: Vec<String> = fixed.into_iter().chain(place).chain(threads).chain(self.options.clone()).collect();
-        self.process = Some(Process::spawn(Path::new(env!("CARGO_BIN_EXE_larder")), &arguments, &self.lines));
+        let arguments: Vec<String> = fixed
+            .into_iter()
+            .chain(place)
+            .chain(threads)
+            .chain(self.options.clone())
+            .collect();
+        self.process = Some(Process::spawn(
+            Path::new(env!("CARGO_BIN_EXE_larder")),
+            &arguments,
+            &self.lines,
+        ));
     }
 
     /// Starts the process and waits until it answers.
@@ -199,11 +231,21 @@ impl Server {
             {
                 return;
             }
-            let ended = self.process.as_mut().and_then(|process| process.child.try_wait().ok().flatten());
+            let ended = self
+                .process
+                .as_mut()
+                .and_then(|process| process.child.try_wait().ok().flatten());
             if let Some(status) = ended {
-                panic!("the server ended ({status}) instead of serving:\n{}", self.end_of_log());
+                panic!(
+                    "the server ended ({status}) instead of serving:\n{}",
+                    self.end_of_log()
+                );
             }
-            assert!(Instant::now() < end, "the server does not answer:\n{}", self.end_of_log());
+            assert!(
+                Instant::now() < end,
+                "the server does not answer:\n{}",
+                self.end_of_log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -213,7 +255,11 @@ impl Server {
     pub fn start_in_vain(&mut self) -> String {
         let before = self.log().len();
         self.spawn();
-        let status = self.process.as_mut().and_then(Process::wait).expect("a server that cannot serve ends");
+        let status = self
+            .process
+            .as_mut()
+            .and_then(Process::wait)
+            .expect("a server that cannot serve ends");
         self.process = None;
         let text = self.log()[before..].join("\n");
         assert!(!status.success(), "a failed start has an exit code: {text}");
@@ -239,10 +285,17 @@ impl Server {
     pub fn terminate(&mut self) {
         let mut process = self.process.take().expect("the server runs");
         let id = process.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        let sent = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .expect("kill runs");
         assert!(sent.success(), "SIGTERM can be sent");
         let status = process.wait();
-        assert!(status.is_some_and(|status| status.success()), "{status:?}:\n{}", self.end_of_log());
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{status:?}:\n{}",
+            self.end_of_log()
+        );
     }
 
     /// SHUTDOWN, waits for the end, and checks that it was an orderly one.
@@ -252,7 +305,11 @@ impl Server {
         client.send(&["SHUTDOWN"]);
         let mut process = self.process.take().expect("the server runs");
         let status = process.wait();
-        assert!(status.is_some_and(|status| status.success()), "{status:?}:\n{}", self.end_of_log());
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{status:?}:\n{}",
+            self.end_of_log()
+        );
         assert!(client.is_closed());
     }
 
@@ -265,9 +322,12 @@ impl Server {
     /// A connection of the real client library.
     #[track_caller]
     pub fn library(&self) -> redis::Connection {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).expect("a URL");
+        let client =
+            redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).expect("a URL");
         let connection = client.get_connection().expect("the library connects");
-        connection.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
+        connection
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a time-out");
         connection
     }
 
@@ -276,22 +336,38 @@ impl Server {
     pub fn tier_statistics(&self) -> BTreeMap<String, i64> {
         let reply = self.client().line("TIER STATS");
         let pairs = reply.items().chunks(2);
-        pairs.map(|pair| (pair[0].text(), pair[1].integer())).collect()
+        pairs
+            .map(|pair| (pair[0].text(), pair[1].integer()))
+            .collect()
     }
 
     /// A field of INFO.
     #[track_caller]
     pub fn info(&self, field: &str) -> String {
         let text = self.client().line("INFO everything").text();
-        let found = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        found.unwrap_or_else(|| panic!("no field {field} in\n{text}")).trim().to_owned()
+        let found = text
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        found
+            .unwrap_or_else(|| panic!("no field {field} in\n{text}"))
+            .trim()
+            .to_owned()
     }
 
     /// Resident memory of the process in bytes, without mapped files: those the system takes back when it needs to.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("Linux tells");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a resident size");
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id()))
+            .expect("Linux tells");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .expect("a resident size");
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
     }
 
     fn end_of_log(&self) -> String {
@@ -301,20 +377,33 @@ impl Server {
 
     fn unexpected_line(&self) -> Option<String> {
         let is_error = |line: &String| line.contains("ERROR") || line.contains("panicked at");
-        let is_expected = |line: &String| self.expected_errors.iter().any(|text| line.contains(text));
-        self.log().into_iter().find(|line| is_error(line) && !is_expected(line))
+        let is_expected =
+            |line: &String| self.expected_errors.iter().any(|text| line.contains(text));
+        self.log()
+            .into_iter()
+            .find(|line| is_error(line) && !is_expected(line))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let ended = self.process.as_mut().and_then(|process| process.child.try_wait().ok().flatten());
+        let ended = self
+            .process
+            .as_mut()
+            .and_then(|process| process.child.try_wait().ok().flatten());
         self.kill();
         if let Some(status) = ended {
-            eprintln!("the server on port {} had ended by itself: {status}", self.port);
+            eprintln!(
+                "the server on port {} had ended by itself: {status}",
+                self.port
+            );
         }
         if std::thread::panicking() {
-            eprintln!("--- log of the server on port {}\n{}\n---", self.port, self.end_of_log());
+            eprintln!(
+                "--- log of the server on port {}\n{}\n---",
+                self.port,
+                self.end_of_log()
+            );
         } else if let Some(line) = self.unexpected_line() {
             panic!("the server logged {line:?}:\n{}", self.end_of_log());
         }
@@ -335,15 +424,34 @@ impl Reference {
             println!("redis-server is not installed: nothing is compared with it");
             return None;
         }
-        let (port, directory) = (free_port(), tempfile::tempdir().expect("a temporary directory"));
-        let options = format!("--port {port} --bind 127.0.0.1 --appendonly no --dir {}", directory.path().display());
-        let words = options.split_whitespace().map(str::to_owned).chain(["--save".to_owned(), String::new()]);
-        let process = Process::spawn(Path::new("redis-server"), &words.collect::<Vec<_>>(), &Lines::default());
-        let reference = Reference { port, process, _directory: directory };
+        let (port, directory) = (
+            free_port(),
+            tempfile::tempdir().expect("a temporary directory"),
+        );
+        let options = format!(
+            "--port {port} --bind 127.0.0.1 --appendonly no --dir {}",
+            directory.path().display()
+        );
+        let words = options
+            .split_whitespace()
+            .map(str::to_owned)
+            .chain(["--save".to_owned(), String::new()]);
+        let process = Process::spawn(
+            Path::new("redis-server"),
+            &words.collect::<Vec<_>>(),
+            &Lines::default(),
+        );
+        let reference = Reference {
+            port,
+            process,
+            _directory: directory,
+        };
         wait_until("redis-server answers", || {
             Client::connect(port).is_ok_and(|mut client| {
                 client.send_bytes(b"PING\r\n").is_ok()
-                    && client.try_read().is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned()))
+                    && client
+                        .try_read()
+                        .is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned()))
             })
         });
         Some(reference)

@@ -90,18 +90,35 @@ impl History<'_> {
 
     fn transaction(&mut self, commands: &[Command]) -> Result<(), TestCaseError> {
         let sorted = |replies: Vec<Reply>| -> Vec<Reply> {
-            commands.iter().zip(replies).map(|(command, reply)| in_order(command, reply)).collect()
+            commands
+                .iter()
+                .zip(replies)
+                .map(|(command, reply)| in_order(command, reply))
+                .collect()
         };
         let found = sorted(execute(&mut self.client, commands)?);
-        let expected: Vec<Reply> = commands.iter().map(|command| self.model.run(command)).collect();
+        let expected: Vec<Reply> = commands
+            .iter()
+            .map(|command| self.model.run(command))
+            .collect();
         let what = || format!("{:?}", Step::Transaction(commands.to_vec()));
         if found != expected {
-            return Err(differs(what(), &Reply::Array(found), &Reply::Array(expected), "the model"));
+            return Err(differs(
+                what(),
+                &Reply::Array(found),
+                &Reply::Array(expected),
+                "the model",
+            ));
         }
         if let Some(reference) = self.reference {
             let expected = sorted(execute(&mut reference.borrow_mut(), commands)?);
             if found != expected {
-                return Err(differs(what(), &Reply::Array(found), &Reply::Array(expected), "redis-server"));
+                return Err(differs(
+                    what(),
+                    &Reply::Array(found),
+                    &Reply::Array(expected),
+                    "redis-server",
+                ));
             }
         }
         Ok(())
@@ -109,7 +126,12 @@ impl History<'_> {
 
     fn demote(&mut self, key: &str) -> Result<(), TestCaseError> {
         let reply = self.client.call(&["TIER", "DEMOTE", key]);
-        prop_assert!(matches!(reply, Reply::Integer(_)), "TIER DEMOTE {}: {:?}", key, reply);
+        prop_assert!(
+            matches!(reply, Reply::Integer(_)),
+            "TIER DEMOTE {}: {:?}",
+            key,
+            reply
+        );
         Ok(())
     }
 
@@ -119,7 +141,9 @@ impl History<'_> {
     }
 
     fn select(&mut self, database: usize) -> Result<(), TestCaseError> {
-        let reply = self.client.call(&["SELECT".to_owned(), database.to_string()]);
+        let reply = self
+            .client
+            .call(&["SELECT".to_owned(), database.to_string()]);
         prop_assert_eq!(reply, Reply::ok());
         Ok(())
     }
@@ -132,8 +156,18 @@ impl History<'_> {
             let mut view = self.model.clone();
             view.run(&vec![b"SELECT".to_vec(), database.to_string().into_bytes()]);
             let expected: BTreeSet<Vec<u8>> = view.keys(database).keys().cloned().collect();
-            prop_assert_eq!(self.client.line("DBSIZE"), Reply::Integer(expected.len() as i64), "database {}", database);
-            prop_assert_eq!(scan(&mut self.client), expected.clone(), "SCAN of database {}", database);
+            prop_assert_eq!(
+                self.client.line("DBSIZE"),
+                Reply::Integer(expected.len() as i64),
+                "database {}",
+                database
+            );
+            prop_assert_eq!(
+                scan(&mut self.client),
+                expected.clone(),
+                "SCAN of database {}",
+                database
+            );
             for key in expected {
                 let read: &[&str] = match view.keys(database)[&key].value.type_name() {
                     "string" => &["GET"],
@@ -143,7 +177,8 @@ impl History<'_> {
                     _ => &["ZRANGE", "0", "-1", "WITHSCORES"],
                 };
                 for words in [&["TYPE"], &["PEXPIRETIME"], read] {
-                    let mut command: Command = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+                    let mut command: Command =
+                        words.iter().map(|word| word.as_bytes().to_vec()).collect();
                     command.insert(1, key.clone());
                     let found = in_order(&command, self.client.call(&command));
                     let expected = view.run(&command);
@@ -160,12 +195,20 @@ impl History<'_> {
 
 /// MULTI, the commands, EXEC, in one piece; the replies of the commands.
 fn execute(client: &mut Client, commands: &[Command]) -> Result<Vec<Reply>, TestCaseError> {
-    let bytes: Vec<u8> = commands.iter().flat_map(|command| encode(command)).collect();
+    let bytes: Vec<u8> = commands
+        .iter()
+        .flat_map(|command| encode(command))
+        .collect();
     let sent = client.send_bytes(&[&encode(&["MULTI"])[..], &bytes, &encode(&["EXEC"])].concat());
     prop_assert!(sent.is_ok());
     prop_assert_eq!(client.read(), Reply::ok());
     for command in commands {
-        prop_assert_eq!(client.read(), Reply::Simple("QUEUED".to_owned()), "{}", shown(command));
+        prop_assert_eq!(
+            client.read(),
+            Reply::Simple("QUEUED".to_owned()),
+            "{}",
+            shown(command)
+        );
     }
     match client.read() {
         Reply::Array(replies) => Ok(replies),
@@ -178,7 +221,12 @@ fn scan(client: &mut Client) -> BTreeSet<Vec<u8>> {
     let (mut keys, mut cursor) = (BTreeSet::new(), "0".to_owned());
     loop {
         let reply = client.call(&["SCAN", &cursor, "COUNT", "3"]);
-        keys.extend(reply.items()[1].items().iter().map(|key| key.bytes().to_vec()));
+        keys.extend(
+            reply.items()[1]
+                .items()
+                .iter()
+                .map(|key| key.bytes().to_vec()),
+        );
         cursor = reply.items()[0].text();
         if cursor == "0" {
             return keys;
@@ -186,7 +234,11 @@ fn scan(client: &mut Client) -> BTreeSet<Vec<u8>> {
     }
 }
 
-fn check_history(steps: &[Step], options: &str, reference: Option<&RefCell<Client>>) -> Result<(), TestCaseError> {
+fn check_history(
+    steps: &[Step],
+    options: &str,
+    reference: Option<&RefCell<Client>>,
+) -> Result<(), TestCaseError> {
     if let Some(reference) = reference {
         let mut reference = reference.borrow_mut();
         for command in ["FLUSHALL", "SELECT 0"] {
@@ -195,7 +247,12 @@ fn check_history(steps: &[Step], options: &str, reference: Option<&RefCell<Clien
     }
     let server = Server::start(options);
     let client = server.client();
-    let mut history = History { server, client, model: Model::default(), reference };
+    let mut history = History {
+        server,
+        client,
+        model: Model::default(),
+        reference,
+    };
     for (number, step) in steps.iter().enumerate() {
         history.take(step).map_err(|error| match error {
             TestCaseError::Fail(reason) => TestCaseError::fail(format!("step {number}: {reason}")),
@@ -209,7 +266,11 @@ fn check_history(steps: &[Step], options: &str, reference: Option<&RefCell<Clien
 
 fn check_histories(options: &str, share: u32, regressions: &'static str) {
     let usual = Config::default();
-    let asked = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { PROPTEST_DEFAULT_CASES };
+    let asked = if std::env::var_os("PROPTEST_CASES").is_some() {
+        usual.cases
+    } else {
+        PROPTEST_DEFAULT_CASES
+    };
     let config = Config {
         cases: (asked * USUAL_CASES * share / 100 / PROPTEST_DEFAULT_CASES).max(1),
         max_shrink_iters: 150,
@@ -218,7 +279,9 @@ fn check_histories(options: &str, share: u32, regressions: &'static str) {
         ..usual
     };
     let reference = Reference::start();
-    let reference_client = reference.as_ref().map(|reference| RefCell::new(reference.client()));
+    let reference_client = reference
+        .as_ref()
+        .map(|reference| RefCell::new(reference.client()));
     let result = TestRunner::new(config).run(&histories(STEPS), |steps| {
         check_history(&steps, options, reference_client.as_ref())
     });
@@ -229,16 +292,28 @@ fn check_histories(options: &str, share: u32, regressions: &'static str) {
 
 #[test]
 fn histories_with_all_tiers() {
-    check_histories("--maxmemory 64mb", 50, "proptest-regressions/integration/all_tiers.txt");
+    check_histories(
+        "--maxmemory 64mb",
+        50,
+        "proptest-regressions/integration/all_tiers.txt",
+    );
 }
 
 #[test]
 fn histories_with_synced_log() {
     let options = "--maxmemory 64mb --appendfsync always --snapshot-keep 1";
-    check_histories(options, 25, "proptest-regressions/integration/synced_log.txt");
+    check_histories(
+        options,
+        25,
+        "proptest-regressions/integration/synced_log.txt",
+    );
 }
 
 #[test]
 fn histories_without_a_warm_tier() {
-    check_histories("--maxmemory 64mb --warm-percent 0", 25, "proptest-regressions/integration/no_warm_tier.txt");
+    check_histories(
+        "--maxmemory 64mb --warm-percent 0",
+        25,
+        "proptest-regressions/integration/no_warm_tier.txt",
+    );
 }

@@ -8,7 +8,14 @@ use proptest::prelude::*;
 use proptest::strategy::Union;
 
 /// The keys that all commands use.
-pub const KEYS: [&str; 6] = ["k0", "k1", "k2", "k3", "k4", "a:rather:long:key:that:fills:more:than:a:line:of:cache"];
+pub const KEYS: [&str; 6] = [
+    "k0",
+    "k1",
+    "k2",
+    "k3",
+    "k4",
+    "a:rather:long:key:that:fills:more:than:a:line:of:cache",
+];
 
 /// A command: its arguments.
 pub type Command = Vec<Vec<u8>>;
@@ -58,28 +65,101 @@ pub fn shown(command: &Command) -> String {
     };
     let shown: Vec<String> = command.iter().take(16).map(word).collect();
     let left_out = command.len().saturating_sub(16);
-    if left_out == 0 { shown.join(" ") } else { format!("{} ..({left_out} more)", shown.join(" ")) }
+    if left_out == 0 {
+        shown.join(" ")
+    } else {
+        format!("{} ..({left_out} more)", shown.join(" "))
+    }
 }
 
 const TEMPLATES: &[&str] = &[
-    "SET KEY VALUE", "SET KEY VALUE", "SET KEY NUMBER", "SET KEY VALUE NX", "SET KEY VALUE XX", "SET KEY VALUE GET",
-    "SET KEY VALUE KEEPTTL", "SETNX KEY VALUE", "MSET KEY VALUE KEY VALUE", "MGET KEY KEY KEY", "GET KEY", "GET KEY",
-    "GETDEL KEY", "GETEX KEY PXAT DEADLINE", "GETEX KEY PERSIST", "STRLEN KEY", "APPEND KEY VALUE", "APPEND KEY VALUE",
-    "SETRANGE KEY OFFSET VALUE", "GETRANGE KEY INDEX INDEX", "INCRBY KEY NUMBER", "INCRBY KEY NUMBER",
-    "HSET KEY PAIRS", "HSET KEY PAIRS", "HGET KEY MEMBER", "HDEL KEY MEMBERS", "HLEN KEY", "HGETALL KEY",
+    "SET KEY VALUE",
+    "SET KEY VALUE",
+    "SET KEY NUMBER",
+    "SET KEY VALUE NX",
+    "SET KEY VALUE XX",
+    "SET KEY VALUE GET",
+    "SET KEY VALUE KEEPTTL",
+    "SETNX KEY VALUE",
+    "MSET KEY VALUE KEY VALUE",
+    "MGET KEY KEY KEY",
+    "GET KEY",
+    "GET KEY",
+    "GETDEL KEY",
+    "GETEX KEY PXAT DEADLINE",
+    "GETEX KEY PERSIST",
+    "STRLEN KEY",
+    "APPEND KEY VALUE",
+    "APPEND KEY VALUE",
+    "SETRANGE KEY OFFSET VALUE",
+    "GETRANGE KEY INDEX INDEX",
+    "INCRBY KEY NUMBER",
+    "INCRBY KEY NUMBER",
+    "HSET KEY PAIRS",
+    "HSET KEY PAIRS",
+    "HGET KEY MEMBER",
+    "HDEL KEY MEMBERS",
+    "HLEN KEY",
+    "HGETALL KEY",
     "HINCRBY KEY MEMBER NUMBER",
-    "LPUSH KEY ITEMS", "RPUSH KEY ITEMS", "LPUSHX KEY ITEMS", "RPUSHX KEY ITEMS", "LPOP KEY", "RPOP KEY",
-    "LPOP KEY COUNT", "RPOP KEY COUNT", "LLEN KEY", "LRANGE KEY INDEX INDEX", "LRANGE KEY 0 -1", "LTRIM KEY INDEX INDEX",
-    "LSET KEY INDEX VALUE", "LINSERT KEY BEFORE MEMBER VALUE", "LINSERT KEY AFTER MEMBER VALUE",
-    "LREM KEY INDEX MEMBER", "LINDEX KEY INDEX", "LMOVE KEY KEY END END", "LMOVE KEY KEY END END",
-    "SADD KEY MEMBERS", "SADD KEY MEMBERS", "SREM KEY MEMBERS", "SCARD KEY", "SMEMBERS KEY", "SISMEMBER KEY MEMBER",
-    "SMOVE KEY KEY MEMBER", "SINTERSTORE KEY KEY KEY", "SUNIONSTORE KEY KEY KEY", "SDIFFSTORE KEY KEY KEY",
-    "ZADD KEY SCORED", "ZADD KEY SCORED", "ZINCRBY KEY SCORE MEMBER", "ZREM KEY MEMBERS", "ZCARD KEY",
-    "ZSCORE KEY MEMBER", "ZRANK KEY MEMBER", "ZCOUNT KEY SCORE SCORE", "ZRANGE KEY INDEX INDEX WITHSCORES",
-    "ZREMRANGEBYRANK KEY INDEX INDEX", "ZPOPMIN KEY COUNT", "ZPOPMAX KEY COUNT",
-    "DEL KEY KEY", "DEL KEY", "EXISTS KEY KEY", "TYPE KEY", "RENAME KEY KEY", "RENAME KEY KEY", "RENAMENX KEY KEY",
-    "COPY KEY KEY DB DATABASE REPLACE", "COPY KEY KEY DB DATABASE", "PEXPIREAT KEY DEADLINE", "PEXPIREAT KEY DEADLINE",
-    "PERSIST KEY", "PEXPIRETIME KEY", "DBSIZE", "SELECT DATABASE", "MOVE KEY DATABASE", "SWAPDB DATABASE DATABASE",
+    "LPUSH KEY ITEMS",
+    "RPUSH KEY ITEMS",
+    "LPUSHX KEY ITEMS",
+    "RPUSHX KEY ITEMS",
+    "LPOP KEY",
+    "RPOP KEY",
+    "LPOP KEY COUNT",
+    "RPOP KEY COUNT",
+    "LLEN KEY",
+    "LRANGE KEY INDEX INDEX",
+    "LRANGE KEY 0 -1",
+    "LTRIM KEY INDEX INDEX",
+    "LSET KEY INDEX VALUE",
+    "LINSERT KEY BEFORE MEMBER VALUE",
+    "LINSERT KEY AFTER MEMBER VALUE",
+    "LREM KEY INDEX MEMBER",
+    "LINDEX KEY INDEX",
+    "LMOVE KEY KEY END END",
+    "LMOVE KEY KEY END END",
+    "SADD KEY MEMBERS",
+    "SADD KEY MEMBERS",
+    "SREM KEY MEMBERS",
+    "SCARD KEY",
+    "SMEMBERS KEY",
+    "SISMEMBER KEY MEMBER",
+    "SMOVE KEY KEY MEMBER",
+    "SINTERSTORE KEY KEY KEY",
+    "SUNIONSTORE KEY KEY KEY",
+    "SDIFFSTORE KEY KEY KEY",
+    "ZADD KEY SCORED",
+    "ZADD KEY SCORED",
+    "ZINCRBY KEY SCORE MEMBER",
+    "ZREM KEY MEMBERS",
+    "ZCARD KEY",
+    "ZSCORE KEY MEMBER",
+    "ZRANK KEY MEMBER",
+    "ZCOUNT KEY SCORE SCORE",
+    "ZRANGE KEY INDEX INDEX WITHSCORES",
+    "ZREMRANGEBYRANK KEY INDEX INDEX",
+    "ZPOPMIN KEY COUNT",
+    "ZPOPMAX KEY COUNT",
+    "DEL KEY KEY",
+    "DEL KEY",
+    "EXISTS KEY KEY",
+    "TYPE KEY",
+    "RENAME KEY KEY",
+    "RENAME KEY KEY",
+    "RENAMENX KEY KEY",
+    "COPY KEY KEY DB DATABASE REPLACE",
+    "COPY KEY KEY DB DATABASE",
+    "PEXPIREAT KEY DEADLINE",
+    "PEXPIREAT KEY DEADLINE",
+    "PERSIST KEY",
+    "PEXPIRETIME KEY",
+    "DBSIZE",
+    "SELECT DATABASE",
+    "MOVE KEY DATABASE",
+    "SWAPDB DATABASE DATABASE",
     "FLUSHDB",
 ];
 
@@ -115,23 +195,43 @@ fn literal(word: &'static str) -> BoxedStrategy<Command> {
 
 /// What a word of a template stands for: one argument or several.
 fn argument(word: &'static str) -> BoxedStrategy<Command> {
-    let one = |strategy: BoxedStrategy<Vec<u8>>| strategy.prop_map(|argument| vec![argument]).boxed();
+    let one =
+        |strategy: BoxedStrategy<Vec<u8>>| strategy.prop_map(|argument| vec![argument]).boxed();
     match word {
-        "KEY" => one(proptest::sample::select(&KEYS[..]).prop_map(|key| key.as_bytes().to_vec()).boxed()),
+        "KEY" => one(proptest::sample::select(&KEYS[..])
+            .prop_map(|key| key.as_bytes().to_vec())
+            .boxed()),
         "VALUE" => one(value()),
         "MEMBER" => one(member()),
         "MEMBERS" => several(|number| vec![member_named(number)]),
         "ITEMS" => several(|number| vec![member_named(number % 40)]),
-        "PAIRS" => several(|number| vec![member_named(number), (number * 7).to_string().into_bytes()]),
-        "SCORED" => several(|number| vec![(number * 7 % 101 - 50).to_string().into_bytes(), member_named(number)]),
-        "NUMBER" => one(prop_oneof![8 => -5..100i64, 1 => Just(i64::MAX), 1 => Just(i64::MIN)].prop_map(text).boxed()),
+        "PAIRS" => {
+            several(|number| vec![member_named(number), (number * 7).to_string().into_bytes()])
+        }
+        "SCORED" => several(|number| {
+            vec![
+                (number * 7 % 101 - 50).to_string().into_bytes(),
+                member_named(number),
+            ]
+        }),
+        "NUMBER" => one(
+            prop_oneof![8 => -5..100i64, 1 => Just(i64::MAX), 1 => Just(i64::MIN)]
+                .prop_map(text)
+                .boxed(),
+        ),
         "INDEX" => one((-9..9i64).prop_map(text).boxed()),
         "SCORE" => one((-50..50i64).prop_map(text).boxed()),
         "COUNT" => one((1..5i64).prop_map(text).boxed()),
-        "OFFSET" => one(prop_oneof![5 => 0..40i64, 1 => 3000..6000i64].prop_map(text).boxed()),
-        "DEADLINE" => one((4_000_000_000_000..4_000_000_001_000i64).prop_map(text).boxed()),
+        "OFFSET" => one(prop_oneof![5 => 0..40i64, 1 => 3000..6000i64]
+            .prop_map(text)
+            .boxed()),
+        "DEADLINE" => one((4_000_000_000_000..4_000_000_001_000i64)
+            .prop_map(text)
+            .boxed()),
         "DATABASE" => one((0..2i64).prop_map(text).boxed()),
-        "END" => one(proptest::sample::select(&["LEFT", "RIGHT"][..]).prop_map(|end| end.as_bytes().to_vec()).boxed()),
+        "END" => one(proptest::sample::select(&["LEFT", "RIGHT"][..])
+            .prop_map(|end| end.as_bytes().to_vec())
+            .boxed()),
         other => literal(other),
     }
 }

@@ -70,9 +70,13 @@ fn integer(number: impl TryInto<i64>) -> Outcome {
 }
 
 fn number(text: &[u8]) -> Result<i64, &'static str> {
-    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+    let parsed = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse::<i64>().ok());
     // Only the one way to write it counts: no plus sign, no leading zeros.
-    parsed.filter(|number| number.to_string().as_bytes() == text).ok_or(NOT_INTEGER)
+    parsed
+        .filter(|number| number.to_string().as_bytes() == text)
+        .ok_or(NOT_INTEGER)
 }
 
 fn bulk_or_null(value: Option<&Bytes>) -> Outcome {
@@ -81,19 +85,34 @@ fn bulk_or_null(value: Option<&Bytes>) -> Outcome {
 
 /// The part of a sequence of `length` that start and stop mean, both inclusive and negative from the end.
 fn range(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
-    let place = |index: i64| if index < 0 { (index + length as i64).max(-1) } else { index };
+    let place = |index: i64| {
+        if index < 0 {
+            (index + length as i64).max(-1)
+        } else {
+            index
+        }
+    };
     let (start, stop) = (place(start).max(0), place(stop).min(length as i64 - 1));
-    if start > stop { 0..0 } else { start as usize..stop as usize + 1 }
+    if start > stop {
+        0..0
+    } else {
+        start as usize..stop as usize + 1
+    }
 }
 
 fn in_order(members: &BTreeMap<Bytes, i64>) -> Vec<(i64, &Bytes)> {
-    let mut ordered: Vec<_> = members.iter().map(|(member, score)| (*score, member)).collect();
+    let mut ordered: Vec<_> = members
+        .iter()
+        .map(|(member, score)| (*score, member))
+        .collect();
     ordered.sort();
     ordered
 }
 
 fn scored<'a>(pairs: impl IntoIterator<Item = (i64, &'a Bytes)>) -> Outcome {
-    let flat = pairs.into_iter().flat_map(|(score, member)| [member.clone(), score.to_string().into_bytes()]);
+    let flat = pairs
+        .into_iter()
+        .flat_map(|(score, member)| [member.clone(), score.to_string().into_bytes()]);
     Ok(Reply::bulks(flat))
 }
 
@@ -113,19 +132,24 @@ impl Model {
         let name = String::from_utf8_lossy(&arguments[0]).to_uppercase();
         let rest: Vec<&[u8]> = arguments[1..].iter().map(Vec::as_slice).collect();
         let outcome = match name.as_str() {
-            "SELECT" | "MOVE" | "SWAPDB" | "FLUSHDB" | "FLUSHALL" | "DBSIZE" => self.databases_command(&name, &rest),
-            "DEL" | "EXISTS" | "TYPE" | "RENAME" | "RENAMENX" | "COPY" | "PEXPIREAT" | "PERSIST" | "PEXPIRETIME" => {
-                self.key_command(&name, &rest)
+            "SELECT" | "MOVE" | "SWAPDB" | "FLUSHDB" | "FLUSHALL" | "DBSIZE" => {
+                self.databases_command(&name, &rest)
             }
+            "DEL" | "EXISTS" | "TYPE" | "RENAME" | "RENAMENX" | "COPY" | "PEXPIREAT"
+            | "PERSIST" | "PEXPIRETIME" => self.key_command(&name, &rest),
             _ => match name.as_bytes()[0] {
                 b'H' => self.hash_command(&name, &rest),
                 b'Z' => self.sorted_set_command(&name, &rest),
                 b'L' | b'R' => self.list_command(&name, &rest),
-                b'S' if name[1..].starts_with(['A', 'R', 'M', 'I', 'C', 'U', 'D']) => self.set_command(&name, &rest),
+                b'S' if name[1..].starts_with(['A', 'R', 'M', 'I', 'C', 'U', 'D']) => {
+                    self.set_command(&name, &rest)
+                }
                 _ => self.text_command(&name, &rest),
             },
         };
-        self.databases.iter_mut().for_each(|keys| keys.retain(|_, entry| !entry.value.is_empty_collection()));
+        self.databases
+            .iter_mut()
+            .for_each(|keys| keys.retain(|_, entry| !entry.value.is_empty_collection()));
         outcome.unwrap_or_else(|text| Reply::Error(text.to_owned()))
     }
 
@@ -134,7 +158,13 @@ impl Model {
     }
 
     fn put(&mut self, key: &[u8], value: Value) {
-        self.here().insert(key.to_vec(), Entry { value, deadline_ms: None });
+        self.here().insert(
+            key.to_vec(),
+            Entry {
+                value,
+                deadline_ms: None,
+            },
+        );
     }
 
     /// The value of a type, which is made if there is no such key. Left empty, it goes when the command is over.
@@ -144,36 +174,55 @@ impl Model {
         new: fn() -> Value,
         pick: fn(&mut Value) -> Option<&mut T>,
     ) -> Result<&mut T, &'static str> {
-        let entry = self.here().entry(key.to_vec()).or_insert_with(|| Entry { value: new(), deadline_ms: None });
+        let entry = self.here().entry(key.to_vec()).or_insert_with(|| Entry {
+            value: new(),
+            deadline_ms: None,
+        });
         pick(&mut entry.value).ok_or(WRONG_TYPE)
     }
 
     fn list(&mut self, key: &[u8]) -> Result<&mut VecDeque<Bytes>, &'static str> {
-        self.open(key, || Value::List(VecDeque::new()), |value| match value {
-            Value::List(items) => Some(items),
-            _ => None,
-        })
+        self.open(
+            key,
+            || Value::List(VecDeque::new()),
+            |value| match value {
+                Value::List(items) => Some(items),
+                _ => None,
+            },
+        )
     }
 
     fn set(&mut self, key: &[u8]) -> Result<&mut BTreeSet<Bytes>, &'static str> {
-        self.open(key, || Value::Set(BTreeSet::new()), |value| match value {
-            Value::Set(members) => Some(members),
-            _ => None,
-        })
+        self.open(
+            key,
+            || Value::Set(BTreeSet::new()),
+            |value| match value {
+                Value::Set(members) => Some(members),
+                _ => None,
+            },
+        )
     }
 
     fn hash(&mut self, key: &[u8]) -> Result<&mut BTreeMap<Bytes, Bytes>, &'static str> {
-        self.open(key, || Value::Hash(BTreeMap::new()), |value| match value {
-            Value::Hash(fields) => Some(fields),
-            _ => None,
-        })
+        self.open(
+            key,
+            || Value::Hash(BTreeMap::new()),
+            |value| match value {
+                Value::Hash(fields) => Some(fields),
+                _ => None,
+            },
+        )
     }
 
     fn sorted_set(&mut self, key: &[u8]) -> Result<&mut BTreeMap<Bytes, i64>, &'static str> {
-        self.open(key, || Value::SortedSet(BTreeMap::new()), |value| match value {
-            Value::SortedSet(members) => Some(members),
-            _ => None,
-        })
+        self.open(
+            key,
+            || Value::SortedSet(BTreeMap::new()),
+            |value| match value {
+                Value::SortedSet(members) => Some(members),
+                _ => None,
+            },
+        )
     }
 
     fn text(&mut self, key: &[u8]) -> Result<Option<&mut Bytes>, &'static str> {
@@ -189,7 +238,9 @@ impl Model {
             "SELECT" => self.selected = number(rest[0])? as usize,
             "FLUSHDB" => self.here().clear(),
             "FLUSHALL" => self.databases = Default::default(),
-            "SWAPDB" => self.databases.swap(number(rest[0])? as usize, number(rest[1])? as usize),
+            "SWAPDB" => self
+                .databases
+                .swap(number(rest[0])? as usize, number(rest[1])? as usize),
             "DBSIZE" => return integer(self.here().len()),
             _ => {
                 let target = number(rest[1])? as usize;
@@ -211,10 +262,16 @@ impl Model {
     fn key_command(&mut self, name: &str, rest: &[&[u8]]) -> Outcome {
         let keys = self.here();
         match name {
-            "DEL" => integer(rest.iter().filter(|key| keys.remove(**key).is_some()).count()),
+            "DEL" => integer(
+                rest.iter()
+                    .filter(|key| keys.remove(**key).is_some())
+                    .count(),
+            ),
             "EXISTS" => integer(rest.iter().filter(|key| keys.contains_key(**key)).count()),
             "TYPE" => {
-                let name = keys.get(rest[0]).map_or("none", |entry| entry.value.type_name());
+                let name = keys
+                    .get(rest[0])
+                    .map_or("none", |entry| entry.value.type_name());
                 Ok(Reply::Simple(name.to_owned()))
             }
             "RENAME" | "RENAMENX" => {
@@ -226,11 +283,17 @@ impl Model {
                 }
                 let moved = keys.remove(rest[0]).map(|entry| (rest[1].to_vec(), entry));
                 keys.extend(moved);
-                if name == "RENAME" { Ok(Reply::ok()) } else { integer(1) }
+                if name == "RENAME" {
+                    Ok(Reply::ok())
+                } else {
+                    integer(1)
+                }
             }
             "COPY" => self.copy(rest),
             "PERSIST" => {
-                let former = keys.get_mut(rest[0]).and_then(|entry| entry.deadline_ms.take());
+                let former = keys
+                    .get_mut(rest[0])
+                    .and_then(|entry| entry.deadline_ms.take());
                 integer(i64::from(former.is_some()))
             }
             "PEXPIREAT" => {
@@ -239,7 +302,10 @@ impl Model {
                 let found = entry.map(|entry| entry.deadline_ms = Some(deadline_ms));
                 integer(i64::from(found.is_some()))
             }
-            _ => integer(keys.get(rest[0]).map_or(-2, |entry| entry.deadline_ms.unwrap_or(-1))),
+            _ => integer(
+                keys.get(rest[0])
+                    .map_or(-2, |entry| entry.deadline_ms.unwrap_or(-1)),
+            ),
         }
     }
 
@@ -249,7 +315,9 @@ impl Model {
         if target == self.selected && rest[0] == rest[1] {
             return Err("ERR source and destination objects are the same");
         }
-        let Some(entry) = self.here().get(rest[0]).cloned() else { return integer(0) };
+        let Some(entry) = self.here().get(rest[0]).cloned() else {
+            return integer(0);
+        };
         if self.databases[target].contains_key(rest[1]) && rest.len() < 5 {
             return integer(0);
         }
@@ -267,11 +335,17 @@ impl Model {
                 integer(1)
             }
             "MSET" => {
-                rest.chunks(2).for_each(|pair| self.put(pair[0], Value::Text(pair[1].to_vec())));
+                rest.chunks(2)
+                    .for_each(|pair| self.put(pair[0], Value::Text(pair[1].to_vec())));
                 Ok(Reply::ok())
             }
             "MGET" => {
-                let found = rest.iter().map(|key| self.text(key).ok().flatten().map_or(Reply::Null, Reply::bulk));
+                let found = rest.iter().map(|key| {
+                    self.text(key)
+                        .ok()
+                        .flatten()
+                        .map_or(Reply::Null, Reply::bulk)
+                });
                 Ok(Reply::Array(found.collect()))
             }
             "GET" => bulk_or_null(self.text(key)?.as_deref()),
@@ -304,7 +378,9 @@ impl Model {
                 let text = self.text(key)?.map(|text| text.clone()).unwrap_or_default();
                 // As with Redis, an end before the first byte means the first byte.
                 let stop = number(rest[2])?.max(-(text.len() as i64));
-                Ok(Reply::bulk(&text[range(number(rest[1])?, stop, text.len())]))
+                Ok(Reply::bulk(
+                    &text[range(number(rest[1])?, stop, text.len())],
+                ))
             }
             _ => {
                 let former = self.text(key)?.map_or(Ok(0), |text| number(text))?;
@@ -326,9 +402,23 @@ impl Model {
         if option == b"NX" && exists || option == b"XX" && !exists {
             return Ok(Reply::Null);
         }
-        let former = if option == b"GET" { Some(self.text(rest[0])?.cloned()) } else { None };
-        let deadline_ms = self.here().get(rest[0]).and_then(|entry| entry.deadline_ms).filter(|_| option == b"KEEPTTL");
-        self.here().insert(rest[0].to_vec(), Entry { value: Value::Text(rest[1].to_vec()), deadline_ms });
+        let former = if option == b"GET" {
+            Some(self.text(rest[0])?.cloned())
+        } else {
+            None
+        };
+        let deadline_ms = self
+            .here()
+            .get(rest[0])
+            .and_then(|entry| entry.deadline_ms)
+            .filter(|_| option == b"KEEPTTL");
+        self.here().insert(
+            rest[0].to_vec(),
+            Entry {
+                value: Value::Text(rest[1].to_vec()),
+                deadline_ms,
+            },
+        );
         former.map_or(Ok(Reply::ok()), |former| bulk_or_null(former.as_ref()))
     }
 
@@ -340,7 +430,9 @@ impl Model {
         if !self.here().contains_key(key) {
             self.put(key, Value::Text(Vec::new()));
         }
-        let Some(text) = self.text(key)? else { return Err(NO_SUCH_KEY) };
+        let Some(text) = self.text(key)? else {
+            return Err(NO_SUCH_KEY);
+        };
         text.resize(length.max(offset + bytes.len()), 0);
         text[offset..offset + bytes.len()].copy_from_slice(bytes);
         integer(text.len())
@@ -350,17 +442,28 @@ impl Model {
         let fields = self.hash(rest[0])?;
         match name {
             "HSET" => {
-                let put = |pair: &&[&[u8]]| fields.insert(pair[0].to_vec(), pair[1].to_vec()).is_none();
+                let put =
+                    |pair: &&[&[u8]]| fields.insert(pair[0].to_vec(), pair[1].to_vec()).is_none();
                 integer(rest[1..].chunks(2).filter(put).count())
             }
             "HGET" => bulk_or_null(fields.get(rest[1])),
-            "HDEL" => integer(rest[1..].iter().filter(|field| fields.remove(**field).is_some()).count()),
+            "HDEL" => integer(
+                rest[1..]
+                    .iter()
+                    .filter(|field| fields.remove(**field).is_some())
+                    .count(),
+            ),
             "HLEN" => integer(fields.len()),
-            "HGETALL" => Ok(Reply::bulks(fields.iter().flat_map(|(field, value)| [field, value]))),
+            "HGETALL" => Ok(Reply::bulks(
+                fields.iter().flat_map(|(field, value)| [field, value]),
+            )),
             _ => {
                 let increment = number(rest[2])?;
                 let former = fields.get(rest[1]).map_or(Ok(0), |value| number(value));
-                let sum = former.map_err(|_| "ERR hash value is not an integer")?.checked_add(increment).ok_or(OVERFLOW)?;
+                let sum = former
+                    .map_err(|_| "ERR hash value is not an integer")?
+                    .checked_add(increment)
+                    .ok_or(OVERFLOW)?;
                 fields.insert(rest[1].to_vec(), sum.to_string().into_bytes());
                 integer(sum)
             }
@@ -373,8 +476,18 @@ impl Model {
         }
         let members = self.set(rest[0])?;
         match name {
-            "SADD" => integer(rest[1..].iter().filter(|member| members.insert(member.to_vec())).count()),
-            "SREM" => integer(rest[1..].iter().filter(|member| members.remove(**member)).count()),
+            "SADD" => integer(
+                rest[1..]
+                    .iter()
+                    .filter(|member| members.insert(member.to_vec()))
+                    .count(),
+            ),
+            "SREM" => integer(
+                rest[1..]
+                    .iter()
+                    .filter(|member| members.remove(**member))
+                    .count(),
+            ),
             "SCARD" => integer(members.len()),
             "SMEMBERS" => Ok(Reply::bulks(&*members)),
             "SISMEMBER" => integer(i64::from(members.contains(rest[1]))),
@@ -417,18 +530,32 @@ impl Model {
                     return integer(0);
                 }
                 for item in &rest[1..] {
-                    if name.starts_with('L') { items.push_front(item.to_vec()) } else { items.push_back(item.to_vec()) }
+                    if name.starts_with('L') {
+                        items.push_front(item.to_vec())
+                    } else {
+                        items.push_back(item.to_vec())
+                    }
                 }
                 integer(items.len())
             }
             "LPOP" | "RPOP" => {
-                let end = if name == "LPOP" { b"LEFT".as_slice() } else { b"RIGHT" };
-                let Some(count) = rest.get(1) else { return bulk_or_null(take(items, end).as_ref()) };
+                let end = if name == "LPOP" {
+                    b"LEFT".as_slice()
+                } else {
+                    b"RIGHT"
+                };
+                let Some(count) = rest.get(1) else {
+                    return bulk_or_null(take(items, end).as_ref());
+                };
                 if items.is_empty() {
                     return Ok(Reply::NullArray);
                 }
                 let count = number(count)? as usize;
-                Ok(Reply::bulks((0..count).map_while(|_| take(items, end)).collect::<Vec<_>>()))
+                Ok(Reply::bulks(
+                    (0..count)
+                        .map_while(|_| take(items, end))
+                        .collect::<Vec<_>>(),
+                ))
             }
             "LLEN" => integer(items.len()),
             "LRANGE" => {
@@ -450,9 +577,15 @@ impl Model {
             return Ok(Reply::Null);
         }
         self.list(rest[1])?;
-        let Some(item) = take(self.list(rest[0])?, rest[2]) else { return Ok(Reply::Null) };
+        let Some(item) = take(self.list(rest[0])?, rest[2]) else {
+            return Ok(Reply::Null);
+        };
         let destination = self.list(rest[1])?;
-        if rest[3] == b"LEFT" { destination.push_front(item.clone()) } else { destination.push_back(item.clone()) }
+        if rest[3] == b"LEFT" {
+            destination.push_front(item.clone())
+        } else {
+            destination.push_back(item.clone())
+        }
         Ok(Reply::Bulk(item))
     }
 
@@ -462,7 +595,8 @@ impl Model {
             "ZADD" => {
                 let mut added = 0;
                 for pair in rest[1..].chunks(2) {
-                    added += usize::from(members.insert(pair[1].to_vec(), number(pair[0])?).is_none());
+                    added +=
+                        usize::from(members.insert(pair[1].to_vec(), number(pair[0])?).is_none());
                 }
                 integer(added)
             }
@@ -471,16 +605,30 @@ impl Model {
                 *score += number(rest[1])?;
                 Ok(Reply::bulk(score.to_string()))
             }
-            "ZREM" => integer(rest[1..].iter().filter(|member| members.remove(**member).is_some()).count()),
+            "ZREM" => integer(
+                rest[1..]
+                    .iter()
+                    .filter(|member| members.remove(**member).is_some())
+                    .count(),
+            ),
             "ZCARD" => integer(members.len()),
-            "ZSCORE" => Ok(members.get(rest[1]).map_or(Reply::Null, |score| Reply::bulk(score.to_string()))),
+            "ZSCORE" => Ok(members
+                .get(rest[1])
+                .map_or(Reply::Null, |score| Reply::bulk(score.to_string()))),
             "ZRANK" => {
-                let rank = in_order(members).iter().position(|(_, member)| *member == rest[1]);
+                let rank = in_order(members)
+                    .iter()
+                    .position(|(_, member)| *member == rest[1]);
                 rank.map_or(Ok(Reply::Null), integer)
             }
             "ZCOUNT" => {
                 let bounds = number(rest[1])?..=number(rest[2])?;
-                integer(members.values().filter(|score| bounds.contains(score)).count())
+                integer(
+                    members
+                        .values()
+                        .filter(|score| bounds.contains(score))
+                        .count(),
+                )
             }
             "ZRANGE" => {
                 let range = range(number(rest[1])?, number(rest[2])?, members.len());
@@ -488,7 +636,10 @@ impl Model {
             }
             "ZREMRANGEBYRANK" => {
                 let range = range(number(rest[1])?, number(rest[2])?, members.len());
-                let gone: Vec<Bytes> = in_order(members)[range].iter().map(|(_, member)| (*member).clone()).collect();
+                let gone: Vec<Bytes> = in_order(members)[range]
+                    .iter()
+                    .map(|(_, member)| (*member).clone())
+                    .collect();
                 members.retain(|member, _| !gone.contains(member));
                 integer(gone.len())
             }
@@ -499,7 +650,10 @@ impl Model {
                     ordered.reverse();
                 }
                 ordered.truncate(number(rest[1])? as usize);
-                let popped: Vec<(i64, Bytes)> = ordered.into_iter().map(|(score, member)| (score, member.clone())).collect();
+                let popped: Vec<(i64, Bytes)> = ordered
+                    .into_iter()
+                    .map(|(score, member)| (score, member.clone()))
+                    .collect();
                 members.retain(|member, _| !popped.iter().any(|(_, gone)| gone == member));
                 scored(popped.iter().map(|(score, member)| (*score, member)))
             }
@@ -508,14 +662,22 @@ impl Model {
 }
 
 fn take(items: &mut VecDeque<Bytes>, end: &[u8]) -> Option<Bytes> {
-    if end == b"LEFT" { items.pop_front() } else { items.pop_back() }
+    if end == b"LEFT" {
+        items.pop_front()
+    } else {
+        items.pop_back()
+    }
 }
 
 /// LSET, LINSERT, LREM, LINDEX.
 fn change_item(items: &mut VecDeque<Bytes>, name: &str, rest: &[&[u8]]) -> Outcome {
     let place = |text: &[u8], length: usize| -> Result<Option<usize>, &'static str> {
         let index = number(text)?;
-        let index = if index < 0 { index + length as i64 } else { index };
+        let index = if index < 0 {
+            index + length as i64
+        } else {
+            index
+        };
         Ok(usize::try_from(index).ok().filter(|index| *index < length))
     };
     match name {
@@ -529,14 +691,18 @@ fn change_item(items: &mut VecDeque<Bytes>, name: &str, rest: &[&[u8]]) -> Outco
         // LINSERT key BEFORE|AFTER pivot item
         "LINSERT" if items.is_empty() => integer(0),
         "LINSERT" => {
-            let Some(index) = items.iter().position(|item| item == rest[2]) else { return integer(-1) };
+            let Some(index) = items.iter().position(|item| item == rest[2]) else {
+                return integer(-1);
+            };
             items.insert(index + usize::from(rest[1] == b"AFTER"), rest[3].to_vec());
             integer(items.len())
         }
         // LREM key count item
         _ => {
             let count = number(rest[1])?;
-            let mut places: Vec<usize> = (0..items.len()).filter(|index| items[*index] == rest[2]).collect();
+            let mut places: Vec<usize> = (0..items.len())
+                .filter(|index| items[*index] == rest[2])
+                .collect();
             if count < 0 {
                 places.reverse();
             }

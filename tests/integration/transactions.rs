@@ -19,19 +19,35 @@ fn exec_runs_the_queue_and_discard_forgets_it() {
     for line in ["INCR counter", "LPUSH text item", "GET counter"] {
         assert_eq!(client.line(line), queued(), "{line}");
     }
-    let wrong_type = Reply::Error("WRONGTYPE Operation against a key holding the wrong kind of value".to_owned());
+    let wrong_type = Reply::Error(
+        "WRONGTYPE Operation against a key holding the wrong kind of value".to_owned(),
+    );
     let expected = Reply::Array(vec![Reply::Integer(1), wrong_type, Reply::bulk("1")]);
-    assert_eq!(client.line("EXEC"), expected, "an error does not stop the others");
+    assert_eq!(
+        client.line("EXEC"),
+        expected,
+        "an error does not stop the others"
+    );
     client.ok("MULTI");
     assert_eq!(client.line("INCR counter"), queued());
     client.ok("DISCARD");
     assert_eq!(client.line("GET counter"), Reply::bulk("1"));
     client.ok("MULTI");
-    assert!(client.line("INCR").error().starts_with("ERR wrong number of arguments"));
+    assert!(
+        client
+            .line("INCR")
+            .error()
+            .starts_with("ERR wrong number of arguments")
+    );
     assert!(client.line("MULTI").error().contains("can not be nested"));
     assert!(client.line("EXEC").error().starts_with("EXECABORT"));
     assert!(client.line("EXEC").error().contains("EXEC without MULTI"));
-    assert!(client.line("DISCARD").error().contains("DISCARD without MULTI"));
+    assert!(
+        client
+            .line("DISCARD")
+            .error()
+            .contains("DISCARD without MULTI")
+    );
 }
 
 /// What is done to a watched key by somebody else, and whether EXEC has to fail then.
@@ -71,8 +87,16 @@ fn watch_notices_changes_and_nothing_else_in_every_tier() {
             assert!(!matches!(reply, Reply::Error(_)), "{meanwhile}: {reply:?}");
             client.ok("MULTI");
             assert_eq!(client.line("SET done yes"), queued());
-            let expected = if *must_fail { Reply::NullArray } else { Reply::Array(vec![Reply::ok()]) };
-            assert_eq!(client.line("EXEC"), expected, "{meanwhile}, cold: {is_cold}");
+            let expected = if *must_fail {
+                Reply::NullArray
+            } else {
+                Reply::Array(vec![Reply::ok()])
+            };
+            assert_eq!(
+                client.line("EXEC"),
+                expected,
+                "{meanwhile}, cold: {is_cold}"
+            );
         }
     }
 }
@@ -81,7 +105,11 @@ fn watch_notices_changes_and_nothing_else_in_every_tier() {
 fn watch_notices_a_key_that_comes_into_being() {
     let server = Server::start(OPTIONS);
     let (mut client, mut other) = (server.client(), server.client());
-    for (meanwhile, must_fail) in [("SET absent now", true), ("GET absent", false), ("SETRANGE absent 0 ", false)] {
+    for (meanwhile, must_fail) in [
+        ("SET absent now", true),
+        ("GET absent", false),
+        ("SETRANGE absent 0 ", false),
+    ] {
         client.ok("WATCH absent");
         other.call(&meanwhile.split(' ').collect::<Vec<_>>());
         client.ok("MULTI");
@@ -108,7 +136,12 @@ fn transfer(client: &mut Client, from: usize, to: usize) {
         vec!["MULTI".to_owned()],
         vec!["DECRBY".to_owned(), names[0].clone(), "7".to_owned()],
         vec!["INCRBY".to_owned(), names[1].clone(), "7".to_owned()],
-        vec!["HINCRBY".to_owned(), format!("ledger:{}", from % 3), names[0].clone(), "1".to_owned()],
+        vec![
+            "HINCRBY".to_owned(),
+            format!("ledger:{}", from % 3),
+            names[0].clone(),
+            "1".to_owned(),
+        ],
         vec!["EXEC".to_owned()],
     ];
     let replies = client.pipeline(&requests);
@@ -117,7 +150,9 @@ fn transfer(client: &mut Client, from: usize, to: usize) {
 
 /// The sum of all accounts, read in one transaction, or in one command.
 fn sum(client: &mut Client, in_transaction: bool) -> i64 {
-    let names: Vec<String> = (0..ACCOUNTS).map(|account| format!("account:{account}")).collect();
+    let names: Vec<String> = (0..ACCOUNTS)
+        .map(|account| format!("account:{account}"))
+        .collect();
     let balances = if in_transaction {
         client.ok("MULTI");
         for name in &names {
@@ -127,7 +162,11 @@ fn sum(client: &mut Client, in_transaction: bool) -> i64 {
     } else {
         client.call(&[&["MGET".to_owned()][..], &names].concat())
     };
-    balances.items().iter().map(|balance| balance.text().parse::<i64>().expect("a number")).sum()
+    balances
+        .items()
+        .iter()
+        .map(|balance| balance.text().parse::<i64>().expect("a number"))
+        .sum()
 }
 
 #[test]
@@ -158,7 +197,11 @@ fn transfers_are_atomic_while_keys_change_tiers_and_across_a_kill() {
                 if is_over.load(Ordering::Relaxed) {
                     break;
                 }
-                let line = if account % 9 == 8 { "TIER DEMOTE ALL".to_owned() } else { format!("TIER DEMOTE account:{account}") };
+                let line = if account % 9 == 8 {
+                    "TIER DEMOTE ALL".to_owned()
+                } else {
+                    format!("TIER DEMOTE account:{account}")
+                };
                 demoter.line(&line);
             }
         });
@@ -173,13 +216,23 @@ fn transfers_are_atomic_while_keys_change_tiers_and_across_a_kill() {
         });
         let results: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
         is_over.store(true, Ordering::Relaxed);
-        assert!(results.iter().all(Result::is_ok), "all writers come to their end");
+        assert!(
+            results.iter().all(Result::is_ok),
+            "all writers come to their end"
+        );
     });
     server.kill_and_restart();
     let mut client = server.client();
     assert_eq!(sum(&mut client, true), total);
-    let counts = (0..3).flat_map(|ledger| client.line(&format!("HVALS ledger:{ledger}")).items().to_vec());
-    let transfers: i64 = counts.map(|count| count.text().parse::<i64>().expect("a number")).sum();
+    let counts = (0..3).flat_map(|ledger| {
+        client
+            .line(&format!("HVALS ledger:{ledger}"))
+            .items()
+            .to_vec()
+    });
+    let transfers: i64 = counts
+        .map(|count| count.text().parse::<i64>().expect("a number"))
+        .sum();
     assert_eq!(transfers, 3 * TRANSFERS as i64);
 }
 
@@ -189,8 +242,17 @@ fn a_transaction_is_replayed_entirely_or_not_at_all() {
     let port = server.port();
     let writer = std::thread::spawn(move || {
         let mut client = Client::connect(port).expect("connects");
-        let lines = ["MULTI", "INCR first", "RPUSH second item", "HINCRBY third field 1", "EXEC"];
-        let request: Vec<u8> = lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect();
+        let lines = [
+            "MULTI",
+            "INCR first",
+            "RPUSH second item",
+            "HINCRBY third field 1",
+            "EXEC",
+        ];
+        let request: Vec<u8> = lines
+            .iter()
+            .flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>()))
+            .collect();
         let mut acknowledged = 0;
         while client.send_bytes(&request).is_ok() && (0..5).all(|_| client.try_read().is_ok()) {
             acknowledged += 1;
@@ -203,7 +265,13 @@ fn a_transaction_is_replayed_entirely_or_not_at_all() {
     server.start_again();
     let mut client = server.client();
     let count = client.line("LLEN second").integer();
-    assert!(count >= acknowledged && count <= acknowledged + 1, "{count} of {acknowledged}");
+    assert!(
+        count >= acknowledged && count <= acknowledged + 1,
+        "{count} of {acknowledged}"
+    );
     assert_eq!(client.line("GET first"), Reply::bulk(count.to_string()));
-    assert_eq!(client.line("HGET third field"), Reply::bulk(count.to_string()));
+    assert_eq!(
+        client.line("HGET third field"),
+        Reply::bulk(count.to_string())
+    );
 }

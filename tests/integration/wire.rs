@@ -50,7 +50,12 @@ impl fmt::Debug for Reply {
             Reply::Error(text) => write!(formatter, "-{text}"),
             Reply::Integer(number) => write!(formatter, ":{number}"),
             Reply::Bulk(bytes) if bytes.len() > 200 => {
-                write!(formatter, "\"{}...\" ({} bytes)", bytes[..80].escape_ascii(), bytes.len())
+                write!(
+                    formatter,
+                    "\"{}...\" ({} bytes)",
+                    bytes[..80].escape_ascii(),
+                    bytes.len()
+                )
             }
             Reply::Bulk(bytes) => write!(formatter, "\"{}\"", bytes.escape_ascii()),
             Reply::Array(items) => write!(formatter, "*{items:?}"),
@@ -119,7 +124,9 @@ impl Reply {
     #[track_caller]
     pub fn items(&self) -> &[Reply] {
         match self {
-            Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => items,
+            Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {
+                items
+            }
             other => panic!("expected an aggregate: {other:?}"),
         }
     }
@@ -148,7 +155,9 @@ impl Client {
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Client { reader: BufReader::with_capacity(1 << 16, stream) })
+        Ok(Client {
+            reader: BufReader::with_capacity(1 << 16, stream),
+        })
     }
 
     /// The socket, for what a client should not do.
@@ -164,7 +173,8 @@ impl Client {
     /// Sends a request and does not wait for its reply.
     #[track_caller]
     pub fn send<A: AsRef<[u8]>>(&mut self, arguments: &[A]) {
-        self.send_bytes(&encode(arguments)).expect("the server takes a request");
+        self.send_bytes(&encode(arguments))
+            .expect("the server takes a request");
     }
 
     /// Sends a request and reads its reply.
@@ -189,8 +199,12 @@ impl Client {
     /// Sends all requests at once, then reads their replies.
     #[track_caller]
     pub fn pipeline<A: AsRef<[u8]>>(&mut self, requests: &[Vec<A>]) -> Vec<Reply> {
-        let bytes: Vec<u8> = requests.iter().flat_map(|request| encode(request)).collect();
-        self.send_bytes(&bytes).expect("the server takes a pipeline");
+        let bytes: Vec<u8> = requests
+            .iter()
+            .flat_map(|request| encode(request))
+            .collect();
+        self.send_bytes(&bytes)
+            .expect("the server takes a pipeline");
         requests.iter().map(|_| self.read()).collect()
     }
 
@@ -223,7 +237,10 @@ impl Client {
             "=" => {
                 let text = self.read_bulk(length()? as usize)?;
                 let (kind, text) = text.split_at_checked(4).ok_or_else(invalid)?;
-                Reply::Verbatim(String::from_utf8_lossy(&kind[..3]).into_owned(), text.to_vec())
+                Reply::Verbatim(
+                    String::from_utf8_lossy(&kind[..3]).into_owned(),
+                    text.to_vec(),
+                )
             }
             "*" => Reply::Array(self.read_items(length()? as usize)?),
             "%" => Reply::Map(self.read_items(length()? as usize * 2)?),
@@ -238,7 +255,10 @@ impl Client {
         let mut rest = Vec::new();
         match self.reader.read_to_end(&mut rest) {
             Ok(_) => true,
-            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+            Err(error) => !matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ),
         }
     }
 
@@ -247,7 +267,10 @@ impl Client {
         self.reader.read_until(b'\n', &mut line)?;
         match line.strip_suffix(b"\r\n") {
             Some(text) => Ok(String::from_utf8_lossy(text).into_owned()),
-            None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended")),
+            None => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the connection ended",
+            )),
         }
     }
 

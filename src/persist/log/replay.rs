@@ -150,10 +150,6 @@ fn open_segment(file: &IdleFile, hash_seed: u64) -> Result<Option<OpenSegment>, 
     if file.bytes == 0 {
         return Ok(None);
     }
-    // What was written before a kill is only in the page cache. It has to be on the disk before cold records build on it.
-    opened
-        .sync_data()
-        .map_err(InternalError::io("sync", path))?;
     // SAFETY: the data directory is locked by this process, and nothing is written to segments while they are replayed.
     let map = unsafe { Mmap::map(&opened) }.map_err(InternalError::io("map", path))?;
     if map
@@ -163,6 +159,10 @@ fn open_segment(file: &IdleFile, hash_seed: u64) -> Result<Option<OpenSegment>, 
     {
         return Ok(None);
     }
+    // What was written before a kill is only in the page cache. It has to be on the disk before cold records build on it.
+    opened
+        .sync_data()
+        .map_err(InternalError::io("sync", path))?;
     let header = SegmentHeader::decode(&map).map_err(|source| damage(path, source))?;
     if header.segment_number != file.number || header.hash_seed != hash_seed {
         return Err(InternalError::Other(format!(

@@ -2,6 +2,7 @@
 
 use super::replay::ReplayStart;
 use super::*;
+use crate::error::InternalError;
 use crate::keyspace::Recorder;
 use proptest::prelude::*;
 use std::path::Path;
@@ -21,15 +22,19 @@ pub(super) fn start() -> ReplayStart {
         segment_number: 0,
         first_lsn: 1,
         hash_seed: SEED,
-        after_reboot: false, follows_unlogged: false
+        after_reboot: false,
+        follows_unlogged: false,
     }
 }
+
+/// LSNs and bodies.
+type Records = Vec<(u64, Vec<u8>)>;
 
 /// Reads all records from `start` on.
 pub(super) fn read(
     directory: &Path,
     start: ReplayStart,
-) -> Result<(Vec<(u64, Vec<u8>)>, LogEnd), crate::error::InternalError> {
+) -> Result<(Records, LogEnd), InternalError> {
     let mut records = Vec::new();
     let end = replay(directory, start, &mut |record| {
         records.push((record.lsn, record.body.to_vec()));
@@ -88,7 +93,7 @@ fn a_record_larger_than_a_segment_gets_a_segment_of_its_own_size() {
     }
     drop(log);
     let (records, _) = read(directory.path(), start()).expect("in order");
-    let expected: Vec<(u64, Vec<u8>)> = (1..)
+    let expected: Records = (1..)
         .zip(sizes)
         .map(|(lsn, size)| (lsn, body(lsn, size)))
         .collect();
@@ -311,7 +316,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 /// What the log should hold.
 #[derive(Default)]
 struct Model {
-    records: Vec<(u64, Vec<u8>)>,
+    records: Records,
     /// Segment and LSN in front of the last cut that removed what was older.
     cut: (u64, u64),
 }

@@ -1,0 +1,130 @@
+//! `docs/commands.md`, written from the rows, so that it cannot say anything else than the server does.
+
+use super::introspection::FLAG_NAMES;
+use super::spec::{CommandSpec, Flags, Group};
+use super::table;
+
+const INTRODUCTION: &str = "\
+# Commands
+
+<!-- Written from the rows in src/commands. To bring it up to date: LARDER_WRITE_DOCS=1 cargo test commands::document -->
+
+Every command that the server has; what is not here is answered with `ERR unknown command`. How a command differs from
+Redis's, if it does, is in [differences.md](differences.md).
+
+- *Arity* counts the command's name; a negative number means at least so many arguments.
+- *Since* is the first Redis version that has the command; for the commands of the tiers, the first Larder version.
+- *Flags* are those of `COMMAND INFO`, and three of Larder's own: `peeks` may be answered from a copy without making the key
+  hot; `offloaded` walks the keyspace or waits for the disk, so it runs on another thread and without locks; `immediate` runs at
+  once inside `MULTI`.
+";
+
+/// Larder's own flags, which COMMAND INFO does not show.
+const OWN_FLAG_NAMES: &[(Flags, &str)] = &[
+    (Flags::PEEKS, "peeks"),
+    (Flags::OFFLOADED, "offloaded"),
+    (Flags::NOT_QUEUED, "immediate"),
+];
+
+const GROUPS: &[(Group, &str)] = &[
+    (Group::Connection, "Connection"),
+    (Group::Generic, "Keys of any type"),
+    (Group::String, "Strings"),
+    (Group::Hash, "Hashes"),
+    (Group::List, "Lists"),
+    (Group::Set, "Sets"),
+    (Group::SortedSet, "Sorted sets"),
+    (Group::Transactions, "Transactions"),
+    (Group::Server, "Server"),
+    (Group::Tier, "Tiers"),
+];
+
+/// The whole page.
+pub fn markdown() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for (group, title) in GROUPS {
+        let mut rows: Vec<&CommandSpec> =
+            table::all().filter(|spec| spec.group == *group).collect();
+        rows.sort_by_key(|spec| spec.name);
+        page.push_str(&format!("\n## {title}\n\n| command | arity | since | flags | time | |\n|---|---|---|---|---|---|\n"));
+        for spec in rows {
+            page.push_str(&row(None, spec));
+            for subcommand in spec.subcommands {
+                page.push_str(&row(Some(spec), subcommand));
+            }
+        }
+    }
+    page
+}
+
+fn row(container: Option<&CommandSpec>, spec: &CommandSpec) -> String {
+    let name = match container {
+        Some(container) => format!("{} {}", container.name, spec.name),
+        None => spec.name.to_owned(),
+    };
+    let flags: Vec<&str> = FLAG_NAMES
+        .iter()
+        .chain(OWN_FLAG_NAMES)
+        .filter(|(flag, _)| spec.flags.has(*flag))
+        .map(|(_, name)| *name)
+        .collect();
+    let says_nothing = !spec.subcommands.is_empty() && spec.complexity == "O(1)";
+    let time = if says_nothing {
+        ""
+    } else {
+        spec.complexity.trim_end_matches('.')
+    };
+    let (name, arity, since, flags) = (
+        name.to_uppercase(),
+        spec.arity,
+        spec.since,
+        flags.join(", "),
+    );
+    let cells = [
+        format!("`{name}`"),
+        arity.to_string(),
+        since.to_owned(),
+        flags,
+        time.to_owned(),
+        spec.summary.to_owned(),
+    ];
+    format!(
+        "| {} |\n",
+        cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::table;
+    use std::path::Path;
+
+    #[test]
+    fn every_command_is_on_the_page() {
+        let page = super::markdown();
+        for spec in table::all() {
+            assert!(
+                page.contains(&format!("| `{}` |", spec.name.to_uppercase())),
+                "{} has no group on the page",
+                spec.name
+            );
+            assert!(!spec.summary.is_empty(), "{} has no summary", spec.name);
+        }
+    }
+
+    #[test]
+    fn the_page_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/commands.md");
+        let page = super::markdown();
+        if std::env::var_os("LARDER_WRITE_DOCS").is_some() {
+            std::fs::create_dir_all(path.parent().expect("a directory"))
+                .expect("docs/ can be created");
+            std::fs::write(&path, &page).expect("the page can be written");
+        }
+        let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            checked_in == page,
+            "LARDER_WRITE_DOCS=1 cargo test commands::document brings it up to date"
+        );
+    }
+}
