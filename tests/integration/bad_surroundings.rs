@@ -33,7 +33,10 @@ fn a_port_in_use_is_named() {
     server.set_port(port);
     server.expect_errors(&["cannot listen"]);
     assert_refused(&mut server, &format!("cannot listen on 127.0.0.1:{port}"));
-    assert!(!directory.join("MANIFEST").exists(), "nothing was made before the port was there");
+    assert!(
+        !directory.join("MANIFEST").exists(),
+        "nothing was made before the port was there"
+    );
 }
 
 #[test]
@@ -45,7 +48,11 @@ fn a_directory_serves_one_larder_at_a_time() {
     assert_refused(&mut second, "locked by another Larder");
     assert_eq!(first.client().line("GET key"), Reply::bulk("value"));
     first.kill_and_restart();
-    assert_eq!(first.client().line("GET key"), Reply::bulk("value"), "a killed server leaves no lock");
+    assert_eq!(
+        first.client().line("GET key"),
+        Reply::bulk("value"),
+        "a killed server leaves no lock"
+    );
 }
 
 #[test]
@@ -61,9 +68,17 @@ fn a_directory_that_cannot_be_made_is_named() {
 #[test]
 fn a_read_only_directory_is_named() {
     let (_temporary, directory) = new_directory();
-    let Some(mount) = Mount::new(&directory, "size=1m") else { return };
-    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&mount.path).status();
-    assert!(remounted.is_ok_and(|status| status.success()), "a tmpfs can become read-only");
+    let Some(mount) = Mount::new(&directory, "size=1m") else {
+        return;
+    };
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(&mount.path)
+        .status();
+    assert!(
+        remounted.is_ok_and(|status| status.success()),
+        "a tmpfs can become read-only"
+    );
     let mut server = Server::prepare(&directory, OPTIONS);
     server.expect_errors(&["Read-only file system"]);
     assert_refused(&mut server, "Read-only file system");
@@ -82,7 +97,11 @@ fn a_newer_format_is_told_from_damage_and_left_alone() {
     std::fs::write(&path, &newer).expect("written");
     server.expect_errors(&["MANIFEST"]);
     assert_refused(&mut server, "version 99");
-    assert_eq!(std::fs::read(&path).expect("still there"), newer, "nothing was changed");
+    assert_eq!(
+        std::fs::read(&path).expect("still there"),
+        newer,
+        "nothing was changed"
+    );
 
     let mut damaged = original.clone();
     let last = damaged.len() - 1;
@@ -152,10 +171,18 @@ fn a_torn_tail_is_cut_off_and_reported() {
     assert_eq!(offsets.len(), 20);
     change_byte(&segment, end - 1);
     server.start_again();
-    assert_eq!(server.client().line("LLEN list"), Reply::Integer(19), "all but the torn record");
+    assert_eq!(
+        server.client().line("LLEN list"),
+        Reply::Integer(19),
+        "all but the torn record"
+    );
     assert_eq!(server.client().line("RPUSH list again"), Reply::Integer(20));
     server.kill_and_restart();
-    assert_eq!(server.client().line("LINDEX list -1"), Reply::bulk("again"), "what was written behind the cut is there");
+    assert_eq!(
+        server.client().line("LINDEX list -1"),
+        Reply::bulk("again"),
+        "what was written behind the cut is there"
+    );
 }
 
 #[test]
@@ -172,10 +199,18 @@ fn damage_in_the_middle_of_the_log_refuses_to_start() {
     change_byte(&segment, place);
     server.expect_errors(&["damage"]);
     let text = server.start_in_vain();
-    assert!(text.contains(&offsets[10].to_string()), "the offset {} is named: {text}", offsets[10]);
+    assert!(
+        text.contains(&offsets[10].to_string()),
+        "the offset {} is named: {text}",
+        offsets[10]
+    );
     change_byte(&segment, place);
     server.start_again();
-    assert_eq!(server.client().line("LLEN list"), Reply::Integer(20), "the damage was not made worse");
+    assert_eq!(
+        server.client().line("LLEN list"),
+        Reply::Integer(20),
+        "the damage was not made worse"
+    );
 }
 
 #[test]
@@ -192,7 +227,10 @@ fn a_damaged_snapshot_falls_back_to_the_one_before() {
     server.kill();
     let manifest = Manifest::read(&server.directory().join("MANIFEST")).expect("a manifest");
     assert_eq!(manifest.snapshots.len(), 2, "snapshot-keep is 2");
-    let newest = server.directory().join("snapshots").join(&manifest.snapshots[1].file_name);
+    let newest = server
+        .directory()
+        .join("snapshots")
+        .join(&manifest.snapshots[1].file_name);
     let middle = std::fs::metadata(&newest).expect("a snapshot").len() / 2;
     change_byte(&newest, middle);
     server.expect_errors(&["snapshot"]);
@@ -214,11 +252,19 @@ impl Mount {
     /// `None`, with the reason printed, where this user may not mount.
     fn new(path: &Path, options: &str) -> Option<Mount> {
         std::fs::create_dir_all(path).expect("a directory");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(path)
+            .output();
         match mounted {
-            Ok(output) if output.status.success() => Some(Mount { path: path.to_owned() }),
+            Ok(output) if output.status.success() => Some(Mount {
+                path: path.to_owned(),
+            }),
             Ok(output) => {
-                println!("skipped, because nothing can be mounted: {}", String::from_utf8_lossy(&output.stderr).trim());
+                println!(
+                    "skipped, because nothing can be mounted: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
                 None
             }
             Err(error) => {
@@ -232,7 +278,10 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily: the server may still be ending.
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
+        let unmounted = Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.path)
+            .status();
         if !unmounted.is_ok_and(|status| status.success()) {
             eprintln!("{} is still mounted", self.path.display());
         }
@@ -260,14 +309,19 @@ fn write_until_refused(client: &mut Client) -> (usize, String) {
 fn assert_values(client: &mut Client, count: usize) {
     for number in 0..count {
         let reply = client.line(&format!("GET key:{number}"));
-        assert!(reply == Reply::bulk(value_of(number)), "key:{number} of {count}: {reply:?}");
+        assert!(
+            reply == Reply::bulk(value_of(number)),
+            "key:{number} of {count}: {reply:?}"
+        );
     }
 }
 
 #[test]
 fn a_full_disk_refuses_writes_and_loses_nothing() {
     let (_temporary, directory) = new_directory();
-    let Some(mount) = Mount::new(&directory, "size=380m") else { return };
+    let Some(mount) = Mount::new(&directory, "size=380m") else {
+        return;
+    };
     let filler = mount.path.join("filler");
     std::fs::write(&filler, vec![1; 100 << 20]).expect("there is room");
     let options = "--maxmemory 64mb --save '' --auto-aof-rewrite-percentage 0";
@@ -277,13 +331,18 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     let (count, error) = write_until_refused(&mut client);
     println!("{count} values of {VALUE_BYTES} bytes, then: {error}");
     assert!(count > 100, "only {count} values found room");
-    assert!(error.starts_with("MISCONF") || error.starts_with("OOM"), "{error}");
+    assert!(
+        error.starts_with("MISCONF") || error.starts_with("OOM"),
+        "{error}"
+    );
     assert_eq!(client.line("PING"), Reply::Simple("PONG".to_owned()));
     assert_values(&mut client, count);
     assert_eq!(client.line("DBSIZE"), Reply::Integer(count as i64));
 
     std::fs::remove_file(&filler).expect("removed");
-    wait_until("writes are taken again", || client.line("SET late value") == Reply::ok());
+    wait_until("writes are taken again", || {
+        client.line("SET late value") == Reply::ok()
+    });
     server.kill_and_restart();
     let mut client = server.client();
     assert_values(&mut client, count);

@@ -15,7 +15,10 @@ const PLACES: &[(&str, &str, bool)] = &[
 ];
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_millis() as u64
 }
 
 fn sleep_until(deadline_ms: u64) {
@@ -69,7 +72,10 @@ fn what_has_expired_is_never_seen_in_any_tier() {
         let stays = make_keys(&mut client, "stays");
         let deadline_ms = now_ms() + 1500;
         for key in &keys {
-            assert_eq!(client.line(&format!("PEXPIREAT {key} {deadline_ms}")), Reply::Integer(1));
+            assert_eq!(
+                client.line(&format!("PEXPIREAT {key} {deadline_ms}")),
+                Reply::Integer(1)
+            );
         }
         if *is_demoted {
             assert_eq!(client.line("TIER DEMOTE ALL"), Reply::Integer(10));
@@ -78,10 +84,17 @@ fn what_has_expired_is_never_seen_in_any_tier() {
         }
         for key in &keys {
             let reply = client.line(&format!("PEXPIRETIME {key}"));
-            assert!(reply == Reply::Integer(deadline_ms as i64) || now_ms() > deadline_ms, "{place}: {reply:?}");
+            assert!(
+                reply == Reply::Integer(deadline_ms as i64) || now_ms() > deadline_ms,
+                "{place}: {reply:?}"
+            );
         }
         sleep_until(deadline_ms);
-        let expected: Vec<String> = { let mut stays = stays.clone(); stays.sort(); stays };
+        let expected: Vec<String> = {
+            let mut stays = stays.clone();
+            stays.sort();
+            stays
+        };
         assert_eq!(scan(&mut client), expected, "{place}: SCAN");
         for key in &keys {
             for (command, expected) in [
@@ -93,14 +106,25 @@ fn what_has_expired_is_never_seen_in_any_tier() {
                 ("PERSIST", Reply::Integer(0)),
                 ("DEL", Reply::Integer(0)),
             ] {
-                assert_eq!(client.line(&format!("{command} {key}")), expected, "{place}: {command} {key}");
+                assert_eq!(
+                    client.line(&format!("{command} {key}")),
+                    expected,
+                    "{place}: {command} {key}"
+                );
             }
         }
         for _ in 0..20 {
             assert!(stays.contains(&client.line("RANDOMKEY").text()), "{place}");
         }
-        assert_eq!(client.line("RENAME due:list other").error(), "ERR no such key");
-        assert_eq!(client.line("RPUSH due:list fresh"), Reply::Integer(1), "{place}: nothing of the old list is left");
+        assert_eq!(
+            client.line("RENAME due:list other").error(),
+            "ERR no such key"
+        );
+        assert_eq!(
+            client.line("RPUSH due:list fresh"),
+            Reply::Integer(1),
+            "{place}: nothing of the old list is left"
+        );
         assert_eq!(client.line("TTL due:list"), Reply::Integer(-1));
     }
 }
@@ -120,17 +144,31 @@ fn keys_are_reclaimed_in_every_tier_without_being_touched() {
         if *is_demoted {
             client.line("TIER DEMOTE ALL");
         }
-        wait_until(&format!("{place}: expired keys are reclaimed"), || client.line("DBSIZE") == Reply::Integer(100));
+        wait_until(&format!("{place}: expired keys are reclaimed"), || {
+            client.line("DBSIZE") == Reply::Integer(100)
+        });
         wait_until(&format!("{place}: their records go"), || {
             let cold_records = server.tier_statistics()["cold_records"];
             cold_records <= 100
         });
         assert_eq!(server.info("expired_keys"), DUE.to_string(), "{place}");
-        assert_eq!(server.info("db0"), "keys=100,expires=100,avg_ttl=0", "{place}");
+        assert_eq!(
+            server.info("db0"),
+            "keys=100,expires=100,avg_ttl=0",
+            "{place}"
+        );
         assert_eq!(scan(&mut client).len(), 100, "{place}");
         server.kill_and_restart();
-        assert_eq!(server.client().line("DBSIZE"), Reply::Integer(100), "{place}: after a kill");
-        assert_eq!(scan(&mut server.client()).len(), 100, "{place}: after a kill");
+        assert_eq!(
+            server.client().line("DBSIZE"),
+            Reply::Integer(100),
+            "{place}: after a kill"
+        );
+        assert_eq!(
+            scan(&mut server.client()).len(),
+            100,
+            "{place}: after a kill"
+        );
     }
 }
 
@@ -149,16 +187,25 @@ fn what_expires_while_the_server_is_down_does_not_come_back() {
             if *is_demoted {
                 client.line("TIER DEMOTE ALL");
             }
-            if is_orderly { server.shut_down() } else { server.kill() }
+            if is_orderly {
+                server.shut_down()
+            } else {
+                server.kill()
+            }
             sleep_until(deadline_ms);
             server.start_again();
             let mut client = server.client();
             for key in &keys {
-                assert_eq!(client.line(&format!("EXISTS {key}")), Reply::Integer(0), "{place}: {key}, orderly: {is_orderly}");
+                assert_eq!(
+                    client.line(&format!("EXISTS {key}")),
+                    Reply::Integer(0),
+                    "{place}: {key}, orderly: {is_orderly}"
+                );
             }
-            wait_until(&format!("{place}: they are not counted, orderly: {is_orderly}"), || {
-                client.line("DBSIZE") == Reply::Integer(5)
-            });
+            wait_until(
+                &format!("{place}: they are not counted, orderly: {is_orderly}"),
+                || client.line("DBSIZE") == Reply::Integer(5),
+            );
             assert_eq!(scan(&mut client).len(), 5);
         }
     }
@@ -170,9 +217,21 @@ fn a_deadline_that_was_changed_or_taken_away_counts_no_more() {
         let mut server = Server::start(options);
         let mut client = server.client();
         let deadline_ms = now_ms() + 1200;
-        let keys = ["later", "persisted", "set", "renamed", "copied", "deleted", "appended", "keepttl"];
+        let keys = [
+            "later",
+            "persisted",
+            "set",
+            "renamed",
+            "copied",
+            "deleted",
+            "appended",
+            "keepttl",
+        ];
         for key in keys {
-            client.line(&format!("SET {key} {} PXAT {deadline_ms}", "value".repeat(100)));
+            client.line(&format!(
+                "SET {key} {} PXAT {deadline_ms}",
+                "value".repeat(100)
+            ));
         }
         let demote = |client: &mut Client| {
             if *is_demoted {
@@ -199,14 +258,24 @@ fn a_deadline_that_was_changed_or_taken_away_counts_no_more() {
         demote(&mut client);
         sleep_until(deadline_ms);
         let expected = ["copy", "deleted", "later", "moved", "persisted", "set"];
-        wait_until(&format!("{place}: only these are left"), || client.line("DBSIZE") == Reply::Integer(expected.len() as i64));
+        wait_until(&format!("{place}: only these are left"), || {
+            client.line("DBSIZE") == Reply::Integer(expected.len() as i64)
+        });
         // A pass of the expiry that went by the old deadlines would have taken these by now.
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(scan(&mut client), expected, "{place}");
         assert!(client.line("TTL later").integer() > 99_000, "{place}");
         server.kill_and_restart();
-        assert_eq!(scan(&mut server.client()), expected, "{place}, after a kill");
-        assert_eq!(server.client().line("DBSIZE"), Reply::Integer(expected.len() as i64), "{place}, after a kill");
+        assert_eq!(
+            scan(&mut server.client()),
+            expected,
+            "{place}, after a kill"
+        );
+        assert_eq!(
+            server.client().line("DBSIZE"),
+            Reply::Integer(expected.len() as i64),
+            "{place}, after a kill"
+        );
     }
 }
 
@@ -223,7 +292,10 @@ fn counters_of_the_keyspace_do_not_depend_on_the_tier() {
             }
         }
     }
-    let counts = ["keys=60,expires=20,avg_ttl=0", "keys=61,expires=21,avg_ttl=0"];
+    let counts = [
+        "keys=60,expires=20,avg_ttl=0",
+        "keys=61,expires=21,avg_ttl=0",
+    ];
     let assert_counts = |server: &Server, when: &str| {
         for (database, expected) in counts.iter().enumerate() {
             assert_eq!(server.info(&format!("db{database}")), *expected, "{when}");

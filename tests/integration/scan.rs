@@ -17,7 +17,10 @@ fn scan(client: &mut Client, options: &str) -> Vec<String> {
         keys.extend(reply.items()[1].items().iter().map(Reply::text));
         cursor = reply.items()[0].text();
         let position: u64 = cursor.parse().expect("a cursor is a number");
-        assert!(position < 1 << 53, "some clients hold a cursor in a double: {cursor}");
+        assert!(
+            position < 1 << 53,
+            "some clients hold a cursor in a double: {cursor}"
+        );
         if position == 0 {
             return keys;
         }
@@ -27,9 +30,22 @@ fn scan(client: &mut Client, options: &str) -> Vec<String> {
 fn add_stable_keys(client: &mut Client) {
     let requests: Vec<Vec<String>> = (0..STABLE_KEYS)
         .map(|number| match number % 3 {
-            0 => vec!["SET".to_owned(), format!("stable:{number}"), "value".repeat(number % 60)],
-            1 => vec!["RPUSH".to_owned(), format!("stable:{number}"), number.to_string()],
-            _ => vec!["HSET".to_owned(), format!("stable:{number}"), "field".to_owned(), number.to_string()],
+            0 => vec![
+                "SET".to_owned(),
+                format!("stable:{number}"),
+                "value".repeat(number % 60),
+            ],
+            1 => vec![
+                "RPUSH".to_owned(),
+                format!("stable:{number}"),
+                number.to_string(),
+            ],
+            _ => vec![
+                "HSET".to_owned(),
+                format!("stable:{number}"),
+                "field".to_owned(),
+                number.to_string(),
+            ],
         })
         .collect();
     for reply in client.pipeline(&requests) {
@@ -72,8 +88,12 @@ fn every_stable_key_is_found_while_keys_move_come_and_go() {
         let mut scanner = server.client();
         let checked = std::thread::Builder::new().spawn_scoped(scope, move || {
             for count in [1, 10, 37, 100, 1000, 10, 5000, 20] {
-                let found: BTreeSet<String> = scan(&mut scanner, &format!("COUNT {count}")).into_iter().collect();
-                let missing = (0..STABLE_KEYS).filter(|number| !found.contains(&format!("stable:{number}"))).count();
+                let found: BTreeSet<String> = scan(&mut scanner, &format!("COUNT {count}"))
+                    .into_iter()
+                    .collect();
+                let missing = (0..STABLE_KEYS)
+                    .filter(|number| !found.contains(&format!("stable:{number}")))
+                    .count();
                 assert_eq!(missing, 0, "with COUNT {count}");
             }
         });
@@ -84,8 +104,14 @@ fn every_stable_key_is_found_while_keys_move_come_and_go() {
         }
     });
     server.kill_and_restart();
-    let found: BTreeSet<String> = scan(&mut server.client(), "COUNT 50 MATCH stable:*").into_iter().collect();
-    assert_eq!(found.len(), STABLE_KEYS, "while the snapshot or the log comes back");
+    let found: BTreeSet<String> = scan(&mut server.client(), "COUNT 50 MATCH stable:*")
+        .into_iter()
+        .collect();
+    assert_eq!(
+        found.len(),
+        STABLE_KEYS,
+        "while the snapshot or the log comes back"
+    );
 }
 
 #[test]
@@ -96,7 +122,9 @@ fn a_scan_of_a_keyspace_at_rest_returns_each_key_once_by_pattern_and_type() {
     for step in ["hot", "demoted", "partly promoted", "restarted"] {
         match step {
             "demoted" => drop(client.line("TIER DEMOTE ALL")),
-            "partly promoted" => (0..STABLE_KEYS).step_by(2).for_each(|number| drop(client.line(&format!("EXPIRE stable:{number} 100000")))),
+            "partly promoted" => (0..STABLE_KEYS)
+                .step_by(2)
+                .for_each(|number| drop(client.line(&format!("EXPIRE stable:{number} 100000")))),
             "restarted" => {
                 client.ok("SAVE");
                 server.kill_and_restart();
@@ -110,11 +138,19 @@ fn a_scan_of_a_keyspace_at_rest_returns_each_key_once_by_pattern_and_type() {
         once.dedup();
         assert_eq!(found.len(), once.len(), "{step}: no key twice");
         assert_eq!(once.len(), STABLE_KEYS, "{step}");
-        assert_eq!(scan(&mut client, "MATCH stable:*7 COUNT 100").len(), STABLE_KEYS / 10, "{step}");
+        assert_eq!(
+            scan(&mut client, "MATCH stable:*7 COUNT 100").len(),
+            STABLE_KEYS / 10,
+            "{step}"
+        );
         for (kind, remainder) in [("string", 0), ("list", 1), ("hash", 2)] {
             let found = scan(&mut client, &format!("TYPE {kind} COUNT 500"));
             assert_eq!(found.len(), STABLE_KEYS / 3, "{step}: {kind}");
-            let is_right = |key: &String| key[7..].parse::<usize>().is_ok_and(|number| number % 3 == remainder);
+            let is_right = |key: &String| {
+                key[7..]
+                    .parse::<usize>()
+                    .is_ok_and(|number| number % 3 == remainder)
+            };
             assert!(found.iter().all(is_right), "{step}: {kind}");
         }
         assert!(scan(&mut client, "TYPE zset").is_empty(), "{step}");
@@ -140,7 +176,12 @@ fn collections_are_scanned_in_every_tier() {
                     client.line("TIER DEMOTE ALL");
                 }
                 let reply = client.line(&format!("{command} {cursor} COUNT 300"));
-                found.extend(reply.items()[1].items().chunks(per_element).map(|element| element[0].text()));
+                found.extend(
+                    reply.items()[1]
+                        .items()
+                        .chunks(per_element)
+                        .map(|element| element[0].text()),
+                );
                 cursor = reply.items()[0].text();
                 if cursor == "0" {
                     break;
@@ -153,7 +194,11 @@ fn collections_are_scanned_in_every_tier() {
 
 fn redis_cli(server: &Server, arguments: &[&str]) -> Output {
     let port = server.port().to_string();
-    let output = Command::new("timeout").args(["60", "redis-cli", "-p", &port]).args(arguments).stdin(Stdio::null()).output();
+    let output = Command::new("timeout")
+        .args(["60", "redis-cli", "-p", &port])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
     output.expect("redis-cli runs")
 }
 
@@ -162,7 +207,11 @@ fn succeeds(server: &Server, arguments: &[&str]) -> String {
     let output = redis_cli(server, arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "redis-cli {arguments:?}: {}\n{text}{complaint}", output.status);
+    assert!(
+        output.status.success(),
+        "redis-cli {arguments:?}: {}\n{text}{complaint}",
+        output.status
+    );
     assert!(!text.contains("ERR "), "redis-cli {arguments:?}:\n{text}");
     text
 }
@@ -179,16 +228,42 @@ fn redis_cli_works_as_with_redis() {
     client.call(&["SET", "the:largest", &"x".repeat(100_000)]);
     client.line("TIER DEMOTE ALL");
     assert_eq!(succeeds(&server, &["PING"]).trim(), "PONG");
-    assert_eq!(succeeds(&server, &["--scan"]).lines().count(), STABLE_KEYS + 1);
-    assert_eq!(succeeds(&server, &["--scan", "--pattern", "*largest"]).trim(), "the:largest");
+    assert_eq!(
+        succeeds(&server, &["--scan"]).lines().count(),
+        STABLE_KEYS + 1
+    );
+    assert_eq!(
+        succeeds(&server, &["--scan", "--pattern", "*largest"]).trim(),
+        "the:largest"
+    );
     let big = succeeds(&server, &["--bigkeys"]);
-    assert!(big.contains("the:largest") && big.contains(&format!("Sampled {} keys", STABLE_KEYS + 1)), "{big}");
+    assert!(
+        big.contains("the:largest") && big.contains(&format!("Sampled {} keys", STABLE_KEYS + 1)),
+        "{big}"
+    );
     let memory = succeeds(&server, &["--memkeys"]);
     assert!(memory.contains("the:largest"), "{memory}");
-    assert!(succeeds(&server, &["-i", "1", "--latency"]).split_whitespace().count() >= 4);
+    assert!(
+        succeeds(&server, &["-i", "1", "--latency"])
+            .split_whitespace()
+            .count()
+            >= 4
+    );
     assert!(succeeds(&server, &["-3", "HGETALL", "stable:2"]).contains("field"));
-    assert!(succeeds(&server, &["INFO", "keyspace"]).contains(&format!("keys={}", STABLE_KEYS + 1)));
-    let stat = Command::new("timeout").args(["1", "redis-cli", "-p", &server.port().to_string(), "-i", "0.2", "--stat"]).output();
+    assert!(
+        succeeds(&server, &["INFO", "keyspace"]).contains(&format!("keys={}", STABLE_KEYS + 1))
+    );
+    let stat = Command::new("timeout")
+        .args([
+            "1",
+            "redis-cli",
+            "-p",
+            &server.port().to_string(),
+            "-i",
+            "0.2",
+            "--stat",
+        ])
+        .output();
     let stat = String::from_utf8_lossy(&stat.expect("redis-cli runs").stdout).into_owned();
     assert!(stat.contains(&format!("{}", STABLE_KEYS + 1)), "{stat}");
 }
@@ -201,16 +276,43 @@ fn redis_cli_pipe_loads_and_counts() {
     }
     const REQUESTS: usize = 10_000;
     let server = Server::start("--maxmemory 64mb");
-    let requests: Vec<u8> = (0..REQUESTS).flat_map(|number| encode(&["SET".to_owned(), format!("key:{number}"), number.to_string()])).collect();
+    let requests: Vec<u8> = (0..REQUESTS)
+        .flat_map(|number| {
+            encode(&[
+                "SET".to_owned(),
+                format!("key:{number}"),
+                number.to_string(),
+            ])
+        })
+        .collect();
     let mut command = Command::new("timeout");
-    command.args(["60", "redis-cli", "-p", &server.port().to_string(), "--pipe"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("redis-cli runs");
+    command.args([
+        "60",
+        "redis-cli",
+        "-p",
+        &server.port().to_string(),
+        "--pipe",
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("redis-cli runs");
     let mut input = child.stdin.take().expect("its input");
     let writer = std::thread::spawn(move || input.write_all(&requests));
     let output = child.wait_with_output().expect("it ends");
-    writer.join().expect("no panic").expect("it reads everything");
+    writer
+        .join()
+        .expect("no panic")
+        .expect("it reads everything");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains(&format!("errors: 0, replies: {REQUESTS}")), "{text}");
-    assert_eq!(server.client().line("DBSIZE"), Reply::Integer(REQUESTS as i64));
+    assert!(
+        text.contains(&format!("errors: 0, replies: {REQUESTS}")),
+        "{text}"
+    );
+    assert_eq!(
+        server.client().line("DBSIZE"),
+        Reply::Integer(REQUESTS as i64)
+    );
 }

@@ -17,15 +17,35 @@ const PERMITTED: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("config", &["glob", "resp"]),
     ("keyspace", &["error", "value"]),
-    ("commands", &["clock", "config", "error", "glob", "keyspace", "resp", "value"]),
-    ("tier", &["clock", "config", "error", "glob", "keyspace", "value"]),
+    (
+        "commands",
+        &[
+            "clock", "config", "error", "glob", "keyspace", "resp", "value",
+        ],
+    ),
+    (
+        "tier",
+        &["clock", "config", "error", "glob", "keyspace", "value"],
+    ),
     ("persist", &["clock", "error", "keyspace", "value"]),
-    ("dispatch", &["clock", "commands", "config", "error", "keyspace", "metrics", "persist", "resp", "server", "tier"]),
-    ("net", &["clock", "commands", "config", "dispatch", "error", "metrics", "resp", "server", "tier"]),
+    (
+        "dispatch",
+        &[
+            "clock", "commands", "config", "error", "keyspace", "metrics", "persist", "resp",
+            "server", "tier",
+        ],
+    ),
+    (
+        "net",
+        &[
+            "clock", "commands", "config", "dispatch", "error", "metrics", "resp", "server", "tier",
+        ],
+    ),
     (
         "server",
         &[
-            "clock", "commands", "config", "error", "glob", "keyspace", "metrics", "net", "persist", "resp", "tier", "value",
+            "clock", "commands", "config", "error", "glob", "keyspace", "metrics", "net",
+            "persist", "resp", "tier", "value",
         ],
     ),
 ];
@@ -46,15 +66,25 @@ impl Source {
 
     fn is_test(&self) -> bool {
         let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
-        name.contains("test") || self.path.components().any(|part| part.as_os_str() == "tests")
+        name.contains("test")
+            || self
+                .path
+                .components()
+                .any(|part| part.as_os_str() == "tests")
     }
 
     /// Lines of code with their numbers: no comments, and nothing behind a module of tests at the end of the file.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines: Vec<&str> = self.text.lines().collect();
-        let tests = lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{'));
+        let tests = lines
+            .windows(2)
+            .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{'));
         let end = tests.unwrap_or(lines.len());
-        let numbered = lines.into_iter().enumerate().take(end).map(|(index, line)| (index + 1, line));
+        let numbered = lines
+            .into_iter()
+            .enumerate()
+            .take(end)
+            .map(|(index, line)| (index + 1, line));
         numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 }
@@ -62,7 +92,15 @@ impl Source {
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
-    for place in ["src", "storage-format/src", "storage-format/tests", "tools/src", "tools/tests", "tests", "benches"] {
+    for place in [
+        "src",
+        "storage-format/src",
+        "storage-format/tests",
+        "tools/src",
+        "tools/tests",
+        "tests",
+        "benches",
+    ] {
         collect(root, &root.join(place), &mut sources);
     }
     assert!(sources.len() > 100, "the source is found");
@@ -70,7 +108,9 @@ fn sources() -> Vec<Source> {
 }
 
 fn collect(root: &Path, directory: &Path, sources: &mut Vec<Source>) {
-    let Ok(items) = std::fs::read_dir(directory) else { return };
+    let Ok(items) = std::fs::read_dir(directory) else {
+        return;
+    };
     for path in items.filter_map(Result::ok).map(|item| item.path()) {
         if path.is_dir() && !path.ends_with("target") {
             collect(root, &path, sources);
@@ -102,17 +142,28 @@ fn rooms_name_only_the_rooms_they_may() {
     for source in sources().iter().filter(|source| !source.is_test()) {
         let Some(room) = source.room() else { continue };
         let Some(allowed) = permitted.get(room.as_str()) else {
-            offences.push(format!("{}: the room {room} is not in the table of permitted edges", source.path.display()));
+            offences.push(format!(
+                "{}: the room {room} is not in the table of permitted edges",
+                source.path.display()
+            ));
             continue;
         };
         for (number, line) in source.code() {
-            for named in rooms_named(line).filter(|named| *named != room && permitted.contains_key(named)) {
+            for named in
+                rooms_named(line).filter(|named| *named != room && permitted.contains_key(named))
+            {
                 if !allowed.contains(&named) {
-                    offences.push(format!("{}:{number}: {room} names {named}", source.path.display()));
+                    offences.push(format!(
+                        "{}:{number}: {room} names {named}",
+                        source.path.display()
+                    ));
                 }
             }
             if line.contains("use crate::{") {
-                offences.push(format!("{}:{number}: one `use` for each room, so that edges are seen", source.path.display()));
+                offences.push(format!(
+                    "{}:{number}: one `use` for each room, so that edges are seen",
+                    source.path.display()
+                ));
             }
         }
     }
@@ -122,11 +173,23 @@ fn rooms_name_only_the_rooms_they_may() {
 #[test]
 fn the_formats_and_the_tools_know_no_server() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (package, forbidden) in [("storage-format", &["tokio", "rocksdb", "larder"][..]), ("tools", &["tokio", "rocksdb", "larder"])] {
-        let text = std::fs::read_to_string(root.join(package).join("Cargo.toml")).expect("a package");
-        let dependencies = text.split("[dependencies]").nth(1).expect("dependencies").split("\n[").next().unwrap_or("");
+    for (package, forbidden) in [
+        ("storage-format", &["tokio", "rocksdb", "larder"][..]),
+        ("tools", &["tokio", "rocksdb", "larder"]),
+    ] {
+        let text =
+            std::fs::read_to_string(root.join(package).join("Cargo.toml")).expect("a package");
+        let dependencies = text
+            .split("[dependencies]")
+            .nth(1)
+            .expect("dependencies")
+            .split("\n[")
+            .next()
+            .unwrap_or("");
         for name in forbidden {
-            let is_named = dependencies.lines().any(|line| line.split(['.', ' ', '=']).next() == Some(name));
+            let is_named = dependencies
+                .lines()
+                .any(|line| line.split(['.', ' ', '=']).next() == Some(name));
             assert!(!is_named, "{package} depends on {name}");
         }
     }
@@ -138,19 +201,30 @@ fn files_are_short_and_say_what_they_are() {
     for source in sources() {
         let lines = source.text.lines().count();
         if lines > LINES_MAX {
-            offences.push(format!("{}: {lines} lines, at most {LINES_MAX}", source.path.display()));
+            offences.push(format!(
+                "{}: {lines} lines, at most {LINES_MAX}",
+                source.path.display()
+            ));
         }
         if !source.text.starts_with("//! ") {
-            offences.push(format!("{}: no comment at the top that says what it is", source.path.display()));
+            offences.push(format!(
+                "{}: no comment at the top that says what it is",
+                source.path.display()
+            ));
         }
     }
-    assert_none("files that are too long or do not introduce themselves", offences);
+    assert_none(
+        "files that are too long or do not introduce themselves",
+        offences,
+    );
 }
 
 #[test]
 fn nothing_is_left_undone() {
     // Put together here, so that this file does not find itself.
-    let marks = ["to", "unimple", "FIX", "XX", "#[ign", "allow(dead"].into_iter().zip(["do!(", "mented!(", "ME", "X", "ore", "_code)"]);
+    let marks = ["to", "unimple", "FIX", "XX", "#[ign", "allow(dead"]
+        .into_iter()
+        .zip(["do!(", "mented!(", "ME", "X", "ore", "_code)"]);
     let marks: Vec<String> = marks.map(|(start, end)| format!("{start}{end}")).collect();
     let mut offences = Vec::new();
     for source in sources() {
@@ -166,10 +240,17 @@ fn nothing_is_left_undone() {
 #[test]
 fn no_input_or_output_error_panics() {
     let mut offences = Vec::new();
-    for source in sources().iter().filter(|source| !source.is_test() && source.path.starts_with("src")) {
+    for source in sources()
+        .iter()
+        .filter(|source| !source.is_test() && source.path.starts_with("src"))
+    {
         for (number, line) in source.code() {
             if line.contains(".unwrap()") {
-                offences.push(format!("{}:{number}: {}", source.path.display(), line.trim()));
+                offences.push(format!(
+                    "{}:{number}: {}",
+                    source.path.display(),
+                    line.trim()
+                ));
             }
         }
     }
