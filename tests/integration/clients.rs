@@ -1,1 +1,194 @@
-//!
+//! Clients that are too many, too slow, idle or unwanted.
+
+use crate::harness::{Server, wait_until};
+use crate::wire::{Client, Reply, encode};
+use std::io::Write as _;
+use std::time::Duration;
+
+const OPTIONS: &str = "--maxmemory 256mb";
+
+#[test]
+fn further_clients_than_maxclients_are_refused_with_an_error() {
+    let server = Server::start("--maxmemory 64mb --maxclients 4");
+    let mut first = server.client();
+    wait_until("the harness's client is gone", || {
+        first.line("CLIENT LIST").text().lines().count() == 1
+    });
+    let mut others: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    for client in &mut others {
+        assert_eq!(client.line("PING"), Reply::Simple("PONG".to_owned()));
+    }
+    let mut refused = server.client();
+    assert_eq!(refused.read().error(), "ERR max number of clients reached");
+    assert!(refused.is_closed());
+    assert_eq!(server_info(&mut first, "rejected_connections"), "1");
+    others.clear();
+    wait_until("there is room again", || {
+        let mut client = server.client();
+        client.send_bytes(b"PING\r\n").is_ok() && matches!(client.try_read(), Ok(Reply::Simple(_)))
+    });
+    first.ok("CONFIG SET maxclients 2");
+    assert_eq!(
+        first.line("CONFIG GET maxclients"),
+        Reply::bulks(["maxclients", "2"])
+    );
+}
+
+fn server_info(client: &mut Client, field: &str) -> String {
+    let text = client.line("INFO everything").text();
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    found
+        .unwrap_or_else(|| panic!("no {field}"))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn client_kill_ends_those_who_match() {
+    let server = Server::start(OPTIONS);
+    let (mut client, mut victim, mut bystander) =
+        (server.client(), server.client(), server.client());
+    let victim_id = victim.line("CLIENT ID").integer();
+    bystander.line("PING");
+    assert_eq!(
+        client.line(&format!("CLIENT KILL ID {victim_id}")),
+        Reply::Integer(1)
+    );
+    assert!(victim.is_closed());
+    assert_eq!(
+        client.line(&format!("CLIENT KILL ID {victim_id}")),
+        Reply::Integer(0)
+    );
+    let address = bystander
+        .stream()
+        .local_addr()
+        .expect("an address")
+        .to_string();
+    client.ok(&format!("CLIENT KILL {address}"));
+    assert!(bystander.is_closed());
+    assert!(
+        client
+            .line("CLIENT KILL 127.0.0.1:1")
+            .error()
+            .contains("No such client")
+    );
+    let own_id = client.line("CLIENT ID").integer();
+    assert_eq!(
+        client.line(&format!("CLIENT KILL ID {own_id} SKIPME no")),
+        Reply::Integer(1)
+    );
+    assert!(client.is_closed(), "its own connection, after the reply");
+}
+
+#[test]
+fn idle_clients_are_disconnected() {
+    let server = Server::start("--maxmemory 64mb --timeout 1");
+    let mut idle = server.client();
+    let mut busy = server.client();
+    idle.line("PING");
+    wait_until("the idle client is disconnected", || {
+        busy.line("CLIENT LIST").text().lines().count() == 1
+    });
+    assert!(idle.is_closed());
+    assert_eq!(busy.line("PING"), Reply::Simple("PONG".to_owned()));
+}
+
+/// Sends GETs of a value and never reads, until the server stops taking them or ends the connection.
+fn flood(client: &mut Client, key: &str) {
+    let stream = client.stream();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .expect("a time-out");
+    let requests = encode(&["GET", key]).repeat(1000);
+    let mut stream = stream;
+    for _ in 0..200 {
+        if stream.write_all(&requests).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_client_that_never_reads_is_disconnected_and_costs_little() {
+    const VALUE_BYTES: usize = 4 << 20;
+    let server = Server::start("--maxmemory 256mb --client-output-buffer-limit normal 1mb 0 0");
+    let mut client = server.client();
+    assert_eq!(
+        client.call(&["SET", "large", &"x".repeat(VALUE_BYTES)]),
+        Reply::ok()
+    );
+    client.ok("SET small xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    let before = server.resident_bytes();
+    let mut greedy: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    for greedy in &mut greedy {
+        flood(greedy, "large");
+    }
+    wait_until("those who do not take large replies are gone", || {
+        client.line("CLIENT LIST").text().lines().count() == 1
+    });
+    // Small replies never reach the limit: while they are unsent, no further request is read.
+    let mut slow: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    for slow in &mut slow {
+        flood(slow, "small");
+    }
+    let unsent: usize = server_info(&mut client, "mem_clients_normal")
+        .parse()
+        .expect("a number");
+    assert!(
+        unsent < 16 << 20,
+        "{unsent} bytes of unsent replies and unread requests"
+    );
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(
+        grown < 64 << 20,
+        "{grown} bytes more for eight clients that do not read"
+    );
+    assert_eq!(client.line("PING"), Reply::Simple("PONG".to_owned()));
+}
+
+#[test]
+fn a_soft_limit_gives_time() {
+    let server = Server::start("--maxmemory 256mb --client-output-buffer-limit normal 0 100kb 1");
+    let mut client = server.client();
+    assert_eq!(
+        client.call(&["SET", "large", &"x".repeat(16 << 20)]),
+        Reply::ok()
+    );
+    // A reply above the limit that is read at once arrives.
+    assert_eq!(client.line("GET large").bytes().len(), 16 << 20);
+    let mut greedy = server.client();
+    greedy.send(&["GET", "large"]);
+    wait_until("the client that does not read is gone", || {
+        client.line("CLIENT LIST").text().lines().count() == 1
+    });
+}
+
+#[test]
+fn a_password_is_asked_for() {
+    let server = Server::start("--maxmemory 64mb --requirepass secret");
+    let mut client = server.client();
+    assert_eq!(
+        client.line("GET key").error(),
+        "NOAUTH Authentication required."
+    );
+    assert!(client.line("AUTH wrong").error().starts_with("WRONGPASS"));
+    client.ok("AUTH secret");
+    client.ok("SET key value");
+    let mut other = server.client();
+    assert!(matches!(
+        other.line("HELLO 3 AUTH default secret"),
+        Reply::Map(_)
+    ));
+    assert_eq!(other.line("GET key"), Reply::bulk("value"));
+    let mut unknown = server.client();
+    unknown.send_bytes(b"*11\r\n").expect("sent");
+    assert!(
+        unknown
+            .read()
+            .error()
+            .contains("unauthenticated multibulk length")
+    );
+    assert!(unknown.is_closed());
+}
