@@ -7,6 +7,7 @@ use super::context::Context;
 use super::services::ShutdownSave;
 use super::session::type_name;
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
+use crate::config::DebugCommand;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 use crate::resp::number::{parse_double, parse_integer};
@@ -195,7 +196,26 @@ fn memory_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comma
     Ok(())
 }
 
+/// `enable-debug-command`: nobody, everybody, or clients of this machine.
+fn allow_debug(context: &Context<'_>) -> CommandResult {
+    const NOT_ALLOWED: CommandError = CommandError::fixed(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
+         connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+    );
+    let address = &context.session.address;
+    let ip = address
+        .parse::<std::net::SocketAddr>()
+        .map(|address| address.ip().to_canonical());
+    let is_local = address.starts_with('/') || ip.is_ok_and(|ip| ip.is_loopback());
+    match context.settings.debug_command {
+        DebugCommand::Yes => Ok(()),
+        DebugCommand::Local if is_local => Ok(()),
+        _ => Err(NOT_ALLOWED),
+    }
+}
+
 fn debug_sleep(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    allow_debug(context)?;
     let seconds = parse_double(arguments[2]).filter(|seconds| (0.0..=86_400.0).contains(seconds));
     let pause = std::time::Duration::from_secs_f64(seconds.ok_or(CommandError::NOT_FLOAT)?);
     context.offload(move |_, reply| {
@@ -207,6 +227,7 @@ fn debug_sleep(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>
 }
 
 fn debug_reload(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    allow_debug(context)?;
     context.offload(|services, reply| {
         services.reload()?;
         reply.ok();
@@ -220,6 +241,7 @@ fn debug_set_active_expire(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
+    allow_debug(context)?;
     context
         .services
         .set_active_expire(parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0);
@@ -232,6 +254,7 @@ fn debug_object(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
+    allow_debug(context)?;
     let key = arguments[2];
     let info = context.keys.info(key).ok_or(CommandError::NO_SUCH_KEY)?;
     let mut encoded = Vec::new();
@@ -251,7 +274,8 @@ fn debug_object(
 }
 
 /// Accepted for tests that were written for Redis's internals, and without effect here.
-fn debug_nothing(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn debug_nothing(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    allow_debug(context)?;
     reply.ok();
     Ok(())
 }

@@ -101,6 +101,12 @@ pub struct TestServer {
     databases: BTreeSet<u32>,
 }
 
+impl Default for TestServer {
+    fn default() -> TestServer {
+        TestServer::new()
+    }
+}
+
 impl TestServer {
     /// An empty server.
     pub fn new() -> TestServer {

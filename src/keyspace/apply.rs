@@ -11,7 +11,7 @@ use super::shard::PendingDeletion;
 use super::table::Place;
 use crate::error::CommandError;
 use crate::value::{Hash, List, Set, SortedSet, Value};
-use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, Side, ValueKind};
+use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, ValueKind};
 
 /// What an effect did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

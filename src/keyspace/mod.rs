@@ -24,8 +24,8 @@ pub mod walk;
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
-pub use shards::{DatabaseState, Keyspace, SHARDS};
 pub use pre_image::PreImage;
+pub use shards::{DatabaseState, Keyspace, SHARDS};
 pub use storage_format::Placement;
 
 /// Where a key is.

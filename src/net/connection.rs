@@ -237,7 +237,12 @@ impl Connection {
         ranges.shrink_to(1 << 16);
         worker.ranges = ranges;
         worker.ends = ends;
-        worker.dispatcher.server().tier.budget().note_written(consumed);
+        worker
+            .dispatcher
+            .server()
+            .tier
+            .budget()
+            .note_written(consumed);
         self.note_activity(worker, input.len() - consumed);
         (step, consumed)
     }
@@ -405,12 +410,17 @@ impl Connection {
                 Outcome::WaitForMemory if has_waited => {
                     let worker = self.worker.borrow();
                     let protocol = self.session.protocol;
-                    worker.dispatcher.write_error(&CommandError::OUT_OF_MEMORY, protocol, &mut self.output);
+                    worker.dispatcher.write_error(
+                        &CommandError::OUT_OF_MEMORY,
+                        protocol,
+                        &mut self.output,
+                    );
                     return;
                 }
                 Outcome::WaitForMemory => {
                     let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    has_waited = server.tier.budget().wait_for_room(MEMORY_WAIT_MAX).await == Admission::Wait;
+                    has_waited = server.tier.budget().wait_for_room(MEMORY_WAIT_MAX).await
+                        == Admission::Wait;
                 }
                 Outcome::Job(job) => return self.run_job(job).await,
                 Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,

@@ -111,8 +111,13 @@ const DENIED: &str = "DENIED Larder is running in protected mode because protect
 /// Protected mode: without a password, only this machine may connect.
 fn is_denied(worker: &Rc<RefCell<Worker>>, stream: &Stream, address: &str) -> bool {
     let (settings, _) = worker.borrow().dispatcher.server().settings.current();
-    let is_local = address.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-    matches!(stream, Stream::Tcp(_)) && settings.protected_mode && settings.requirepass.is_empty() && !is_local
+    let is_local = address
+        .parse::<std::net::SocketAddr>()
+        .is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    matches!(stream, Stream::Tcp(_))
+        && settings.protected_mode
+        && settings.requirepass.is_empty()
+        && !is_local
 }
 
 /// Registers a socket; `None` if it was refused.

@@ -48,7 +48,13 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     let bridge = cold
         .as_ref()
         .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
-    let recovered = recover(directory, &keyspace, bridge.clone(), cold.as_ref(), &settings)?;
+    let recovered = recover(
+        directory,
+        &keyspace,
+        bridge.clone(),
+        cold.as_ref(),
+        &settings,
+    )?;
     let server = assemble(settings, keyspace, cold, recovered, listeners.port());
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
@@ -77,9 +83,20 @@ fn recover(
         ..RecoveryOptions::default()
     };
     // Tiers of its own, without threads: what is replayed is durable, and nobody else is at work yet.
-    let ports = Ports { recorder: Arc::new(persist::NoLog::starting_at(1)), durability: Arc::new(()), loader: Arc::new(()) };
-    let tier = Tier::new(Arc::clone(keyspace), cold.cloned(), ports, Server::tier_settings(settings));
-    persist::recover(directory, keyspace, &store, options, &|| relieve_memory(&tier, keyspace))
+    let ports = Ports {
+        recorder: Arc::new(persist::NoLog::starting_at(1)),
+        durability: Arc::new(()),
+        loader: Arc::new(()),
+    };
+    let tier = Tier::new(
+        Arc::clone(keyspace),
+        cold.cloned(),
+        ports,
+        Server::tier_settings(settings),
+    );
+    persist::recover(directory, keyspace, &store, options, &|| {
+        relieve_memory(&tier, keyspace)
+    })
 }
 
 /// Keeps the replay of a log that is larger than memory inside its limit: everything replayed so far goes cold.
