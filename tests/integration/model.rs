@@ -154,7 +154,7 @@ impl History<'_> {
         for database in 0..DATABASES {
             self.select(database)?;
             let mut view = self.model.clone();
-            view.run(&vec![b"SELECT".to_vec(), database.to_string().into_bytes()]);
+            view.run(&[b"SELECT".to_vec(), database.to_string().into_bytes()]);
             let expected: BTreeSet<Vec<u8>> = view.keys(database).keys().cloned().collect();
             prop_assert_eq!(
                 self.client.line("DBSIZE"),

@@ -265,7 +265,7 @@ fn several(make: fn(i64) -> Vec<Vec<u8>>) -> BoxedStrategy<Command> {
 /// Empty, short, binary, a few hundred bytes, or larger than a block of a snapshot likes.
 fn value() -> BoxedStrategy<Vec<u8>> {
     let repeated = |count: std::ops::Range<usize>| {
-        (b'a'..b'z', count).prop_map(|(letter, count)| [letter, b' ', b'.'].repeat(count))
+        (b'a'..=b'z', count).prop_map(|(letter, count)| [letter, b' ', b'.'].repeat(count))
     };
     prop_oneof![
         1 => Just(Vec::new()),

@@ -199,7 +199,7 @@ fn a_large_value_comes_and_goes_in_pieces() {
     let server = Server::start("--maxmemory 512mb");
     let mut client = server.client();
     let value: Vec<u8> = (0..BYTES)
-        .map(|index| (index * 2_654_435_761 >> 13) as u8)
+        .map(|index| ((index * 2_654_435_761) >> 13) as u8)
         .collect();
     let header = format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${BYTES}\r\n");
     client.send_bytes(header.as_bytes()).expect("sent");
