@@ -9,6 +9,7 @@
 //! allocation and 10 of slot for a small key.
 
 mod apply;
+mod apply_value;
 pub mod entry;
 mod journal;
 mod keys;
