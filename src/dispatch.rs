@@ -156,6 +156,13 @@ impl Dispatcher {
         if !session.authenticated && !flags.has(Flags::NO_AUTH) {
             return reject(CommandError::fixed("NOAUTH Authentication required."));
         }
+        if flags.has(Flags::DENYOOM) {
+            match self.server.tier.admission() {
+                Admission::Go => {}
+                Admission::Wait => return Ok(Admitted::Wait),
+                Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
+            }
+        }
         if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
             if flags.has(Flags::NO_MULTI) {
                 return reject(CommandError::fixed(
@@ -163,13 +170,6 @@ impl Dispatcher {
                 ));
             }
             return Ok(Admitted::Queue);
-        }
-        if flags.has(Flags::DENYOOM) {
-            match self.server.tier.admission() {
-                Admission::Go => {}
-                Admission::Wait => return Ok(Admitted::Wait),
-                Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
-            }
         }
         Ok(Admitted::Run(row))
     }
@@ -273,7 +273,10 @@ impl Dispatcher {
                 fetched,
             ) {
                 Ok(missing) if missing.is_empty() => {}
-                Ok(missing) => return Outcome::Fetch(missing),
+                Ok(missing) => {
+                    add(&self.metrics.fetches, missing.len() as u64);
+                    return Outcome::Fetch(missing);
+                }
                 Err(error) => {
                     drop(keys);
                     return self.fail(&error, session, output);

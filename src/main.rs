@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    larder::tier::avoid_huge_pages_if_small(settings.maxmemory_bytes);
     if let Err(error) = start_logging(&settings) {
         eprintln!("cannot open the log file: {error}");
         return ExitCode::FAILURE;

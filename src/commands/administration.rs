@@ -49,7 +49,7 @@ fn config_set(
 ) -> CommandResult {
     let _ = reply;
     let pairs = &arguments[2..];
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity("config|set"));
     }
     let pairs: Vec<(String, String)> = pairs

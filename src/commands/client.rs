@@ -156,7 +156,7 @@ fn kill_filter(context: &Context<'_>, options: &[&[u8]]) -> Result<ClientFilter,
         skip_id: Some(context.session.id),
         ..ClientFilter::default()
     };
-    if options.len() % 2 != 0 {
+    if !options.len().is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
     for pair in options.chunks(2) {

@@ -272,7 +272,7 @@ fn list(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> Comm
                 Box::new(move |spec| {
                     categories(spec)
                         .iter()
-                        .any(|category| category[1..].as_bytes() == value)
+                        .any(|category| category.as_bytes()[1..] == value)
                 })
             } else if kind.eq_ignore_ascii_case(b"PATTERN") {
                 Box::new(move |spec| glob::matches_ignoring_case(&value, spec.name.as_bytes()))

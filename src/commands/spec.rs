@@ -12,6 +12,9 @@ use crate::resp::Reply;
 /// If it returns an error, what it wrote into the reply is thrown away.
 pub type CommandFunction = fn(&mut Context<'_>, &[&[u8]], &mut Reply<'_>) -> CommandResult;
 
+/// Finds the number of a second database among the arguments.
+pub type OtherDatabase = fn(&[&[u8]]) -> Option<u32>;
+
 /// A set of properties, as COMMAND INFO names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flags(pub u32);
@@ -154,7 +157,7 @@ pub struct CommandSpec {
     /// Where the keys are.
     pub keys: &'static [KeySpec],
     /// A second database in which the keys are looked up too (COPY ... DB, MOVE).
-    pub other_database: Option<fn(&[&[u8]]) -> Option<u32>>,
+    pub other_database: Option<OtherDatabase>,
     /// Family.
     pub group: Group,
     /// First Redis version that has it.

@@ -4,14 +4,14 @@
 //! snapshot, notes the effect in the journal, and tells how much changed; an effect that changes nothing is not
 //! noted. An effect that empties a collection removes the key.
 
-use super::apply_value::{apply_to_value, collection_kind, payload_bytes};
+use super::apply_collection::{apply_to_value, collection_kind, payload_bytes};
 use super::entry::{Body, Entry, INLINE_TEXT_MAX, NewBody, PENDING_LSN};
 use super::keys::{Deadline, Keys};
 use super::shard::PendingDeletion;
 use super::table::Place;
 use crate::error::CommandError;
 use crate::value::{Hash, List, Set, SortedSet, Value};
-use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, ValueKind};
+use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, Side, ValueKind};
 
 /// What an effect did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -522,9 +522,8 @@ impl Entry {
     pub unsafe fn from_address(address: u64) -> Entry {
         let pointer = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
         // SAFETY: `into_address` never gives 0.
-        Entry {
-            base: unsafe { NonNull::new_unchecked(pointer) },
-        }
+        let base = unsafe { NonNull::new_unchecked(pointer) };
+        Entry { base }
     }
 }
 

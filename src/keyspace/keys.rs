@@ -6,8 +6,8 @@
 
 use super::entry::{Body, Entry, EntryRef};
 use super::journal::{Journal, Recorder, stamp};
-use super::keyspace::Keyspace;
 use super::shard::Shard;
+use super::shards::Keyspace;
 use super::table::Place;
 use crate::error::CommandError;
 use crate::value::{Hash, List, Set, SortedSet, Value};

@@ -9,14 +9,14 @@
 //! allocation and 10 of slot for a small key.
 
 mod apply;
-mod apply_value;
+mod apply_collection;
 pub mod entry;
 mod journal;
 mod keys;
-mod keyspace;
 mod pre_image;
 pub mod segment;
 pub mod shard;
+mod shards;
 pub mod table;
 pub mod tables;
 pub mod walk;
@@ -24,8 +24,8 @@ pub mod walk;
 pub use apply::Applied;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
-pub use keyspace::{DatabaseState, Keyspace, SHARDS};
 pub use pre_image::PreImage;
+pub use shards::{DatabaseState, Keyspace, SHARDS};
 pub use storage_format::Placement;
 
 /// Where a key is.

@@ -47,6 +47,11 @@ impl Segment {
         self.entries
     }
 
+    /// True if there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
     /// True if the segment should be split before the next insertion.
     pub fn is_full(&self) -> bool {
         self.entries >= SEGMENT_ENTRIES_MAX

@@ -15,7 +15,7 @@ pub struct Tables {
 
 impl Tables {
     /// How many there are; at least one.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         1 + self.others.len()
     }
 

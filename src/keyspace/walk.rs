@@ -7,8 +7,8 @@
 //! after the lock is gone.
 
 use super::entry::Body;
-use super::keyspace::{Keyspace, SHARDS};
 use super::shard::{Cut, Shard};
+use super::shards::{Keyspace, SHARDS};
 use super::table::SHARD_BITS;
 use crate::value::Value;
 use parking_lot::MutexGuard;

@@ -21,7 +21,7 @@ use crate::dispatch::{Dispatcher, Outcome};
 use crate::error::{CommandError, InternalError};
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply, reply};
 use crate::server::Server;
-use crate::tier::{FetchTicket, Fetched};
+use crate::tier::{Admission, FetchTicket, Fetched};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -114,7 +114,7 @@ impl Connection {
                 }
                 Step::Close => return self.flush().await,
             };
-            self.wait_durable().await;
+            self.wait_durable().await?;
             if !self.output.is_empty() {
                 self.flush().await?;
             }
@@ -237,6 +237,12 @@ impl Connection {
         ranges.shrink_to(1 << 16);
         worker.ranges = ranges;
         worker.ends = ends;
+        worker
+            .dispatcher
+            .server()
+            .tier
+            .budget()
+            .note_written(consumed);
         self.note_activity(worker, input.len() - consumed);
         (step, consumed)
     }
@@ -377,10 +383,10 @@ impl Connection {
 
     /// Brings a request to its end that could not run at once.
     async fn finish_slowly(&mut self, arguments: OwnedArguments, mut outcome: Outcome) {
-        const MEMORY_WAIT: Duration = Duration::from_millis(2);
-        const MEMORY_WAITS_MAX: u32 = 2500;
+        /// After this, a write that finds no room fails with OOM.
+        const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
-        let mut memory_waits = 0;
+        let mut has_waited = false;
         loop {
             let mut fetched = Vec::new();
             match outcome {
@@ -401,18 +407,20 @@ impl Connection {
                         }
                     }
                 }
-                Outcome::WaitForMemory if memory_waits == MEMORY_WAITS_MAX => {
+                Outcome::WaitForMemory if has_waited => {
                     let worker = self.worker.borrow();
+                    let protocol = self.session.protocol;
                     worker.dispatcher.write_error(
                         &CommandError::OUT_OF_MEMORY,
-                        self.session.protocol,
+                        protocol,
                         &mut self.output,
                     );
                     return;
                 }
                 Outcome::WaitForMemory => {
-                    memory_waits += 1;
-                    tokio::time::sleep(MEMORY_WAIT).await;
+                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
+                    has_waited = server.tier.budget().wait_for_room(MEMORY_WAIT_MAX).await
+                        == Admission::Wait;
                 }
                 Outcome::Job(job) => return self.run_job(job).await,
                 Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
@@ -472,12 +480,13 @@ impl Connection {
             .execute(&mut self.session, &borrowed, &[], &mut self.output)
     }
 
-    /// Under `appendfsync always`, replies wait until the log is durable past what this connection wrote.
-    async fn wait_durable(&mut self) {
+    /// Under `appendfsync always`, replies wait until the log is durable past what this connection wrote. If it cannot
+    /// become durable, nothing is acknowledged: the connection ends.
+    async fn wait_durable(&mut self) -> io::Result<()> {
         let (server, lsn) = {
             let mut worker = self.worker.borrow_mut();
             if self.output.is_empty() || !worker.waits_for_durability() {
-                return;
+                return Ok(());
             }
             worker.durable_from = worker.dispatcher.last_lsn();
             (
@@ -485,7 +494,10 @@ impl Connection {
                 worker.dispatcher.last_lsn(),
             )
         };
-        server.wait_durable(lsn).await;
+        server.wait_durable(lsn).await.map_err(|error| {
+            tracing::error!(%error, "the log could not be synced");
+            io::Error::other(error)
+        })
     }
 
     /// Sends all unsent replies. The connection ends here if the client does not take them and the limits say so.

@@ -104,12 +104,36 @@ pub fn run(
     Ok(())
 }
 
+const DENIED: &str = "DENIED Larder is running in protected mode because protected mode is enabled and no password is set for \
+     the default user. In this mode connections are only accepted from the loopback interface. Set a password with \
+     CONFIG SET requirepass, bind to the loopback interface, or turn protected-mode off.";
+
+/// Protected mode: without a password, only this machine may connect.
+fn is_denied(worker: &Rc<RefCell<Worker>>, stream: &Stream, address: &str) -> bool {
+    let (settings, _) = worker.borrow().dispatcher.server().settings.current();
+    let is_local = address
+        .parse::<std::net::SocketAddr>()
+        .is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    matches!(stream, Stream::Tcp(_))
+        && settings.protected_mode
+        && settings.requirepass.is_empty()
+        && !is_local
+}
+
 /// Registers a socket; `None` if it was refused.
 fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<Connection>> {
     let (stream, address, local_address) = prepare(
         accepted,
         worker.borrow().dispatcher.settings().tcp_keepalive_seconds,
     )?;
+    if is_denied(worker, &stream, &address) {
+        let denial = refusal(DENIED);
+        // The client is sent away: whether it hears why is up to its socket.
+        if let Stream::Tcp(stream) = &stream {
+            let _ = stream.try_write(&denial);
+        }
+        return Ok(None);
+    }
     let registration = register(worker, &stream, address, local_address);
     let Some(registration) = registration else {
         let refusal = refusal("ERR max number of clients reached");

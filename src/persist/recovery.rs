@@ -162,7 +162,6 @@ pub fn recover(
         None => LazySnapshot::nothing(cold.clone()),
     });
 
-    let log_path = directory.log_path();
     let ground = Ground {
         keyspace,
         cold: &**cold,
@@ -170,26 +169,18 @@ pub fn recover(
         relieve_memory,
     };
     let mut end = ground.replay_log(
-        &log_path,
+        &directory.log_path(),
         start,
         options.relieve_interval_records,
         &mut report,
     )?;
     let former = directory.former_run();
-    if !former.without_log && end.next_lsn < manifest.next_lsn {
-        return Err(InternalError::Other(format!(
-            "{}: the log ends at record {}, but records up to {} were durable",
-            log_path.display(),
-            end.next_lsn - 1,
-            manifest.next_lsn - 1
-        )));
-    }
+    check_log_end(&directory, &end, &manifest)?;
     if !counts_belong || former.without_log && !manifest.clean_shutdown {
-        let newest_lsn = ground.recount()?;
-        end.next_lsn = end.next_lsn.max(newest_lsn + 1);
+        end.skip_to(ground.recount()? + 1);
         report.is_recounted = true;
     }
-    end.next_lsn = end.next_lsn.max(manifest.next_lsn);
+    end.skip_to(manifest.next_lsn);
     report.torn = end.torn.clone();
     report.snapshot_needed = !counts_belong;
     let journaling = open_journaling(&directory, end, &options, report.snapshot.as_ref())?;
@@ -335,6 +326,23 @@ fn replay_start(
         after_reboot: former.before_reboot,
         follows_unlogged: former.without_log,
     })
+}
+
+/// Whether the log reaches as far as the manifest says that it was durable.
+fn check_log_end(
+    directory: &DataDirectory,
+    end: &LogEnd,
+    manifest: &Manifest,
+) -> Result<(), InternalError> {
+    if directory.former_run().without_log || end.next_lsn >= manifest.next_lsn {
+        return Ok(());
+    }
+    Err(InternalError::Other(format!(
+        "{}: the log ends at record {}, but records up to {} were durable; run `larderctl check` on the data directory",
+        directory.log_path().display(),
+        end.next_lsn - 1,
+        manifest.next_lsn - 1
+    )))
 }
 
 /// What is recovered into.

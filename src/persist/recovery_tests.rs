@@ -240,93 +240,81 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 
 /// Applies a change; one that the value's type refuses changes nothing.
 fn apply(keys: &mut Keys<'_>, key: &[u8], change: &Change, number: usize) {
-    let text = |large: bool| vec![b'a' + (number % 26) as u8; if large { 30_000 } else { 5 }];
-    let member = |member: u8| vec![b'm', member];
-    let (bytes, small) = (text(true), text(false));
-    let _ = match change {
-        Change::Put { large, deadline_ms } => {
-            let encoded = if *large { &bytes } else { &small };
-            keys.apply(
-                key,
-                Effect::Put {
-                    kind: ValueKind::String,
-                    deadline_ms: *deadline_ms,
-                    encoded,
-                },
-            )
-        }
-        Change::Append => keys.apply(key, Effect::Append { bytes: &small }),
-        Change::SetRange => keys.apply(
-            key,
-            Effect::SetRange {
-                offset: 3,
-                bytes: &small,
-            },
-        ),
-        Change::Delete => keys.apply(key, Effect::Delete),
-        Change::SetDeadline(deadline_ms) => keys.apply(
-            key,
-            Effect::SetDeadline {
-                deadline_ms: *deadline_ms,
-            },
-        ),
-        Change::Push(side) => keys.apply(
-            key,
-            Effect::ListPush {
-                side: *side,
-                items: Items::from(&[&small[..]][..]),
-            },
-        ),
-        Change::Pop(side) => keys.apply(
-            key,
-            Effect::ListPop {
-                side: *side,
-                count: 1,
-            },
-        ),
-        Change::SetAdd(of) => keys.apply(
+    let text = vec![b'a' + (number % 26) as u8; 5];
+    if let Change::Twice = change {
+        let _ = keys.apply(key, Effect::Delete);
+        let _ = keys.apply(
             key,
             Effect::SetAdd {
-                members: Items::from(&[&member(*of)[..]][..]),
+                members: Items::from(&[&text[..]]),
             },
-        ),
-        Change::SetRemove(of) => keys.apply(
+        );
+        let _ = keys.apply(
             key,
-            Effect::SetRemove {
-                members: Items::from(&[&member(*of)[..]][..]),
+            Effect::SetAdd {
+                members: Items::from(&[&b"other"[..]]),
             },
-        ),
-        Change::HashSet(of) => keys.apply(
-            key,
-            Effect::HashSet {
-                pairs: Items::from(&[&member(*of)[..], &small[..]][..]),
-            },
-        ),
-        Change::SortedSetPut(of) => {
-            let members = [(number as f64, &member(*of)[..])];
-            keys.apply(
-                key,
-                Effect::SortedSetPut {
-                    members: (&members[..]).into(),
-                },
-            )
-        }
-        Change::Twice => {
-            let _ = keys.apply(key, Effect::Delete);
-            let _ = keys.apply(
-                key,
-                Effect::SetAdd {
-                    members: Items::from(&[&small[..]][..]),
-                },
-            );
-            keys.apply(
-                key,
-                Effect::SetAdd {
-                    members: Items::from(&[&b"other"[..]][..]),
-                },
-            )
-        }
+        );
+        return;
+    }
+    let member = match change {
+        Change::SetAdd(of)
+        | Change::SetRemove(of)
+        | Change::HashSet(of)
+        | Change::SortedSetPut(of) => [b'm', *of],
+        _ => [0; 2],
     };
+    let (member, pair) = ([&member[..]], [&member[..], &text[..]]);
+    let (long, item, scored) = (text.repeat(6000), [&text[..]], [(number as f64, member[0])]);
+    let kind = ValueKind::String;
+    let effect = match change {
+        Change::Put {
+            large: false,
+            deadline_ms,
+        } => Effect::Put {
+            kind,
+            deadline_ms: *deadline_ms,
+            encoded: &text,
+        },
+        Change::Put {
+            large: true,
+            deadline_ms,
+        } => Effect::Put {
+            kind,
+            deadline_ms: *deadline_ms,
+            encoded: &long,
+        },
+        Change::Append => Effect::Append { bytes: &text },
+        Change::SetRange => Effect::SetRange {
+            offset: 3,
+            bytes: &text,
+        },
+        Change::Delete | Change::Twice => Effect::Delete,
+        Change::SetDeadline(deadline_ms) => Effect::SetDeadline {
+            deadline_ms: *deadline_ms,
+        },
+        Change::Push(side) => Effect::ListPush {
+            side: *side,
+            items: Items::from(&item),
+        },
+        Change::Pop(side) => Effect::ListPop {
+            side: *side,
+            count: 1,
+        },
+        Change::SetAdd(_) => Effect::SetAdd {
+            members: Items::from(&member),
+        },
+        Change::SetRemove(_) => Effect::SetRemove {
+            members: Items::from(&member),
+        },
+        Change::HashSet(_) => Effect::HashSet {
+            pairs: Items::from(&pair),
+        },
+        Change::SortedSetPut(_) => Effect::SortedSetPut {
+            members: (&scored[..]).into(),
+        },
+    };
+    let _ = keys.apply(key, effect);
 }
 
 /// The system under test beside what clients believe.

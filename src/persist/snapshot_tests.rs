@@ -46,7 +46,8 @@ impl Writer<'_> {
     fn run(&mut self, number: u64) {
         let key = key((number * 7919 % 5000) as usize);
         let text = number.to_string().into_bytes();
-        let effect = match number % 4 {
+        // Spread, so that every key sees every kind of change.
+        let effect = match number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 {
             0 => Effect::Delete,
             1 => Effect::Append { bytes: &text },
             2 => Effect::SetDeadline {

@@ -6,8 +6,11 @@ use crate::commands::{Services, table};
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Writes one section.
+type Section = fn(&Server, &mut String);
+
 /// The sections in order; the flag says whether plain INFO shows them.
-const SECTIONS: &[(&str, bool, fn(&Server, &mut String))] = &[
+const SECTIONS: &[(&str, bool, Section)] = &[
     ("server", true, Server::info_server),
     ("clients", true, Server::info_clients),
     ("memory", true, Server::info_memory),

@@ -78,10 +78,11 @@ impl Server {
     }
 
     /// Waits until the log is durable past `lsn`.
-    pub async fn wait_durable(&self, lsn: u64) {
-        if let Err(error) = self.journaling.wait_durable(lsn).await {
-            tracing::error!(%error, "the log could not be synced");
-        }
+    ///
+    /// # Errors
+    /// The log cannot be synced: what was written must not be acknowledged.
+    pub async fn wait_durable(&self, lsn: u64) -> Result<(), crate::error::InternalError> {
+        self.journaling.wait_durable(lsn).await
     }
 
     /// The LFU log factor while an LFU policy is in force.

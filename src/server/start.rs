@@ -41,14 +41,20 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     let cold = match settings.maxdisk_bytes {
         Some(0) => None,
         _ => Some(Arc::new(Cold::open(
-            &directory.cold_path(),
+            directory.cold_path(),
             ColdBudget::for_maxmemory(settings.maxmemory_bytes),
         )?)),
     };
     let bridge = cold
         .as_ref()
         .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
-    let recovered = recover(directory, &keyspace, bridge.clone(), &settings)?;
+    let recovered = recover(
+        directory,
+        &keyspace,
+        bridge.clone(),
+        cold.as_ref(),
+        &settings,
+    )?;
     let server = assemble(settings, keyspace, cold, recovered, listeners.port());
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
@@ -63,6 +69,7 @@ fn recover(
     directory: DataDirectory,
     keyspace: &Arc<Keyspace>,
     bridge: Option<Arc<ColdBridge>>,
+    cold: Option<&Arc<Cold>>,
     settings: &Settings,
 ) -> Result<Recovered, InternalError> {
     let store: Arc<dyn ColdStore> = match bridge {
@@ -75,7 +82,34 @@ fn recover(
         sync_policy: Server::sync_policy(settings),
         ..RecoveryOptions::default()
     };
-    persist::recover(directory, keyspace, &store, options, &|| {})
+    // Tiers of its own, without threads: what is replayed is durable, and nobody else is at work yet.
+    let ports = Ports {
+        recorder: Arc::new(persist::NoLog::starting_at(1)),
+        durability: Arc::new(()),
+        loader: Arc::new(()),
+    };
+    let tier = Tier::new(
+        Arc::clone(keyspace),
+        cold.cloned(),
+        ports,
+        Server::tier_settings(settings),
+    );
+    persist::recover(directory, keyspace, &store, options, &|| {
+        relieve_memory(&tier, keyspace)
+    })
+}
+
+/// Keeps the replay of a log that is larger than memory inside its limit: everything replayed so far goes cold.
+fn relieve_memory(tier: &Tier, keyspace: &Keyspace) {
+    tier.budget().sample();
+    if tier.cold().is_none() || !tier.budget().is_high() {
+        return;
+    }
+    for database in 0..keyspace.databases() {
+        if let Err(error) = tier.demote_all(database) {
+            tracing::error!(%error, "keys could not be demoted while the log was replayed");
+        }
+    }
 }
 
 fn assemble(

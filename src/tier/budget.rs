@@ -2,7 +2,7 @@
 //!
 //! What counts is what jemalloc has handed out: hot entries, warm copies, RocksDB's memtables and block cache (its C++
 //! uses the same allocator), buffers of clients. So nothing is forgotten, and no tier keeps books of its own. The resident size
-//! counts too, as far as it exceeds that by more than an eighth: then free pages are given back to the system
+//! counts too, as far as it exceeds that by more than a sixteenth: then free pages are given back to the system
 //! first, and what stays is fragmentation, which only holding less can undo.
 //!
 //! A sample costs some 20 µs (jemalloc sums up its arenas), so the demoter takes it every few milliseconds; in between
@@ -125,7 +125,7 @@ impl Budget {
         self.written_bytes.store(0, Ordering::Relaxed);
         let mut usage = memory::usage();
         let limit_bytes = self.limit_bytes();
-        let slack_bytes = usage.allocated_bytes / 8 + limit_bytes / 32;
+        let slack_bytes = usage.allocated_bytes / 16 + limit_bytes / 64;
         if limit_bytes != 0
             && usage.resident_bytes > usage.allocated_bytes + slack_bytes
             && usage.resident_bytes > limit_bytes / 100 * HIGH_PERCENT
@@ -138,7 +138,7 @@ impl Budget {
             .saturating_sub(usage.allocated_bytes + slack_bytes);
         // Fragmentation counts, but never so much that demoting everything would be the answer.
         self.publish(
-            usage.allocated_bytes + excess_bytes.min(limit_bytes / 8),
+            usage.allocated_bytes + excess_bytes.min(limit_bytes / 4),
             usage,
         );
     }

@@ -82,7 +82,7 @@ impl Tier {
     fn candidate(&self, hand: &mut EvictionHand, settings: &TierSettings) -> Option<Candidate> {
         let (hash, random) = (hand.next_random(), hand.next_random());
         let shard = self.keyspace.lock(Keyspace::shard_of(hash));
-        let databases = shard.tables.len() as u64;
+        let databases = shard.tables.count() as u64;
         let first = random.checked_rem(databases)? as u32;
         (0..databases as u32)
             .map(|offset| (first + offset) % databases as u32)

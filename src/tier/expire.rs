@@ -65,7 +65,7 @@ impl Tier {
     /// A key of this shard that is due.
     fn next_due(&self, number: usize, now_ms: u64) -> Option<DueKey> {
         let mut shard = self.keyspace.lock(number);
-        for database in 0..shard.tables.len() as u32 {
+        for database in 0..shard.tables.count() as u32 {
             let table = shard.table_mut(database);
             for number in 0..table.segments() {
                 let segment = table.segment_at_mut(number);

@@ -80,6 +80,24 @@ pub struct LogEnd {
     pub torn: Option<TornTail>,
 }
 
+impl LogEnd {
+    /// The next record gets at least this LSN. Numbers that are skipped cannot be in the middle of a segment, so a new one
+    /// begins if need be.
+    pub fn skip_to(&mut self, next_lsn: u64) {
+        if next_lsn <= self.next_lsn {
+            return;
+        }
+        self.next_lsn = next_lsn;
+        if let Some(last) = self.last.take() {
+            self.closed.push(IdleFile {
+                number: last.number,
+                path: last.path,
+                bytes: 0,
+            });
+        }
+    }
+}
+
 /// Hands every record from `start.first_lsn` on to `apply`, in order, and finds the end. All that is handed out is on the disk
 /// by then. Nothing is changed; cutting is left to [`super::Log::open`].
 ///
@@ -199,7 +217,10 @@ impl Reading {
             let segment = &self.segments[index];
             let (offset, next_lsn, ending) = read_segment(segment, self.start.first_lsn, apply)?;
             let follower = self.segments.get(index + 1);
-            let is_continued = follower.is_some_and(|next| next.header.first_lsn == next_lsn);
+            let may_skip = self.start.follows_unlogged;
+            let is_continued = follower.is_some_and(|next| {
+                next.header.first_lsn == next_lsn || may_skip && next.header.first_lsn > next_lsn
+            });
             if is_continued
                 && !matches!(
                     ending,

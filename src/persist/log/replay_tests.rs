@@ -216,3 +216,24 @@ fn a_log_that_ends_before_the_cut_is_left_behind() {
     let (records, _) = read(directory.path(), behind).expect("in order");
     assert_eq!(records, [(50, b"fifty".to_vec())]);
 }
+
+#[test]
+fn skipped_numbers_begin_a_segment_and_are_a_gap_to_everybody_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut expected = write(directory.path(), 5, 0);
+    let (_, mut end) = read(directory.path(), start()).expect("in order");
+    end.skip_to(3);
+    assert_eq!(end.next_lsn, 6, "nothing is given twice");
+    end.skip_to(100);
+    let log = Log::open(small(directory.path()), end).expect("opens");
+    assert_eq!(log.append(b"hundred"), 100);
+    expected.push((100, b"hundred".to_vec()));
+    drop(log);
+    assert!(read(directory.path(), start()).is_err());
+    let unlogged = ReplayStart {
+        follows_unlogged: true,
+        ..start()
+    };
+    let (records, end) = read(directory.path(), unlogged).expect("the gap is expected");
+    assert_eq!((records, end.next_lsn), (expected, 101));
+}

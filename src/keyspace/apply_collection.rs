@@ -1,4 +1,7 @@
-//! What an effect does to a collection, and how large it is in the log. No locks, no entries.
+//! What an effect does to the inside of a collection, and what it costs in the log.
+//!
+//! No keys, no locks, no journal: a value goes in and comes out changed. Snapshots and replay rely on this being a
+//! function of the value and the effect alone.
 
 use super::apply::Applied;
 use crate::value::{List, Value};
@@ -120,11 +123,9 @@ fn apply_to_list(list: &mut List, effect: &Effect<'_>) -> (u64, u64) {
             };
             list.remove_range(start, count);
         }
-        Effect::ListSet { index, item } => {
-            if *index < before {
-                list.set(*index as usize, item);
-                return (0, 1);
-            }
+        Effect::ListSet { index, item } if *index < before => {
+            list.set(*index as usize, item);
+            return (0, 1);
         }
         Effect::ListInsert { index, item } => {
             list.insert((*index).min(before) as usize, item);
