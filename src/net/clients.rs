@@ -149,19 +149,19 @@ impl Clients {
         lines
     }
 
-    /// Ends the connections that match; returns how many.
+    /// Ends the connections that match; returns how many. They do not count as clients any more.
     pub fn kill(&self, filter: &ClientFilter) -> u64 {
-        let records = self.records.lock();
+        let mut records = self.records.lock();
         let now_ms = clock::now_ms();
-        let mut killed = 0;
-        for record in records
-            .values()
-            .filter(|record| record.matches(filter, now_ms))
-        {
-            record.shut_down();
-            killed += 1;
-        }
-        killed
+        let before = records.len();
+        records.retain(|_, record| {
+            let is_meant = record.matches(filter, now_ms);
+            if is_meant {
+                record.shut_down();
+            }
+            !is_meant
+        });
+        (before - records.len()) as u64
     }
 
     /// Ends connections that have been idle for longer than so many milliseconds.

@@ -137,10 +137,11 @@ fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<
     let registration = register(worker, &stream, address, local_address);
     let Some(registration) = registration else {
         let refusal = refusal("ERR max number of clients reached");
-        // The client is sent away: whether it hears why is up to its socket.
+        // Past the runtime, which does not know yet that a new socket can be written to. Whether the client hears why it
+        // is sent away is up to its socket.
         let _ = match &stream {
-            Stream::Tcp(stream) => stream.try_write(&refusal),
-            Stream::Unix(stream) => stream.try_write(&refusal),
+            Stream::Tcp(stream) => socket2::SockRef::from(stream).send(&refusal),
+            Stream::Unix(stream) => socket2::SockRef::from(stream).send(&refusal),
         };
         return Ok(None);
     };

@@ -79,6 +79,10 @@ fn what_has_expired_is_never_seen_in_any_tier() {
         }
         if *is_demoted {
             assert_eq!(client.line("TIER DEMOTE ALL"), Reply::Integer(10));
+            if *place == "warm" {
+                // The first look at a cold text leaves a copy.
+                client.line("GETRANGE due:text 0 0");
+            }
             let expected = Reply::bulks([place]);
             assert_eq!(client.line("TIER WHERE due:text"), expected);
         }

@@ -151,18 +151,25 @@ impl Server {
 
     /// A server that is not started yet.
     pub fn prepare(directory: &Path, options: &str) -> Server {
-        let words = options
-            .split_whitespace()
-            .map(|word| word.trim_matches('\'').to_owned());
-        Server {
+        let mut server = Server {
             temporary: None,
             directory: directory.to_owned(),
             port: free_port(),
-            options: words.collect(),
+            options: Vec::new(),
             process: None,
             lines: Lines::default(),
             expected_errors: Vec::new(),
-        }
+        };
+        server.set_options(options);
+        server
+    }
+
+    /// Gives it other options from the next start on.
+    pub fn set_options(&mut self, options: &str) {
+        let words = options.split_whitespace();
+        self.options = words
+            .map(|word| word.trim_matches('\'').to_owned())
+            .collect();
     }
 
     /// ERROR lines that contain one of these texts are part of the test.
@@ -301,8 +308,14 @@ impl Server {
     /// SHUTDOWN, waits for the end, and checks that it was an orderly one.
     #[track_caller]
     pub fn shut_down(&mut self) {
+        self.shut_down_with("SHUTDOWN");
+    }
+
+    /// The same with options.
+    #[track_caller]
+    pub fn shut_down_with(&mut self, line: &str) {
         let mut client = self.client();
-        client.send(&["SHUTDOWN"]);
+        client.send(&line.split(' ').collect::<Vec<_>>());
         let mut process = self.process.take().expect("the server runs");
         let status = process.wait();
         assert!(

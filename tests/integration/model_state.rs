@@ -10,10 +10,10 @@ pub const DATABASES: usize = 2;
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
-const OVERFLOW: &str = "ERR increment or decrement would overflow";
-const NO_SUCH_KEY: &str = "ERR no such key";
+pub(super) const OVERFLOW: &str = "ERR increment or decrement would overflow";
+pub(super) const NO_SUCH_KEY: &str = "ERR no such key";
 
-type Bytes = Vec<u8>;
+pub(super) type Bytes = Vec<u8>;
 
 /// A value of one of the types.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,13 +63,13 @@ pub struct Model {
 }
 
 /// A reply, or the text of an error.
-type Outcome = Result<Reply, &'static str>;
+pub(super) type Outcome = Result<Reply, &'static str>;
 
-fn integer(number: impl TryInto<i64>) -> Outcome {
+pub(super) fn integer(number: impl TryInto<i64>) -> Outcome {
     number.try_into().map(Reply::Integer).map_err(|_| OVERFLOW)
 }
 
-fn number(text: &[u8]) -> Result<i64, &'static str> {
+pub(super) fn number(text: &[u8]) -> Result<i64, &'static str> {
     let parsed = std::str::from_utf8(text)
         .ok()
         .and_then(|text| text.parse::<i64>().ok());
@@ -79,12 +79,12 @@ fn number(text: &[u8]) -> Result<i64, &'static str> {
         .ok_or(NOT_INTEGER)
 }
 
-fn bulk_or_null(value: Option<&Bytes>) -> Outcome {
+pub(super) fn bulk_or_null(value: Option<&Bytes>) -> Outcome {
     Ok(value.map_or(Reply::Null, Reply::bulk))
 }
 
 /// The part of a sequence of `length` that start and stop mean, both inclusive and negative from the end.
-fn range(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
+pub(super) fn range(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
     let place = |index: i64| {
         if index < 0 {
             (index + length as i64).max(-1)
@@ -98,22 +98,6 @@ fn range(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
     } else {
         start as usize..stop as usize + 1
     }
-}
-
-fn in_order(members: &BTreeMap<Bytes, i64>) -> Vec<(i64, &Bytes)> {
-    let mut ordered: Vec<_> = members
-        .iter()
-        .map(|(member, score)| (*score, member))
-        .collect();
-    ordered.sort();
-    ordered
-}
-
-fn scored<'a>(pairs: impl IntoIterator<Item = (i64, &'a Bytes)>) -> Outcome {
-    let flat = pairs
-        .into_iter()
-        .flat_map(|(score, member)| [member.clone(), score.to_string().into_bytes()]);
-    Ok(Reply::bulks(flat))
 }
 
 impl Model {
@@ -153,11 +137,11 @@ impl Model {
         outcome.unwrap_or_else(|text| Reply::Error(text.to_owned()))
     }
 
-    fn here(&mut self) -> &mut BTreeMap<Bytes, Entry> {
+    pub(super) fn here(&mut self) -> &mut BTreeMap<Bytes, Entry> {
         &mut self.databases[self.selected]
     }
 
-    fn put(&mut self, key: &[u8], value: Value) {
+    pub(super) fn put(&mut self, key: &[u8], value: Value) {
         self.here().insert(
             key.to_vec(),
             Entry {
@@ -181,7 +165,7 @@ impl Model {
         pick(&mut entry.value).ok_or(WRONG_TYPE)
     }
 
-    fn list(&mut self, key: &[u8]) -> Result<&mut VecDeque<Bytes>, &'static str> {
+    pub(super) fn list(&mut self, key: &[u8]) -> Result<&mut VecDeque<Bytes>, &'static str> {
         self.open(
             key,
             || Value::List(VecDeque::new()),
@@ -192,7 +176,7 @@ impl Model {
         )
     }
 
-    fn set(&mut self, key: &[u8]) -> Result<&mut BTreeSet<Bytes>, &'static str> {
+    pub(super) fn set(&mut self, key: &[u8]) -> Result<&mut BTreeSet<Bytes>, &'static str> {
         self.open(
             key,
             || Value::Set(BTreeSet::new()),
@@ -203,7 +187,7 @@ impl Model {
         )
     }
 
-    fn hash(&mut self, key: &[u8]) -> Result<&mut BTreeMap<Bytes, Bytes>, &'static str> {
+    pub(super) fn hash(&mut self, key: &[u8]) -> Result<&mut BTreeMap<Bytes, Bytes>, &'static str> {
         self.open(
             key,
             || Value::Hash(BTreeMap::new()),
@@ -214,7 +198,10 @@ impl Model {
         )
     }
 
-    fn sorted_set(&mut self, key: &[u8]) -> Result<&mut BTreeMap<Bytes, i64>, &'static str> {
+    pub(super) fn sorted_set(
+        &mut self,
+        key: &[u8],
+    ) -> Result<&mut BTreeMap<Bytes, i64>, &'static str> {
         self.open(
             key,
             || Value::SortedSet(BTreeMap::new()),
@@ -436,284 +423,5 @@ impl Model {
         text.resize(length.max(offset + bytes.len()), 0);
         text[offset..offset + bytes.len()].copy_from_slice(bytes);
         integer(text.len())
-    }
-
-    fn hash_command(&mut self, name: &str, rest: &[&[u8]]) -> Outcome {
-        let fields = self.hash(rest[0])?;
-        match name {
-            "HSET" => {
-                let put =
-                    |pair: &&[&[u8]]| fields.insert(pair[0].to_vec(), pair[1].to_vec()).is_none();
-                integer(rest[1..].chunks(2).filter(put).count())
-            }
-            "HGET" => bulk_or_null(fields.get(rest[1])),
-            "HDEL" => integer(
-                rest[1..]
-                    .iter()
-                    .filter(|field| fields.remove(**field).is_some())
-                    .count(),
-            ),
-            "HLEN" => integer(fields.len()),
-            "HGETALL" => Ok(Reply::bulks(
-                fields.iter().flat_map(|(field, value)| [field, value]),
-            )),
-            _ => {
-                let increment = number(rest[2])?;
-                let former = fields.get(rest[1]).map_or(Ok(0), |value| number(value));
-                let sum = former
-                    .map_err(|_| "ERR hash value is not an integer")?
-                    .checked_add(increment)
-                    .ok_or(OVERFLOW)?;
-                fields.insert(rest[1].to_vec(), sum.to_string().into_bytes());
-                integer(sum)
-            }
-        }
-    }
-
-    fn set_command(&mut self, name: &str, rest: &[&[u8]]) -> Outcome {
-        if name.ends_with("STORE") {
-            return self.store_set(name, rest);
-        }
-        let members = self.set(rest[0])?;
-        match name {
-            "SADD" => integer(
-                rest[1..]
-                    .iter()
-                    .filter(|member| members.insert(member.to_vec()))
-                    .count(),
-            ),
-            "SREM" => integer(
-                rest[1..]
-                    .iter()
-                    .filter(|member| members.remove(**member))
-                    .count(),
-            ),
-            "SCARD" => integer(members.len()),
-            "SMEMBERS" => Ok(Reply::bulks(&*members)),
-            "SISMEMBER" => integer(i64::from(members.contains(rest[1]))),
-            // SMOVE source destination member
-            _ => {
-                let is_member = members.contains(rest[2]);
-                if !is_member && members.is_empty() {
-                    return integer(0);
-                }
-                self.set(rest[1])?;
-                if is_member && rest[0] != rest[1] {
-                    self.set(rest[0])?.remove(rest[2]);
-                    self.set(rest[1])?.insert(rest[2].to_vec());
-                }
-                integer(i64::from(is_member))
-            }
-        }
-    }
-
-    fn store_set(&mut self, name: &str, rest: &[&[u8]]) -> Outcome {
-        let (first, second) = (self.set(rest[1])?.clone(), self.set(rest[2])?.clone());
-        let result: BTreeSet<Bytes> = match name {
-            "SINTERSTORE" => first.intersection(&second).cloned().collect(),
-            "SUNIONSTORE" => first.union(&second).cloned().collect(),
-            _ => first.difference(&second).cloned().collect(),
-        };
-        let count = result.len();
-        self.put(rest[0], Value::Set(result));
-        integer(count)
-    }
-
-    fn list_command(&mut self, name: &str, rest: &[&[u8]]) -> Outcome {
-        if name == "LMOVE" {
-            return self.move_item(rest);
-        }
-        let items = self.list(rest[0])?;
-        match name {
-            "LPUSH" | "RPUSH" | "LPUSHX" | "RPUSHX" => {
-                if name.ends_with('X') && items.is_empty() {
-                    return integer(0);
-                }
-                for item in &rest[1..] {
-                    if name.starts_with('L') {
-                        items.push_front(item.to_vec())
-                    } else {
-                        items.push_back(item.to_vec())
-                    }
-                }
-                integer(items.len())
-            }
-            "LPOP" | "RPOP" => {
-                let end = if name == "LPOP" {
-                    b"LEFT".as_slice()
-                } else {
-                    b"RIGHT"
-                };
-                let Some(count) = rest.get(1) else {
-                    return bulk_or_null(take(items, end).as_ref());
-                };
-                if items.is_empty() {
-                    return Ok(Reply::NullArray);
-                }
-                let count = number(count)? as usize;
-                Ok(Reply::bulks(
-                    (0..count)
-                        .map_while(|_| take(items, end))
-                        .collect::<Vec<_>>(),
-                ))
-            }
-            "LLEN" => integer(items.len()),
-            "LRANGE" => {
-                let range = range(number(rest[1])?, number(rest[2])?, items.len());
-                Ok(Reply::bulks(items.range(range)))
-            }
-            "LTRIM" => {
-                let range = range(number(rest[1])?, number(rest[2])?, items.len());
-                *items = items.range(range).cloned().collect();
-                Ok(Reply::ok())
-            }
-            _ => change_item(items, name, rest),
-        }
-    }
-
-    /// LMOVE source destination LEFT|RIGHT LEFT|RIGHT
-    fn move_item(&mut self, rest: &[&[u8]]) -> Outcome {
-        if self.list(rest[0])?.is_empty() {
-            return Ok(Reply::Null);
-        }
-        self.list(rest[1])?;
-        let Some(item) = take(self.list(rest[0])?, rest[2]) else {
-            return Ok(Reply::Null);
-        };
-        let destination = self.list(rest[1])?;
-        if rest[3] == b"LEFT" {
-            destination.push_front(item.clone())
-        } else {
-            destination.push_back(item.clone())
-        }
-        Ok(Reply::Bulk(item))
-    }
-
-    fn sorted_set_command(&mut self, name: &str, rest: &[&[u8]]) -> Outcome {
-        let members = self.sorted_set(rest[0])?;
-        match name {
-            "ZADD" => {
-                let mut added = 0;
-                for pair in rest[1..].chunks(2) {
-                    added +=
-                        usize::from(members.insert(pair[1].to_vec(), number(pair[0])?).is_none());
-                }
-                integer(added)
-            }
-            "ZINCRBY" => {
-                let score = members.entry(rest[2].to_vec()).or_default();
-                *score += number(rest[1])?;
-                Ok(Reply::bulk(score.to_string()))
-            }
-            "ZREM" => integer(
-                rest[1..]
-                    .iter()
-                    .filter(|member| members.remove(**member).is_some())
-                    .count(),
-            ),
-            "ZCARD" => integer(members.len()),
-            "ZSCORE" => Ok(members
-                .get(rest[1])
-                .map_or(Reply::Null, |score| Reply::bulk(score.to_string()))),
-            "ZRANK" => {
-                let rank = in_order(members)
-                    .iter()
-                    .position(|(_, member)| *member == rest[1]);
-                rank.map_or(Ok(Reply::Null), integer)
-            }
-            "ZCOUNT" => {
-                let bounds = number(rest[1])?..=number(rest[2])?;
-                integer(
-                    members
-                        .values()
-                        .filter(|score| bounds.contains(score))
-                        .count(),
-                )
-            }
-            "ZRANGE" => {
-                let range = range(number(rest[1])?, number(rest[2])?, members.len());
-                scored(in_order(members)[range].iter().copied())
-            }
-            "ZREMRANGEBYRANK" => {
-                let range = range(number(rest[1])?, number(rest[2])?, members.len());
-                let gone: Vec<Bytes> = in_order(members)[range]
-                    .iter()
-                    .map(|(_, member)| (*member).clone())
-                    .collect();
-                members.retain(|member, _| !gone.contains(member));
-                integer(gone.len())
-            }
-            // ZPOPMIN or ZPOPMAX with a count
-            _ => {
-                let mut ordered = in_order(members);
-                if name == "ZPOPMAX" {
-                    ordered.reverse();
-                }
-                ordered.truncate(number(rest[1])? as usize);
-                let popped: Vec<(i64, Bytes)> = ordered
-                    .into_iter()
-                    .map(|(score, member)| (score, member.clone()))
-                    .collect();
-                members.retain(|member, _| !popped.iter().any(|(_, gone)| gone == member));
-                scored(popped.iter().map(|(score, member)| (*score, member)))
-            }
-        }
-    }
-}
-
-fn take(items: &mut VecDeque<Bytes>, end: &[u8]) -> Option<Bytes> {
-    if end == b"LEFT" {
-        items.pop_front()
-    } else {
-        items.pop_back()
-    }
-}
-
-/// LSET, LINSERT, LREM, LINDEX.
-fn change_item(items: &mut VecDeque<Bytes>, name: &str, rest: &[&[u8]]) -> Outcome {
-    let place = |text: &[u8], length: usize| -> Result<Option<usize>, &'static str> {
-        let index = number(text)?;
-        let index = if index < 0 {
-            index + length as i64
-        } else {
-            index
-        };
-        Ok(usize::try_from(index).ok().filter(|index| *index < length))
-    };
-    match name {
-        "LINDEX" => bulk_or_null(place(rest[1], items.len())?.and_then(|index| items.get(index))),
-        "LSET" if items.is_empty() => Err(NO_SUCH_KEY),
-        "LSET" => {
-            let index = place(rest[1], items.len())?.ok_or("ERR index out of range")?;
-            items[index] = rest[2].to_vec();
-            Ok(Reply::ok())
-        }
-        // LINSERT key BEFORE|AFTER pivot item
-        "LINSERT" if items.is_empty() => integer(0),
-        "LINSERT" => {
-            let Some(index) = items.iter().position(|item| item == rest[2]) else {
-                return integer(-1);
-            };
-            items.insert(index + usize::from(rest[1] == b"AFTER"), rest[3].to_vec());
-            integer(items.len())
-        }
-        // LREM key count item
-        _ => {
-            let count = number(rest[1])?;
-            let mut places: Vec<usize> = (0..items.len())
-                .filter(|index| items[*index] == rest[2])
-                .collect();
-            if count < 0 {
-                places.reverse();
-            }
-            if count != 0 {
-                places.truncate(count.unsigned_abs() as usize);
-            }
-            places.sort_unstable();
-            for index in places.iter().rev() {
-                items.remove(*index);
-            }
-            integer(places.len())
-        }
     }
 }

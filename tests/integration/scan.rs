@@ -253,12 +253,16 @@ fn redis_cli_works_as_with_redis() {
     assert!(
         succeeds(&server, &["INFO", "keyspace"]).contains(&format!("keys={}", STABLE_KEYS + 1))
     );
+    // It never ends by itself, and keeps what it prints to a pipe to itself if nobody tells it not to.
+    let port = server.port().to_string();
     let stat = Command::new("timeout")
         .args([
-            "1",
+            "2",
+            "stdbuf",
+            "-oL",
             "redis-cli",
             "-p",
-            &server.port().to_string(),
+            &port,
             "-i",
             "0.2",
             "--stat",
