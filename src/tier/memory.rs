@@ -18,14 +18,21 @@ pub fn usage() -> Usage {
     }
     let read = |value: tikv_jemalloc_ctl::Result<usize>| value.unwrap_or(0) as u64;
     // jemalloc does not know which of its pages the kernel has backed by huge ones, so the kernel is asked.
-    let resident_bytes = anonymous_resident_bytes().unwrap_or_else(|| read(stats::resident::read()));
-    Usage { allocated_bytes: read(stats::allocated::read()), resident_bytes }
+    let resident_bytes =
+        anonymous_resident_bytes().unwrap_or_else(|| read(stats::resident::read()));
+    Usage {
+        allocated_bytes: read(stats::allocated::read()),
+        resident_bytes,
+    }
 }
 
 /// Resident less shared (file-backed) pages; `None` where there is no `/proc`.
 fn anonymous_resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = text.split_ascii_whitespace().skip(1).map(|field| field.parse::<u64>().ok());
+    let mut pages = text
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(|field| field.parse::<u64>().ok());
     let (resident, shared) = (pages.next()??, pages.next()??);
     Some(resident.saturating_sub(shared) * page_bytes())
 }
@@ -46,7 +53,10 @@ pub fn avoid_huge_pages_if_small(maxmemory_bytes: u64) {
     // SAFETY: this option takes plain numbers and changes nothing but how later page faults are served.
     let result = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if result != 0 {
-        tracing::debug!("huge pages cannot be turned off: {}", std::io::Error::last_os_error());
+        tracing::debug!(
+            "huge pages cannot be turned off: {}",
+            std::io::Error::last_os_error()
+        );
     }
 }
 
