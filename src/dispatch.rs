@@ -340,9 +340,6 @@ impl Dispatcher {
         let mut reply = Reply::new(output, protocol);
         let result = (row.spec.function)(&mut context, arguments, &mut reply);
         let lsn = context.keys.commit();
-        if lsn.is_some() {
-            server.tier.note_written(arguments);
-        }
         let counts = context.keys.counts;
         let job = context.job.take();
         drop(context);

@@ -139,16 +139,6 @@ impl Tier {
         self.budget.admission()
     }
 
-    /// Tells the memory budget of a command that has changed something, so that a burst of large values does not
-    /// outrun its samples. Small ones are not worth a shared counter.
-    pub fn note_written(&self, arguments: &[&[u8]]) {
-        const LARGE_BYTES: usize = 512;
-        let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
-        if bytes >= LARGE_BYTES {
-            self.budget.note_written(bytes);
-        }
-    }
-
     /// Turns active expiry on or off.
     pub fn set_active_expire(&self, on: bool) {
         self.expires.store(on, Ordering::Relaxed);
