@@ -375,9 +375,16 @@ fn section_key(section: &str) -> String {
 
 fn run(pipeline: Pipeline, connection: &mut Connection) {
     if let Err(error) = pipeline.query::<()>(connection) {
-        let figures: String = redis::cmd("INFO").arg("memory").arg("tiers").query(connection).unwrap_or_default();
+        let figures: String = redis::cmd("INFO")
+            .arg("memory")
+            .arg("tiers")
+            .query(connection)
+            .unwrap_or_default();
         let text = error.to_string();
-        panic!("a pipeline failed: {}\n{figures}", &text[..text.len().min(300)]);
+        panic!(
+            "a pipeline failed: {}\n{figures}",
+            &text[..text.len().min(300)]
+        );
     }
 }
 
