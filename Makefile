@@ -58,7 +58,7 @@ format: ## Format all the Rust code
 
 doc: setup ## Build the API documentation with warnings as errors
 	@scripts/dependency_cache.sh restore
-	RUSTDOCFLAGS="-D warnings" $(BUILD) doc --workspace --no-deps $(CARGO_FLAGS)
+	RUSTDOCFLAGS="-D warnings" $(BUILD) doc --workspace --no-deps --document-private-items $(CARGO_FLAGS)
 
 deny: setup ## Check licences, sources and advisories of all dependencies (cargo-deny)
 	@scripts/deny.sh

@@ -13,7 +13,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     matches_folded(pattern, text, false)
 }
 
-/// As [`matches`], but upper and lower case letters of ASCII are the same.
+/// As [`matches()`], but upper and lower case letters of ASCII are the same.
 pub fn matches_ignoring_case(pattern: &[u8], text: &[u8]) -> bool {
     matches_folded(pattern, text, true)
 }

@@ -13,22 +13,22 @@ use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::List;
 use storage_format::{Effect, Side};
 
-/// LPUSH key element [element ...]
+/// `LPUSH key element [element ...]`
 fn lpush(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     push(context, arguments, reply, Side::Left)
 }
 
-/// RPUSH key element [element ...]
+/// `RPUSH key element [element ...]`
 fn rpush(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     push(context, arguments, reply, Side::Right)
 }
 
-/// LPUSHX key element [element ...]
+/// `LPUSHX key element [element ...]`
 fn lpushx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     push_if_exists(context, arguments, reply, Side::Left)
 }
 
-/// RPUSHX key element [element ...]
+/// `RPUSHX key element [element ...]`
 fn rpushx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     push_if_exists(context, arguments, reply, Side::Right)
 }
@@ -60,7 +60,7 @@ fn push(
     Ok(())
 }
 
-/// LPOP key [count]
+/// `LPOP key [count]`
 fn lpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     if arguments.len() > 3 {
         return Err(CommandError::wrong_arity("lpop"));
@@ -68,7 +68,7 @@ fn lpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     pop(context, arguments, reply, Side::Left)
 }
 
-/// RPOP key [count]
+/// `RPOP key [count]`
 fn rpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     if arguments.len() > 3 {
         return Err(CommandError::wrong_arity("rpop"));

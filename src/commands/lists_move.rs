@@ -85,7 +85,7 @@ pub(super) fn move_item(
     Ok(true)
 }
 
-/// LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]
+/// `LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]`
 fn lmpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let wanted = MultiplePop::parse(arguments, 1, side)?;
     if !pop_from_first(&mut context.keys, &wanted, reply)? {

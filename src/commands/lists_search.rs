@@ -49,7 +49,7 @@ impl Search {
     }
 }
 
-/// LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]
+/// `LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]`
 fn lpos(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const RANK_IS_ZERO: CommandError = CommandError::fixed(
         "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... \

@@ -12,7 +12,7 @@ use crate::resp::Reply;
 use crate::value::Set;
 use storage_format::Effect;
 
-/// SADD key member [member ...]
+/// `SADD key member [member ...]`
 fn sadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let members = arguments[2..].into();
     let applied = context
@@ -22,7 +22,7 @@ fn sadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     Ok(())
 }
 
-/// SREM key member [member ...]
+/// `SREM key member [member ...]`
 fn srem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let members = arguments[2..].into();
     let applied = context
@@ -44,7 +44,7 @@ fn sismember(
     Ok(())
 }
 
-/// SMISMEMBER key member [member ...]
+/// `SMISMEMBER key member [member ...]`
 fn smismember(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -109,7 +109,7 @@ fn smove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     Ok(())
 }
 
-/// SSCAN key cursor [MATCH pattern] [COUNT count]
+/// `SSCAN key cursor [MATCH pattern] [COUNT count]`
 fn sscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let cursor = cursor(arguments[2])?;
     let Some(set) = context.keys.set(arguments[1])? else {

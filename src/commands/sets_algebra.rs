@@ -76,7 +76,7 @@ fn store(keys: &mut Keys<'_>, key: &[u8], result: Set, reply: &mut Reply<'_>) ->
     keys.set_value(key, Value::Set(result), Deadline::None)
 }
 
-/// SINTER key [key ...]
+/// `SINTER key [key ...]`
 fn sinter(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let mut sets = operands(&mut context.keys, &arguments[1..])?;
     let result = reply.begin_deferred();
@@ -89,7 +89,7 @@ fn sinter(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     Ok(())
 }
 
-/// SINTERSTORE destination key [key ...]
+/// `SINTERSTORE destination key [key ...]`
 fn sinterstore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -103,7 +103,7 @@ fn sinterstore(
     store(&mut context.keys, arguments[1], result, reply)
 }
 
-/// SINTERCARD numkeys key [key ...] [LIMIT limit]
+/// `SINTERCARD numkeys key [key ...] [LIMIT limit]`
 fn sintercard(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -131,14 +131,14 @@ fn sintercard(
     Ok(())
 }
 
-/// SUNION key [key ...]
+/// `SUNION key [key ...]`
 fn sunion(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let sets = operands(&mut context.keys, &arguments[1..])?;
     write_set(reply, &union(sets));
     Ok(())
 }
 
-/// SUNIONSTORE destination key [key ...]
+/// `SUNIONSTORE destination key [key ...]`
 fn sunionstore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -148,14 +148,14 @@ fn sunionstore(
     store(&mut context.keys, arguments[1], result, reply)
 }
 
-/// SDIFF key [key ...]
+/// `SDIFF key [key ...]`
 fn sdiff(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let sets = operands(&mut context.keys, &arguments[1..])?;
     write_set(reply, &difference(&sets));
     Ok(())
 }
 
-/// SDIFFSTORE destination key [key ...]
+/// `SDIFFSTORE destination key [key ...]`
 fn sdiffstore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],

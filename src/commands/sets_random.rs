@@ -11,7 +11,7 @@ use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use storage_format::Effect;
 
-/// SPOP key [count]
+/// `SPOP key [count]`
 fn spop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     match arguments {
         [_, key] => spop_one(context, key, reply),
@@ -62,7 +62,7 @@ fn spop_many(
     Ok(())
 }
 
-/// SRANDMEMBER key [count]
+/// `SRANDMEMBER key [count]`
 fn srandmember(
     context: &mut Context<'_>,
     arguments: &[&[u8]],

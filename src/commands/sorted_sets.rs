@@ -161,7 +161,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]
+/// `ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]`
 fn zadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     add(context, arguments, reply, false)
 }
@@ -225,7 +225,7 @@ fn add_conditionally(
     Ok(())
 }
 
-/// ZREM key member [member ...]
+/// `ZREM key member [member ...]`
 fn zrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let members = arguments[2..].into();
     let effect = Effect::SortedSetRemove { members };
@@ -256,7 +256,7 @@ fn zscore(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     Ok(())
 }
 
-/// ZMSCORE key member [member ...]
+/// `ZMSCORE key member [member ...]`
 fn zmscore(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let sorted_set = context.keys.sorted_set(arguments[1])?;
     let members = &arguments[2..];
@@ -268,12 +268,12 @@ fn zmscore(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
     Ok(())
 }
 
-/// ZRANK key member [WITHSCORE]
+/// `ZRANK key member [WITHSCORE]`
 fn zrank(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     rank(context, arguments, reply, |rank, _| rank)
 }
 
-/// ZREVRANK key member [WITHSCORE]
+/// `ZREVRANK key member [WITHSCORE]`
 fn zrevrank(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -315,7 +315,7 @@ fn rank(
     Ok(())
 }
 
-/// ZSCAN key cursor [MATCH pattern] [COUNT count]
+/// `ZSCAN key cursor [MATCH pattern] [COUNT count]`
 fn zscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let cursor = cursor(arguments[2])?;
     let Some(members) = context.keys.sorted_set(arguments[1])? else {

@@ -285,7 +285,7 @@ fn store(
     context.keys.set_value(arguments[1], stored, Deadline::None)
 }
 
-/// ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
+/// `ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]`
 fn zunion(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let form = Form {
         name: "zunion",
@@ -295,7 +295,7 @@ fn zunion(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     list(context, arguments, reply, form)
 }
 
-/// ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX]
+/// `ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX]`
 fn zunionstore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -309,7 +309,7 @@ fn zunionstore(
     store(context, arguments, reply, form)
 }
 
-/// ZINTER numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
+/// `ZINTER numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]`
 fn zinter(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let form = Form {
         name: "zinter",
@@ -319,7 +319,7 @@ fn zinter(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     list(context, arguments, reply, form)
 }
 
-/// ZINTERSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX]
+/// `ZINTERSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX]`
 fn zinterstore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -333,7 +333,7 @@ fn zinterstore(
     store(context, arguments, reply, form)
 }
 
-/// ZDIFF numkeys key [key ...] [WITHSCORES]
+/// `ZDIFF numkeys key [key ...] [WITHSCORES]`
 fn zdiff(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let form = Form {
         name: "zdiff",
@@ -343,7 +343,7 @@ fn zdiff(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     list(context, arguments, reply, form)
 }
 
-/// ZDIFFSTORE destination numkeys key [key ...]
+/// `ZDIFFSTORE destination numkeys key [key ...]`
 fn zdiffstore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -357,7 +357,7 @@ fn zdiffstore(
     store(context, arguments, reply, form)
 }
 
-/// ZINTERCARD numkeys key [key ...] [LIMIT limit]
+/// `ZINTERCARD numkeys key [key ...] [LIMIT limit]`
 fn zintercard(
     context: &mut Context<'_>,
     arguments: &[&[u8]],

@@ -60,12 +60,12 @@ pub(super) fn pop_members(
     Ok((popped, scores))
 }
 
-/// ZPOPMIN key [count]
+/// `ZPOPMIN key [count]`
 fn zpopmin(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     pop(context, arguments, reply, ScoreEnd::Least)
 }
 
-/// ZPOPMAX key [count]
+/// `ZPOPMAX key [count]`
 fn zpopmax(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     pop(context, arguments, reply, ScoreEnd::Greatest)
 }
@@ -96,7 +96,7 @@ fn pop(
     Ok(())
 }
 
-/// ZMPOP numkeys key [key ...] MIN|MAX [COUNT count]
+/// `ZMPOP numkeys key [key ...] MIN|MAX [COUNT count]`
 fn zmpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let wanted = MultiplePop::parse(arguments, 1, ScoreEnd::parse)?;
     if !pop_from_first(&mut context.keys, &wanted, reply)? {
@@ -133,7 +133,7 @@ pub(super) fn pop_from_first(
     Ok(false)
 }
 
-/// ZRANDMEMBER key [count [WITHSCORES]]
+/// `ZRANDMEMBER key [count [WITHSCORES]]`
 fn zrandmember(
     context: &mut Context<'_>,
     arguments: &[&[u8]],

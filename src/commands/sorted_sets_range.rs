@@ -144,7 +144,7 @@ fn range(
     Ok(())
 }
 
-/// ZRANGE key start stop [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]
+/// `ZRANGE key start stop [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`
 fn zrange(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let form = Form {
         by: None,
@@ -155,7 +155,7 @@ fn zrange(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     range(context, arguments, reply, form)
 }
 
-/// ZREVRANGE key start stop [WITHSCORES]
+/// `ZREVRANGE key start stop [WITHSCORES]`
 fn zrevrange(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -164,7 +164,7 @@ fn zrevrange(
     range(context, arguments, reply, Form::fixed(By::Rank, true))
 }
 
-/// ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]
+/// `ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]`
 fn zrangebyscore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -173,7 +173,7 @@ fn zrangebyscore(
     range(context, arguments, reply, Form::fixed(By::Score, false))
 }
 
-/// ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]
+/// `ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]`
 fn zrevrangebyscore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -182,7 +182,7 @@ fn zrevrangebyscore(
     range(context, arguments, reply, Form::fixed(By::Score, true))
 }
 
-/// ZRANGEBYLEX key min max [LIMIT offset count]
+/// `ZRANGEBYLEX key min max [LIMIT offset count]`
 fn zrangebylex(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -191,7 +191,7 @@ fn zrangebylex(
     range(context, arguments, reply, Form::fixed(By::Member, false))
 }
 
-/// ZREVRANGEBYLEX key max min [LIMIT offset count]
+/// `ZREVRANGEBYLEX key max min [LIMIT offset count]`
 fn zrevrangebylex(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -200,7 +200,7 @@ fn zrevrangebylex(
     range(context, arguments, reply, Form::fixed(By::Member, true))
 }
 
-/// ZRANGESTORE destination source min max [BYSCORE|BYLEX] [REV] [LIMIT offset count]
+/// `ZRANGESTORE destination source min max [BYSCORE|BYLEX] [REV] [LIMIT offset count]`
 fn zrangestore(
     context: &mut Context<'_>,
     arguments: &[&[u8]],

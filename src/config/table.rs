@@ -2,7 +2,7 @@
 //!
 //! A row names a directive, its other name if it has one, the kind of its value with the field it is kept in, the
 //! default as it would be written in a file, when it can be changed, and what it is for. Directives of Redis that mean
-//! nothing here have their rows in [`without_effect`](super::without_effect).
+//! nothing here have their rows in [`super::without_effect`].
 
 use super::settings::{AppendFsync, DebugCommand, EvictionPolicy, LogLevel};
 use super::value::Kind;

@@ -72,28 +72,31 @@ impl Keyspace {
         self.shards[shard].0.try_lock()
     }
 
-    /// Asks the processor to load what a look-up will touch: the slot or, with `deep`, the entry. Does nothing if the
-    /// shard is busy.
-    pub fn prefetch(&self, database: u32, hash: u64, deep: bool) {
+    /// Asks the processor to load the slot that a look-up of this hash will read. Does nothing if the shard is busy.
+    pub fn prefetch_slot(&self, database: u32, hash: u64) {
+        let Some(shard) = self.try_lock(Self::shard_of(hash)) else {
+            return;
+        };
+        if let Some(table) = shard.table(database) {
+            prefetch_line(table.segment(hash).slot_address(hash));
+        }
+    }
+
+    /// Asks the processor to load the entry of this hash: its key, and a text of usual length behind it. Without the lines
+    /// of the text, storing one would stall at the next locked instruction.
+    pub fn prefetch_entry(&self, database: u32, hash: u64) {
+        const LINE_BYTES: usize = 64;
+        const LINES: usize = 3;
         let Some(shard) = self.try_lock(Self::shard_of(hash)) else {
             return;
         };
         let Some(table) = shard.table(database) else {
             return;
         };
-        let segment = table.segment(hash);
-        let address = if deep {
-            segment.entry_address(hash)
-        } else {
-            segment.slot_address(hash)
-        };
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch reads nothing and faults on no address.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+        let address = table.segment(hash).entry_address(hash);
+        if !address.is_null() {
+            (0..LINES).for_each(|line| prefetch_line(address.wrapping_add(line * LINE_BYTES)));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = address;
     }
 
     /// Locks all shards, in order.
@@ -221,4 +224,15 @@ impl Keyspace {
         }
         (keys.max(0) as u64, deadlines.max(0) as u64)
     }
+}
+
+/// A hint to the processor; any address is allowed.
+fn prefetch_line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and faults on no address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

@@ -17,7 +17,7 @@ use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
 use crate::commands::session::{ReplyMode, Transaction};
-use crate::dispatch::{Dispatcher, Outcome};
+use crate::dispatch::{Dispatcher, Outcome, Request};
 use crate::error::{CommandError, InternalError};
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply, reply};
 use crate::server::Server;
@@ -213,6 +213,7 @@ impl Connection {
             worker.dispatcher.begin_batch();
             let decoded = self.decode(worker, input, consumed, &mut ranges, &mut ends);
             let ran = self.run_requests(worker, input, &ranges, &ends, &mut consumed);
+            worker.dispatcher.end_batch();
             if ran.is_some() {
                 // What was decoded behind the last request that ran is decoded again, from its beginning.
                 self.decoder = Decoder::new();
@@ -271,24 +272,18 @@ impl Connection {
             match self.decoder.decode(input, position, &limits, ranges) {
                 Ok(Decoded::Complete { consumed }) => {
                     position += consumed;
+                    let first = ends.last().map_or(0, |former| former.ranges);
+                    let key = ranges[first..].get(1).map(|range| range.of(input));
+                    let hash = key.map(|key| worker.dispatcher.hash(key));
+                    // Nothing to gain for a request that comes alone: it runs at once.
+                    if let Some(hash) = hash.filter(|_| from + consumed < input.len()) {
+                        worker.dispatcher.prefetch_slot(&self.session, hash);
+                    }
                     ends.push(RequestEnd {
                         ranges: ranges.len(),
                         input: position,
+                        hash,
                     });
-                    let first = ends
-                        .len()
-                        .checked_sub(2)
-                        .map_or(0, |former| ends[former].ranges);
-                    if most > 1
-                        && (consumed < input.len() || ends.len() > 1)
-                        && ranges.len() > first + 1
-                    {
-                        worker.dispatcher.prefetch(
-                            &self.session,
-                            ranges[first + 1].of(input),
-                            false,
-                        );
-                    }
                 }
                 Ok(Decoded::Empty { consumed }) => position += consumed,
                 Ok(Decoded::Incomplete { .. }) => {
@@ -314,15 +309,16 @@ impl Connection {
                 .checked_sub(1)
                 .map_or(0, |former| ends[former].ranges)
         };
-        for (request, end) in ends.iter().enumerate() {
-            let ahead = request + PREFETCH_DISTANCE;
-            if ahead < ends.len() && ends[ahead].ranges > first_of(ahead) + 1 {
-                worker.dispatcher.prefetch(
-                    &self.session,
-                    ranges[first_of(ahead) + 1].of(input),
-                    true,
-                );
+        let prefetch = |worker: &Worker, session: &Session, end: Option<&RequestEnd>| {
+            if let Some(hash) = end.and_then(|end| end.hash) {
+                worker.dispatcher.prefetch_entry(session, hash);
             }
+        };
+        for end in ends.iter().take(PREFETCH_DISTANCE).skip(1) {
+            prefetch(worker, &self.session, Some(end));
+        }
+        for (request, end) in ends.iter().enumerate() {
+            prefetch(worker, &self.session, ends.get(request + PREFETCH_DISTANCE));
             let arguments = &ranges[first_of(request)..end.ranges];
             let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
             let many: Vec<&[u8]>;
@@ -336,10 +332,15 @@ impl Connection {
                 many = arguments.iter().map(|range| range.of(input)).collect();
                 &many[..]
             };
-            let outcome =
+            let outcome = {
+                let request = Request {
+                    arguments,
+                    first_hash: end.hash,
+                };
                 worker
                     .dispatcher
-                    .execute(&mut self.session, arguments, &[], &mut worker.output);
+                    .execute(&mut self.session, request, &[], &mut worker.output)
+            };
             *consumed = end.input;
             match outcome {
                 Outcome::Done if self.session.closing => return Some(Step::Close),
@@ -427,10 +428,12 @@ impl Connection {
             }
             let mut worker = self.worker.borrow_mut();
             worker.dispatcher.begin_batch();
-            outcome =
-                worker
-                    .dispatcher
-                    .execute(&mut self.session, &borrowed, &fetched, &mut self.output);
+            outcome = worker.dispatcher.execute(
+                &mut self.session,
+                Request::new(&borrowed),
+                &fetched,
+                &mut self.output,
+            );
         }
     }
 
@@ -475,9 +478,12 @@ impl Connection {
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         let mut worker = self.worker.borrow_mut();
         worker.dispatcher.begin_batch();
-        worker
-            .dispatcher
-            .execute(&mut self.session, &borrowed, &[], &mut self.output)
+        worker.dispatcher.execute(
+            &mut self.session,
+            Request::new(&borrowed),
+            &[],
+            &mut self.output,
+        )
     }
 
     /// Under `appendfsync always`, replies wait until the log is durable past what this connection wrote. If it cannot
@@ -574,6 +580,8 @@ async fn fetch_all(
 pub struct RequestEnd {
     ranges: usize,
     input: usize,
+    /// Placement hash of the second argument: of the key, for most commands.
+    hash: Option<u64>,
 }
 
 enum DecodedBatch {

@@ -19,8 +19,11 @@ fn count_by_scan(client: &mut Client) -> i64 {
     }
 }
 
+/// A way to end a server, and its name.
+type End = (&'static str, fn(&mut Server));
+
 /// Ways to end a server.
-const ENDS: &[(&str, fn(&mut Server))] = &[
+const ENDS: &[End] = &[
     ("SIGTERM", Server::terminate),
     ("SHUTDOWN", Server::shut_down),
     ("SHUTDOWN NOSAVE", |server| {

@@ -85,7 +85,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log for writing behind its end, as [`super::replay`] found it, or starts a new one whose first record gets
+    /// Opens the log for writing behind its end, as [`super::replay()`] found it, or starts a new one whose first record gets
     /// `end.next_lsn`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 //! - [`inventory`]: all files of the directory, and the spare that is always prepared ahead
 //! - [`append`]: [`Log`], the lock, and the promise that there is room
 //! - [`sync`]: the thread that makes records durable, and those who wait for it
-//! - [`replay`]: reading the log at start-up: the end of it, torn tails, damage
+//! - [`mod@replay`]: reading the log at start-up: the end of it, torn tails, damage
 //! - [`counter`]: LSNs without a log
 //!
 //! Cost: two segments of disk (the active one and its spare) even when nothing is written, and two threads that sleep.
