@@ -163,10 +163,19 @@ fn a_plain_cache_in_memory_evicts_by_its_policy() {
     });
     assert!(evicted > 10_000, "{evicted}");
     let mut survivors = |batch: usize| -> i64 {
-        (0..1000).map(|number| client.line(&format!("EXISTS key:{batch}:{number}")).integer()).sum()
+        (0..1000)
+            .map(|number| {
+                client
+                    .line(&format!("EXISTS key:{batch}:{number}"))
+                    .integer()
+            })
+            .sum()
     };
     let (oldest, newest) = (survivors(0), survivors(59));
-    assert!(oldest < newest, "{oldest} of the oldest and {newest} of the newest are left");
+    assert!(
+        oldest < newest,
+        "{oldest} of the oldest and {newest} of the newest are left"
+    );
     assert_eq!(server.tier_statistics()["cold_records"], 0);
 }
 
