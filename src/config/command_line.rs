@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 
-use super::error::{ConfigError, Source, Warning};
+use super::error::{ConfigError, LATER, Source, Warning};
 use super::file::{self, Line};
 use super::settings::Settings;
 use super::table;
@@ -22,7 +22,7 @@ pub enum Invocation {
     Serve {
         /// With these settings.
         settings: Box<Settings>,
-        /// Directives without effect that were given, each named once.
+        /// Directives that were given and have no effect, or none yet, each named once.
         warnings: Vec<Warning>,
     },
     /// Print this text (help or version) and end.
@@ -181,14 +181,25 @@ pub(super) fn apply(lines: &[Line]) -> Result<(Settings, Vec<Warning>), ConfigEr
             Kind::SaveRules => apply_save(&mut settings, line, &mut save_seen)?,
             _ => write_line(&mut settings, directive, line)?,
         }
-        if matches!(directive.kind, Kind::WithoutEffect) && warned.insert(directive.name) {
+        if let Some(reason) = without_effect(&settings, directive)
+            && warned.insert(directive.name)
+        {
             warnings.push(Warning {
                 directive: line.name.clone(),
-                reason: directive.description,
+                reason,
             });
         }
     }
     Ok((settings, warnings))
+}
+
+/// Why it has no effect that this directive was set; `None` if it has one, or if nothing was asked for but the default.
+fn without_effect(settings: &Settings, directive: &table::Directive) -> Option<&'static str> {
+    if matches!(directive.kind, Kind::WithoutEffect) {
+        return Some(directive.description);
+    }
+    let shown = |settings: &Settings| value::read(settings, directive);
+    (directive.later && shown(settings) != shown(&Settings::default())).then_some(LATER)
 }
 
 fn write_line(

@@ -80,8 +80,8 @@ fn values_come_from_file_and_options() {
         ),
         (
             "",
-            &["--slowlog-log-slower-than", "-1"],
-            &[("slowlog-log-slower-than", "-1")],
+            &["--list-max-listpack-size", "-1"],
+            &[("list-max-listpack-size", "-1")],
         ),
         ("", &["--requirepass", "-x y"], &[("requirepass", "-x y")]),
         (
@@ -266,6 +266,41 @@ fn each_directive_without_effect_warns_once() {
             settings.get(&[name.as_bytes()]),
             [(name.to_owned(), value.to_owned())]
         );
+    }
+}
+
+#[test]
+fn a_directive_of_a_later_version_warns_unless_it_is_left_at_its_default() {
+    let warned = |content| {
+        let (_, warnings) = load_file(content, &[]).expect("a valid file");
+        let texts = warnings.iter().map(|warning| warning.to_string());
+        texts.collect::<Vec<_>>()
+    };
+    let expected = |name| {
+        format!(
+            "The directive '{name}' has no effect: it is accepted and shown, and will be in force in a later version."
+        )
+    };
+    for (content, name) in [
+        ("hz 10\nhz 50\nhz 20\n", Some("hz")),
+        ("lua-time-limit 100\n", Some("lua-time-limit")),
+        (
+            "notify-keyspace-events Kx\n",
+            Some("notify-keyspace-events"),
+        ),
+        ("slowlog-max-len 1\n", Some("slowlog-max-len")),
+        (
+            "hz 10\nslowlog-max-len 128\nnotify-keyspace-events \"\"\n",
+            None,
+        ),
+        (
+            "lazyfree-lazy-user-del no\nlazyfree-lazy-user-flush yes\n",
+            None,
+        ),
+        ("enable-debug-command yes\nprotected-mode no\n", None),
+    ] {
+        let expected: Vec<String> = name.map(expected).into_iter().collect();
+        assert_eq!(warned(content), expected, "{content}");
     }
 }
 

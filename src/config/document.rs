@@ -16,7 +16,8 @@ at that point; its last part may have wildcards.
 Amounts of memory may have a unit: `k`, `m`, `g` are powers of 1000, `kb`, `mb`, `gb` of 1024.
 
 *Change*: `live` directives can be changed with `CONFIG SET`; the others are read at start. `CONFIG REWRITE` brings the
-file up to date with the running server and keeps comments and order.
+file up to date with the running server and keeps comments and order. `later` directives are accepted, kept and shown, but
+will be in force in a later version only; setting one to something else than its default gives a warning at the start.
 ";
 
 /// The whole page.
@@ -49,10 +50,10 @@ fn row(directive: &Directive) -> String {
     } else {
         directive.default
     };
-    let change = if directive.change == Change::Live {
-        "live"
-    } else {
-        "at start"
+    let change = match directive.change {
+        _ if directive.later => "later",
+        Change::Live => "live",
+        Change::AtStart | Change::Protected => "at start",
     };
     let (name, unit, description) = (directive.name, directive.unit, directive.description);
     format!("| `{name}`{alias} | `{default}` | {unit} | {change} | {description} |\n")

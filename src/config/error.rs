@@ -79,6 +79,9 @@ impl fmt::Display for Warning {
     }
 }
 
+/// The reason of a [`Warning`] about a directive that is in force in a later version only.
+pub const LATER: &str = "it is accepted and shown, and will be in force in a later version.";
+
 /// Why CONFIG SET changed nothing. `Display` gives Redis's text without the `ERR` code in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetError {

@@ -35,6 +35,8 @@ pub struct Directive {
     pub unit: &'static str,
     /// When it can be changed.
     pub change: Change,
+    /// Accepted, kept and shown, but in force in a later version only.
+    pub later: bool,
     /// Left out of documentation and of CONFIG GET with a pattern.
     pub hidden: bool,
     /// What it is for; for a directive without effect, why it has none.
@@ -62,6 +64,11 @@ impl Directive {
 
     pub(super) const fn protected(mut self) -> Directive {
         self.change = Change::Protected;
+        self
+    }
+
+    const fn later(mut self) -> Directive {
+        self.later = true;
         self
     }
 
@@ -97,6 +104,7 @@ const fn row(
         default,
         unit: "",
         change: Change::Live,
+        later: false,
         hidden: false,
         description,
     }
@@ -168,7 +176,7 @@ impl EvictionPolicy {
     }
 }
 
-/// The directives that have an effect, in the order in which they are documented.
+/// The directives that have an effect, now or in a later version, in the order in which they are documented.
 pub static DIRECTIVES: &[Directive] = &[
     row(NETWORK, "bind", Kind::Words(|settings| &mut settings.bind), "* -::*",
         "Addresses to listen on. `*` is every IPv4 address, `::*` every IPv6 address; a `-` in front: do not mind if it is missing.").at_start(),
@@ -195,26 +203,26 @@ pub static DIRECTIVES: &[Directive] = &[
     row(NETWORK, "client-query-buffer-limit", Kind::Bytes(|settings| &mut settings.query_buffer_limit_bytes, MEBIBYTE), "1gb",
         "Disconnect a client whose unfinished request is larger than this.").unit("bytes"),
     row(NETWORK, "client-output-buffer-limit", Kind::OutputLimits, "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60",
-        "Disconnect clients that do not read their replies. For each class (normal, replica, pubsub): the unsent bytes at which it happens at once, the unsent bytes at which it happens after a time, and that time in seconds. 0 is no limit."),
+        "Disconnect clients that do not read their replies. For each class (normal, replica, pubsub): the unsent bytes at which it happens at once, the unsent bytes at which it happens after a time, and that time in seconds. 0 is no limit. There are only normal clients so far."),
 
     row(GENERAL, "threads", Kind::Number(|settings| &mut settings.threads, 0, 1024), "0",
         "Threads that serve clients; 0 is one for each core.").at_start(),
     row(GENERAL, "databases", Kind::Number(|settings| &mut settings.databases, 1, 16384), "16",
         "Logical databases that SELECT can choose from.").at_start(),
     row(GENERAL, "hz", Kind::Number(|settings| &mut settings.hz, 1, 500), "10",
-        "How often a second background work such as expiry looks for something to do."),
+        "How often a second background work such as expiry looks for something to do.").later(),
     row(GENERAL, "loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"],
         |settings| settings.loglevel as usize, |settings, index| settings.loglevel = LEVELS[index]), "notice",
         "How much is logged: debug, verbose, notice, warning or nothing."),
     row(GENERAL, "logfile", Kind::Text(|settings| &mut settings.logfile), "",
-        "File to log to; empty is standard output.").at_start(),
+        "File to log to; empty is standard error.").at_start(),
     row(GENERAL, "enable-debug-command", Kind::Choice(&["no", "yes", "local"],
         |settings| settings.debug_command as usize, |settings, index| settings.debug_command = DEBUG[index]), "no",
         "Whether DEBUG can be used: no, yes, or by clients of this machine (local).").at_start(),
     row(GENERAL, "busy-reply-threshold", Kind::Number(|settings| &mut settings.busy_reply_threshold_ms, 0, LONG_MAX), "5000",
-        "A script that runs longer than this lets other clients know: they get BUSY, and SCRIPT KILL works; 0 never does.").unit("milliseconds").alias("lua-time-limit"),
+        "A script that runs longer than this lets other clients know: they get BUSY, and SCRIPT KILL works; 0 never does.").unit("milliseconds").alias("lua-time-limit").later(),
     row(GENERAL, "lazyfree-lazy-user-del", Kind::Boolean(|settings| &mut settings.lazyfree_user_delete), "no",
-        "Whether DEL leaves the freeing of large values to the background, as UNLINK does."),
+        "Whether DEL leaves the freeing of large values to the background, as UNLINK does.").later(),
     row(GENERAL, "lazyfree-lazy-user-flush", Kind::Boolean(|settings| &mut settings.lazyfree_user_flush), "no",
         "Whether FLUSHDB and FLUSHALL without SYNC or ASYNC free in the background."),
     row(GENERAL, "active-expire", Kind::Boolean(|settings| &mut settings.active_expire), "yes",
@@ -234,7 +242,7 @@ pub static DIRECTIVES: &[Directive] = &[
     row(MEMORY, "lfu-log-factor", Kind::Number(|settings| &mut settings.lfu_log_factor, 0, INT_MAX), "10",
         "How many accesses it takes to raise a key's frequency counter; more tells busier keys apart."),
     row(MEMORY, "lfu-decay-time", Kind::Number(|settings| &mut settings.lfu_decay_time_minutes, 0, INT_MAX), "1",
-        "How long until an unused key's frequency counter falls by one; 0 never does.").unit("minutes"),
+        "How long until an unused key's frequency counter falls by one; 0 never does.").unit("minutes").later(),
 
     row(PERSISTENCE, "dir", Kind::Path(|settings| &mut settings.dir), "./larder-data",
         "The data directory: log, snapshots, cold records. It is created if it does not exist.").protected(),
@@ -270,11 +278,11 @@ pub static DIRECTIVES: &[Directive] = &[
         "Longest member of a packed sorted set.").unit("bytes").alias("zset-max-ziplist-value"),
 
     row(OBSERVATION, "notify-keyspace-events", Kind::KeyspaceEvents, "",
-        "Events to publish: K (by key) and E (by event) for the channels; g $ l s h z x e t n m for generic, string, list, set, hash, sorted set, expired, evicted, stream, new and missed; A for all but n and m. Empty publishes nothing."),
+        "Events to publish: K (by key) and E (by event) for the channels; g $ l s h z x e t n m for generic, string, list, set, hash, sorted set, expired, evicted, stream, new and missed; A for all but n and m. Empty publishes nothing.").later(),
     row(OBSERVATION, "slowlog-log-slower-than", Kind::Signed(|settings| &mut settings.slowlog_log_slower_than_us, -1, i64::MAX), "10000",
-        "Commands that take longer go into the slow log; -1 logs none, 0 all.").unit("microseconds"),
+        "Commands that take longer go into the slow log; -1 logs none, 0 all.").unit("microseconds").later(),
     row(OBSERVATION, "slowlog-max-len", Kind::Number(|settings| &mut settings.slowlog_max_len, 0, LONG_MAX), "128",
-        "Entries that the slow log keeps.").unit("entries"),
+        "Entries that the slow log keeps.").unit("entries").later(),
     row(OBSERVATION, "latency-monitor-threshold", Kind::Number(|settings| &mut settings.latency_monitor_threshold_ms, 0, LONG_MAX), "0",
-        "Events that take at least so long are remembered for LATENCY; 0 remembers none.").unit("milliseconds"),
+        "Events that take at least so long are remembered for LATENCY; 0 remembers none.").unit("milliseconds").later(),
 ];

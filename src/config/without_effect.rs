@@ -36,6 +36,7 @@ const fn ignored(reason: &'static str, name: &'static str, default: &'static str
         default,
         unit: "",
         change: Change::Live,
+        later: false,
         hidden: false,
         description: reason,
     }

@@ -476,6 +476,15 @@ fn a_catalogue_larger_than_memory() {
 
     // What was just written is hot, so that there is something to compare in the snapshot.
     catalogue.change(&mut server.library());
+    // A snapshot holds what is hot: with room enough, what is read twice is.
+    assert_eq!(
+        ask::<String>(
+            &mut server.library(),
+            &["CONFIG", "SET", "maxmemory", "1gb"]
+        ),
+        "OK"
+    );
+    catalogue.compare(&mut server.library());
     assert_eq!(ask::<String>(&mut server.library(), &["SAVE"]), "OK");
     let manifest = Manifest::read(&server.directory().join("MANIFEST")).expect("a manifest");
     let snapshot = manifest.snapshots.last().expect("a snapshot");

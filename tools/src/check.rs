@@ -1,4 +1,7 @@
 //! `larderctl check`: verifies every CRC and every value of any number of files, and goes on behind damage to report all of it.
+//!
+//! A file is judged by itself here, so that a gap in a log segment is damage. Only its directory tells whether a power failure may
+//! have made it: that is [`crate::check_directory`].
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,12 +12,17 @@ use storage_format::snapshot::DecodedBlock;
 use storage_format::{Effect, FileError, FormatError, Placement, SnapshotReader, value};
 
 use crate::Outcome;
+use crate::check_directory::check_directory;
+use crate::data_directory::reserve_by_name;
 use crate::error::{ToolError, is_damage};
 use crate::log_walk::walk_log;
 use crate::render;
 use crate::stored_file::StoredFile;
 
-/// Checks the files one after the other; each gets at least one line of output.
+/// What is said of a log file without content.
+pub const SPARE: &str = "a spare, nothing was written into it yet";
+
+/// Checks files and data directories one after the other; each file gets at least one line of output.
 ///
 /// # Errors
 /// [`ToolError`] at the end if a file could not be read, once all others were checked; at once if the output cannot be written.
@@ -29,7 +37,7 @@ pub fn check_all(files: &[PathBuf], out: &mut dyn Write) -> Result<Outcome, Tool
                 writeln!(out, "{error}")?;
                 outcome = Outcome::Damaged;
             }
-            Err(error @ ToolError::File(_)) => {
+            Err(error @ (ToolError::File(_) | ToolError::Usage(_))) => {
                 // The first error is returned, and so printed by `main`.
                 if let Some(former) = unreadable.replace(error) {
                     eprintln!("larderctl: {former}");
@@ -49,13 +57,22 @@ pub fn check_all(files: &[PathBuf], out: &mut dyn Write) -> Result<Outcome, Tool
 }
 
 fn check_file(file: &Path, out: &mut dyn Write) -> Result<Outcome, ToolError> {
+    if file.is_dir() {
+        return check_directory(file, out);
+    }
+    if let Some(why) = reserve_by_name(file).filter(|_| file.exists()) {
+        writeln!(out, "{}: skipped, {why}", file.display())?;
+        return Ok(Outcome::Fine);
+    }
     let (damages, summary) = match StoredFile::open(file)? {
         StoredFile::Snapshot(reader) => {
-            let entries = render::count(reader.entry_count());
-            (
-                check_snapshot(file, &reader),
-                format!("{entries} entries in {} blocks", reader.block_count()),
-            )
+            let found = check_snapshot(file, &reader);
+            let damages = [found.blocks, found.entries].concat();
+            (damages, snapshot_summary(&reader))
+        }
+        StoredFile::Spare => {
+            writeln!(out, "{}: skipped, {SPARE}", file.display())?;
+            return Ok(Outcome::Fine);
         }
         StoredFile::Log(map) => check_log(file, &map).map_err(FileError::format(file))?,
         StoredFile::Manifest(manifest) => (
@@ -68,16 +85,33 @@ fn check_file(file: &Path, out: &mut dyn Write) -> Result<Outcome, ToolError> {
     report_damages(file, &damages, out)
 }
 
-fn check_snapshot(file: &Path, reader: &SnapshotReader) -> Vec<FormatError> {
+/// What is wrong with a snapshot, by ascending offset.
+pub struct SnapshotDamages {
+    /// Blocks, their order, and the statistics: what the server verifies before it uses a snapshot.
+    pub blocks: Vec<FormatError>,
+    /// Entries of sound blocks: what it would notice when it loads them.
+    pub entries: Vec<FormatError>,
+}
+
+/// Reads all of a snapshot.
+pub fn check_snapshot(file: &Path, reader: &SnapshotReader) -> SnapshotDamages {
     let progress = progress_bar(file, reader.block_count() as u64);
     let placement = Placement::new(reader.header().hash_seed);
-    let damages = reader.damages(|number, block| {
+    let mut entries = Vec::new();
+    let blocks = reader.damages(|number, block| {
         progress.inc(1);
         let offset = reader.index().get(number).map_or(0, |row| row.offset);
-        check_entries(block, &placement, offset)
+        entries.extend(check_entries(block, &placement, offset).err());
+        Ok(())
     });
     progress.finish_and_clear();
-    damages
+    SnapshotDamages { blocks, entries }
+}
+
+/// What a snapshot holds, in a few words.
+pub fn snapshot_summary(reader: &SnapshotReader) -> String {
+    let entries = render::count(reader.entry_count());
+    format!("{entries} entries in {} blocks", reader.block_count())
 }
 
 fn check_entries(
@@ -112,13 +146,17 @@ fn check_log(file: &Path, segment: &[u8]) -> Result<(Vec<FormatError>, String), 
     })?;
     progress.finish_and_clear();
     let mut summary = format!("{} records", render::count(records));
-    if let Some(torn) = walk.torn {
+    if let Some(torn) = walk.torn() {
         summary = format!("{summary}, {torn}");
     }
-    Ok((walk.damages, summary))
+    Ok((walk.damages(), summary))
 }
 
-fn check_record(record: &LogRecord<'_>) -> Result<(), FormatError> {
+/// Decodes a record's effects and the values in them.
+///
+/// # Errors
+/// The first damage, its offset counted from the start of the body.
+pub fn check_record(record: &LogRecord<'_>) -> Result<(), FormatError> {
     for effect in record.effects() {
         if let Effect::Put { kind, encoded, .. } = effect?.effect
             && value::validate(kind, encoded).is_err()

@@ -148,8 +148,8 @@ fn previous_lsn(effect: &EffectRecord<'_>) -> String {
 }
 
 fn report_end(file: &Path, walk: &LogWalk, out: &mut dyn Write) -> Result<Outcome, ToolError> {
-    if let Some(torn) = &walk.torn {
+    if let Some(torn) = walk.torn() {
         writeln!(out, "{}: {torn}", file.display())?;
     }
-    check::report_damages(file, &walk.damages, out)
+    check::report_damages(file, &walk.damages(), out)
 }

@@ -5,6 +5,9 @@
 //! 3 the key that was asked for is not in the file.
 
 mod check;
+mod check_directory;
+mod check_log_order;
+mod data_directory;
 mod error;
 mod inspect_log;
 mod inspect_snapshot;
@@ -49,9 +52,9 @@ enum Command {
         #[arg(long, value_name = "WHAT")]
         by: Vec<Breakdown>,
     },
-    /// Verify every checksum and every value; say what is damaged, and where
+    /// Verify every checksum and every value; say what is damaged, and where; of a data directory, whether the server would start
     Check {
-        /// The files
+        /// Files, or data directories whose server is stopped
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -118,6 +121,10 @@ fn run(arguments: Arguments, out: &mut dyn Write) -> Result<Outcome, ToolError> 
                 }
                 (StoredFile::Log(map), None) => {
                     inspect_log::show(&file, &map, generation, &by, out)
+                }
+                (StoredFile::Spare, _) => {
+                    writeln!(out, "{}: {}", file.display(), check::SPARE)?;
+                    Ok(Outcome::Fine)
                 }
                 (StoredFile::Manifest(manifest), _) => render::show_manifest(&file, &manifest, out),
             }

@@ -7,6 +7,8 @@ use storage_format::mapped::{Mmap, map_file};
 use storage_format::snapshot::SNAPSHOT_MAGIC;
 use storage_format::{FileError, FormatError, Manifest, SnapshotReader};
 
+use crate::data_directory;
+
 /// A file of a kind that the tools know, its header verified.
 #[derive(Debug)]
 pub enum StoredFile {
@@ -16,6 +18,8 @@ pub enum StoredFile {
     Log(Mmap),
     /// A manifest.
     Manifest(Manifest),
+    /// A file of the log that was never written to.
+    Spare,
 }
 
 impl StoredFile {
@@ -29,6 +33,8 @@ impl StoredFile {
             SnapshotReader::from_bytes(map).map(Self::Snapshot)
         } else if map.starts_with(&SEGMENT_MAGIC) {
             SegmentHeader::decode(&map).map(|_| Self::Log(map))
+        } else if data_directory::is_spare(path, &map) {
+            Ok(Self::Spare)
         } else {
             Manifest::decode(&map)
                 .map(Self::Manifest)

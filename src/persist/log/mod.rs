@@ -1,7 +1,7 @@
 //! The append-only log: every change, in the order it happened, in memory-mapped files.
 //!
 //! A record is appended under one short lock that hands out its LSN and copies it into the mapping. So the order of LSNs is
-//! the order in the file, a kill can tear the last record only, and no watermark is needed (decision 0010 has the
+//! the order in the file, a kill can tear the last record only, and no watermark is needed (decision 0004 has the
 //! figures). Appending is a copy into the page cache: what a client was told survives `kill -9` under every
 //! [`SyncPolicy`] without a system call on the way; the policy decides about power failures.
 //!
