@@ -67,7 +67,8 @@ bench: build ## Compare with redis-server and Valkey (ARGS='--quick', '--markdow
 	@scripts/setup.sh bench
 	python3 benches/side_by_side/run.py --larder $(TARGET_DIR)/release/larder $(ARGS)
 
-fuzz: setup-test ## Fuzz the file formats (SECONDS_EACH=60), then every property with more random cases (CASES=5000)
+fuzz: setup-test ## Fuzz the file formats and the protocol (SECONDS_EACH=60), then every property with more random cases (CASES=5000)
 	@scripts/dependency_cache.sh restore
 	LARDER_FUZZ_SECONDS=$(SECONDS_EACH) $(BUILD) test --release -p storage-format $(CARGO_FLAGS) fuzzing
+	LARDER_FUZZ_SECONDS=$(SECONDS_EACH) $(BUILD) test --test integration $(CARGO_FLAGS) fuzz_smoke
 	PROPTEST_CASES=$(CASES) $(BUILD) test --workspace $(CARGO_FLAGS) $(ARGS)
