@@ -319,11 +319,11 @@ fn assert_values(client: &mut Client, count: usize) {
 #[test]
 fn a_full_disk_refuses_writes_and_loses_nothing() {
     let (_temporary, directory) = new_directory();
-    let Some(mount) = Mount::new(&directory, "size=380m") else {
+    let Some(mount) = Mount::new(&directory, "size=700m") else {
         return;
     };
     let filler = mount.path.join("filler");
-    std::fs::write(&filler, vec![1; 100 << 20]).expect("there is room");
+    std::fs::write(&filler, vec![1; 320 << 20]).expect("there is room");
     let options = "--maxmemory 64mb --save '' --auto-aof-rewrite-percentage 0";
     let mut server = Server::start_in(&mount.path.join("data"), options);
     server.expect_errors(&["No space left", "no space", "os error 28"]);

@@ -363,11 +363,13 @@ impl Model {
             "SETRANGE" => self.set_range(key, number(rest[1])? as usize, rest[2]),
             "GETRANGE" => {
                 let text = self.text(key)?.map(|text| text.clone()).unwrap_or_default();
+                let (start, stop) = (number(rest[1])?, number(rest[2])?);
+                if start < 0 && stop < 0 && start > stop {
+                    return Ok(Reply::bulk(""));
+                }
                 // As with Redis, an end before the first byte means the first byte.
-                let stop = number(rest[2])?.max(-(text.len() as i64));
-                Ok(Reply::bulk(
-                    &text[range(number(rest[1])?, stop, text.len())],
-                ))
+                let stop = stop.max(-(text.len() as i64));
+                Ok(Reply::bulk(&text[range(start, stop, text.len())]))
             }
             _ => {
                 let former = self.text(key)?.map_or(Ok(0), |text| number(text))?;
