@@ -14,6 +14,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 const USUAL_CASES: u32 = 40;
 const STEPS: usize = 60;
@@ -236,7 +240,7 @@ fn scan(client: &mut Client) -> BTreeSet<Vec<u8>> {
 
 fn check_history(
     steps: &[Step],
-    options: &str,
+    way: Way,
     reference: Option<&RefCell<Client>>,
 ) -> Result<(), TestCaseError> {
     if let Some(reference) = reference {
@@ -245,7 +249,8 @@ fn check_history(
             prop_assert_eq!(reference.line(command), Reply::ok());
         }
     }
-    let server = Server::start(options);
+    let server = Server::start(way.options);
+    let _pressure = way.under_pressure.then(|| Pressure::on(server.port()));
     let client = server.client();
     let mut history = History {
         server,
@@ -264,7 +269,87 @@ fn check_history(
     history.take(&Step::Kill)
 }
 
-fn check_histories(options: &str, share: u32, regressions: &'static str) {
+/// One way to run histories.
+#[derive(Clone, Copy)]
+struct Way {
+    options: &'static str,
+    /// Whether other data wants the memory all the time, so that keys are demoted whenever they are idle.
+    under_pressure: bool,
+    /// Share of all cases, in percent.
+    share: u32,
+    /// Where failing histories are kept.
+    regressions: &'static str,
+}
+
+/// Somebody who writes more than fits into memory, in a database of their own, until dropped.
+struct Pressure {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pressure {
+    fn on(port: u16) -> Pressure {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let write = move || {
+            while !seen.load(Ordering::Relaxed) {
+                // While the server is down, it is tried again.
+                std::thread::sleep(Duration::from_millis(5));
+                if let Ok(client) = Client::connect(port) {
+                    write_filler(client, &seen);
+                }
+            }
+        };
+        Pressure {
+            is_over,
+            thread: Some(std::thread::spawn(write)),
+        }
+    }
+}
+
+impl Drop for Pressure {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let joined = self.thread.take().map(JoinHandle::join);
+        assert!(
+            std::thread::panicking() || joined.is_none_or(|result| result.is_ok()),
+            "nothing is refused"
+        );
+    }
+}
+
+/// Writes until the connection ends.
+fn write_filler(mut client: Client, is_over: &AtomicBool) {
+    const KEYS: usize = 30_000;
+    const BATCH: usize = 100;
+    let value = "filler ".repeat(150);
+    if client.send_bytes(&encode(&["SELECT", "5"])).is_err() || client.try_read().is_err() {
+        return;
+    }
+    for round in 0.. {
+        let key = |number: usize| format!("filler:{}", (round * BATCH + number) % KEYS);
+        let batch: Vec<u8> = (0..BATCH)
+            .flat_map(|number| encode(&["SET", &key(number), &value]))
+            .collect();
+        if is_over.load(Ordering::Relaxed) || client.send_bytes(&batch).is_err() {
+            return;
+        }
+        for _ in 0..BATCH {
+            match client.try_read() {
+                Ok(reply) => assert_eq!(reply, Reply::ok()),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn check_histories(way: Way) {
+    let Way {
+        options,
+        share,
+        regressions,
+        ..
+    } = way;
     let usual = Config::default();
     let asked = if std::env::var_os("PROPTEST_CASES").is_some() {
         usual.cases
@@ -283,7 +368,7 @@ fn check_histories(options: &str, share: u32, regressions: &'static str) {
         .as_ref()
         .map(|reference| RefCell::new(reference.client()));
     let result = TestRunner::new(config).run(&histories(STEPS), |steps| {
-        check_history(&steps, options, reference_client.as_ref())
+        check_history(&steps, way, reference_client.as_ref())
     });
     if let Err(failure) = result {
         panic!("with {options}: {failure}");
@@ -292,28 +377,40 @@ fn check_histories(options: &str, share: u32, regressions: &'static str) {
 
 #[test]
 fn histories_with_all_tiers() {
-    check_histories(
-        "--maxmemory 64mb",
-        50,
-        "proptest-regressions/integration/all_tiers.txt",
-    );
+    check_histories(Way {
+        options: "--maxmemory 64mb",
+        under_pressure: false,
+        share: 40,
+        regressions: "proptest-regressions/integration/all_tiers.txt",
+    });
 }
 
 #[test]
 fn histories_with_synced_log() {
-    let options = "--maxmemory 64mb --appendfsync always --snapshot-keep 1";
-    check_histories(
-        options,
-        25,
-        "proptest-regressions/integration/synced_log.txt",
-    );
+    check_histories(Way {
+        options: "--maxmemory 64mb --appendfsync always --snapshot-keep 1",
+        under_pressure: false,
+        share: 20,
+        regressions: "proptest-regressions/integration/synced_log.txt",
+    });
 }
 
 #[test]
 fn histories_without_a_warm_tier() {
-    check_histories(
-        "--maxmemory 64mb --warm-percent 0",
-        25,
-        "proptest-regressions/integration/no_warm_tier.txt",
-    );
+    check_histories(Way {
+        options: "--maxmemory 64mb --warm-percent 0",
+        under_pressure: false,
+        share: 20,
+        regressions: "proptest-regressions/integration/no_warm_tier.txt",
+    });
+}
+
+#[test]
+fn histories_under_memory_pressure() {
+    check_histories(Way {
+        options: "--maxmemory 24mb",
+        under_pressure: true,
+        share: 20,
+        regressions: "proptest-regressions/integration/memory_pressure.txt",
+    });
 }
