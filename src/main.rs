@@ -2,6 +2,7 @@
 
 use larder::config::{AppendFsync, Invocation, LogLevel, Settings};
 use larder::error::InternalError;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// jemalloc, with huge pages for what grows: nearly all time of a cache is cache and TLB misses.
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
     let (settings, warnings) = match larder::config::parse_command_line(&arguments) {
         Ok(Invocation::Serve { settings, warnings }) => (*settings, warnings),
         Ok(Invocation::Print(text)) => {
-            println!("{text}");
+            // A reader that closes the pipe has read enough.
+            let _ = writeln!(std::io::stdout(), "{text}");
             return ExitCode::SUCCESS;
         }
         Err(error) => {
@@ -65,7 +67,9 @@ fn run(settings: Settings) -> Result<(), InternalError> {
     };
     let maxmemory_mib = settings.maxmemory_bytes >> 20;
     let running = larder::server::start(settings)?;
-    println!(
+    // Where nobody listens, the server starts all the same.
+    let _ = writeln!(
+        std::io::stdout(),
         "Larder {} on port {}, process {}\n  data     {directory}\n  keys     {}, {}\n  ready in {:.3} s, log sync {sync}, maxmemory {maxmemory_mib} MiB",
         env!("CARGO_PKG_VERSION"),
         running.port(),

@@ -66,12 +66,15 @@ impl Budget {
         self.limit_bytes.load(Ordering::Acquire)
     }
 
-    /// May a command that needs memory run? Reads three atomics.
+    /// May a command that needs memory run? Reads a few atomics. It is refused only on the strength of a sample: what was
+    /// written since is an estimate, and makes it wait for the next one.
     pub fn admission(&self) -> Admission {
         let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
         if limit_bytes == 0 || self.estimate_bytes() <= limit_bytes {
             Admission::Go
-        } else if self.exhausted.load(Ordering::Relaxed) {
+        } else if self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
+            && self.exhausted.load(Ordering::Relaxed)
+        {
             Admission::Refuse
         } else {
             Admission::Wait
@@ -267,6 +270,17 @@ mod tests {
         budget.publish(900, usage(900));
         budget.note_written(200);
         assert!(budget.writers_must_wait());
+    }
+
+    #[test]
+    fn an_estimate_makes_wait_and_only_a_sample_refuses() {
+        let budget = Budget::new(1000);
+        budget.publish(900, usage(900));
+        budget.set_exhausted(true);
+        budget.note_written(200);
+        assert_eq!(budget.admission(), Admission::Wait);
+        budget.publish(1100, usage(1100));
+        assert_eq!(budget.admission(), Admission::Refuse);
     }
 
     #[test]
