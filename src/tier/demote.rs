@@ -81,8 +81,13 @@ impl Tier {
             if demoted.entries > 0 {
                 idle_since = laps;
             } else if laps > idle_since + IDLE_LAPS_MAX {
-                self.budget.set_exhausted(true);
-                break;
+                // Nothing hot is left to go. What is warm goes before anybody is refused.
+                if !self.warm.clear() {
+                    self.budget.set_exhausted(true);
+                    break;
+                }
+                self.budget.sample();
+                idle_since = laps;
             }
         }
         Ok(())

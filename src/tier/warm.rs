@@ -115,6 +115,19 @@ impl Warm {
         }
     }
 
+    /// Drops all copies, which is always free; false if there were none.
+    pub fn clear(&self) -> bool {
+        let mut copies = self.copies.write();
+        copies.run_pending_tasks();
+        if copies.entry_count() == 0 {
+            return false;
+        }
+        let former = std::mem::replace(&mut *copies, build(self.capacity_bytes()));
+        drop(copies);
+        drop(former);
+        true
+    }
+
     /// Bytes that all copies may have.
     pub fn capacity_bytes(&self) -> u64 {
         self.capacity_bytes.load(Ordering::Acquire)
@@ -210,6 +223,17 @@ mod tests {
         assert!(!warm.contains(&0u32.to_be_bytes()));
         warm.set_capacity_bytes(50_000);
         assert_eq!(warm.copies(), 0);
+    }
+
+    #[test]
+    fn clearing_says_whether_there_was_anything() {
+        let warm = Warm::new(1 << 20);
+        assert!(!warm.clear());
+        let copy = WarmCopy::new(1, None, ValueKind::String, &[b'x'; 500]);
+        warm.insert(Box::from(&b"key"[..]), Arc::new(copy));
+        assert!(warm.clear());
+        assert!(warm.get(b"key").is_none());
+        assert!(!warm.clear());
     }
 
     #[test]
