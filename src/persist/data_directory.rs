@@ -58,14 +58,12 @@ impl DataDirectory {
         }
         let former_run =
             read_former_run(&mut lock).map_err(InternalError::io("read", path.join("LOCK")))?;
-        let directory = DataDirectory {
+        Ok(DataDirectory {
             path: path.to_path_buf(),
             lock: Mutex::new(lock),
             former_run,
             manifest: Mutex::new(manifest),
-        };
-        directory.note_run(former_run.without_log)?;
-        Ok(directory)
+        })
     }
 
     /// The directory itself.
@@ -118,7 +116,8 @@ impl DataDirectory {
         Ok(())
     }
 
-    /// Notes for the next start which boot this is, and whether a log is kept.
+    /// Notes for the next start which boot this is, and whether a log is kept. Only once this start has succeeded: else a
+    /// second try after a power failure would take a torn tail for damage.
     ///
     /// # Errors
     /// I/O.
@@ -299,6 +298,8 @@ mod tests {
         );
         drop(directory);
         std::fs::write(temporary.path().join("LOCK"), b"boot another\nlog yes\n").expect("written");
+        // A start that does not get as far as noting its run leaves what it found to the next one.
+        drop(DataDirectory::open(temporary.path()).expect("opens"));
         let directory = DataDirectory::open(temporary.path()).expect("opens");
         assert_eq!(
             directory.former_run(),

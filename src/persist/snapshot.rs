@@ -181,7 +181,8 @@ impl Snapshotter {
         result
     }
 
-    /// When a log is given up or taken up, puts what is there into a snapshot, on which either can build. To be called once,
+    /// When a log is given up or taken up, puts what is there into a snapshot, on which either can build. Then this start has
+    /// succeeded, and the directory says so. To be called once,
     /// after recovery, when the tiers run and before anything is served.
     ///
     /// # Errors
@@ -193,10 +194,9 @@ impl Snapshotter {
             ..
         } = &self.sources;
         let has_log = journaling.log().is_some();
-        if directory.former_run().without_log != has_log {
-            return Ok(());
+        if directory.former_run().without_log == has_log {
+            self.take()?;
         }
-        self.take()?;
         directory.note_run(!has_log)
     }
 
