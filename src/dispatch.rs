@@ -14,8 +14,8 @@ use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
 use crate::commands::{Context, Flags, Job, Services, Session, transactions};
 use crate::config::Settings;
-use crate::error::{CommandError, InternalError};
-use crate::keyspace::{Journal, Keys};
+use crate::error::{CommandError, CommandResult, InternalError};
+use crate::keyspace::{Journal, Keys, LookupCounts};
 use crate::metrics::{WorkerMetrics, add};
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
@@ -287,34 +287,29 @@ impl Dispatcher {
         if let Err(error) = self.load_blocks() {
             return self.fail(&error, session, output);
         }
-        let now_ms = self.now_ms;
         let mut keys = Keys::lock(
             &server.keyspace,
             &self.hashes,
             &mut self.journal,
             &*server.recorder,
             session.database,
-            now_ms,
+            self.now_ms,
+        );
+        configure(
+            &mut keys,
+            row,
+            session,
+            server.frequency_log_factor(&self.settings),
         );
         if let [named] = &*self.keys
             && self.owned_keys.is_empty()
         {
             keys.know_hash(arguments[named.argument], named.hash);
         }
-        keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
-        keys.no_touch = session.no_touch;
-        keys.frequency_log_factor = server.frequency_log_factor(&self.settings);
         if !server.tier.everything_is_hot() {
             let only_looks = row.spec.flags.has(Flags::PEEKS);
-            match make_resident(
-                server,
-                &mut keys,
-                &self.keys,
-                &self.owned_keys,
-                arguments,
-                only_looks,
-                fetched,
-            ) {
+            let named = (&*self.keys, &*self.owned_keys);
+            match make_resident(server, &mut keys, named, arguments, only_looks, fetched) {
                 Ok(missing) if missing.is_empty() => {}
                 Ok(missing) => {
                     add(&self.metrics.fetches, missing.len() as u64);
@@ -326,31 +321,25 @@ impl Dispatcher {
                 }
             }
         }
-        let settings = &*self.settings;
-        let mut context = Context {
+        let context = Context {
             keys,
             session,
-            settings,
+            settings: &self.settings,
             services: server,
-            now_ms,
+            now_ms: self.now_ms,
             job: None,
         };
         let start = output.len();
         let protocol = context.session.protocol;
-        let mut reply = Reply::new(output, protocol);
-        let result = (row.spec.function)(&mut context, arguments, &mut reply);
-        let lsn = context.keys.commit();
-        let counts = context.keys.counts;
-        let job = context.job.take();
-        drop(context);
-        self.last_lsn = lsn.unwrap_or(self.last_lsn);
-        self.count(row, counts, result.is_err());
-        if let Err(error) = result {
+        let called = call(row, context, arguments, Reply::new(output, protocol));
+        self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        self.count(row, called.counts, called.result.is_err());
+        if let Err(error) = called.result {
             output.truncate(start);
             self.write_error(&error, protocol, output);
             return Outcome::Done;
         }
-        job.map_or(Outcome::Done, Outcome::Job)
+        called.job.map_or(Outcome::Done, Outcome::Job)
     }
 
     /// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.
@@ -376,7 +365,7 @@ impl Dispatcher {
         Outcome::Done
     }
 
-    fn count(&mut self, row: Row, counts: crate::keyspace::LookupCounts, failed: bool) {
+    fn count(&mut self, row: Row, counts: LookupCounts, failed: bool) {
         let metrics = &*self.metrics;
         add(&metrics.commands, 1);
         self.last_command = row.number;
@@ -441,12 +430,39 @@ enum Admitted {
     Wait,
 }
 
+/// How look-ups of this command count and leave traces.
+fn configure(keys: &mut Keys<'_>, row: Row, session: &Session, frequency_log_factor: Option<u32>) {
+    keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
+    keys.no_touch = session.no_touch;
+    keys.frequency_log_factor = frequency_log_factor;
+}
+
+/// What a command's function left.
+struct Called {
+    result: CommandResult,
+    /// The LSN of the record of its effects, if it had any.
+    lsn: Option<u64>,
+    counts: LookupCounts,
+    job: Option<Job>,
+}
+
+/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns.
+fn call(row: Row, mut context: Context<'_>, arguments: &[&[u8]], mut reply: Reply<'_>) -> Called {
+    let result = (row.spec.function)(&mut context, arguments, &mut reply);
+    let lsn = context.keys.commit();
+    Called {
+        result,
+        lsn,
+        counts: context.keys.counts,
+        job: context.job.take(),
+    }
+}
+
 /// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
 fn make_resident(
     server: &Server,
     keys: &mut Keys<'_>,
-    named_keys: &[NamedKey],
-    owned_keys: &[Box<[u8]>],
+    (named_keys, owned_keys): (&[NamedKey], &[Box<[u8]>]),
     arguments: &[&[u8]],
     only_looks: bool,
     fetched: &[Fetched],
