@@ -262,8 +262,9 @@ fn debug_object(
     if let Some(value) = context.keys.value(key) {
         value.encode(&mut encoded);
     }
+    let encoding = super::generic_object::encoding_name(context, key).unwrap_or("unknown");
     reply.simple(format!(
-        "Value at:0x0 refcount:1 serializedlength:{} lru:{} lru_seconds_idle:{} type:{} lsn:{}",
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:{} lru_seconds_idle:{} type:{} lsn:{}",
         encoded.len(),
         context.now_ms / 1000,
         info.idle_seconds,
