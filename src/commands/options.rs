@@ -35,14 +35,6 @@ pub fn integer_in(argument: &[u8], range: RangeInclusive<i64>) -> Result<i64, Co
     }
 }
 
-/// An integer of at least 0.
-///
-/// # Errors
-/// "value is not an integer or out of range", or "value is out of range, must be positive".
-pub fn non_negative(argument: &[u8]) -> Result<u64, CommandError> {
-    u64::try_from(integer(argument)?).map_err(|_| CommandError::OUT_OF_RANGE_POSITIVE)
-}
-
 /// A floating-point number; infinities are numbers.
 ///
 /// # Errors

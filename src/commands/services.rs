@@ -107,8 +107,6 @@ pub trait Services: Send + Sync {
     fn reset_statistics(&self);
     /// Turns the active expiry on or off (DEBUG SET-ACTIVE-EXPIRE).
     fn set_active_expire(&self, on: bool);
-    /// Memory in use, in bytes, as INFO's `used_memory` tells.
-    fn used_memory(&self) -> u64;
     /// True if `password` is the right one (or none is required).
     fn password_matches(&self, password: &[u8]) -> bool;
 

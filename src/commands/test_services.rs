@@ -210,10 +210,6 @@ impl Services for TestServices {
         self.note(format!("set_active_expire({on})"));
     }
 
-    fn used_memory(&self) -> u64 {
-        1_000_000
-    }
-
     fn password_matches(&self, password: &[u8]) -> bool {
         password == b"secret"
     }

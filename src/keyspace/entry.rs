@@ -320,19 +320,6 @@ impl Entry {
         Some(unsafe { self.base.add(OFFSET_VALUE).cast::<Value>().as_mut() })
     }
 
-    /// The inline text for changing in place, its length unchanged.
-    pub fn inline_text_mut(&mut self) -> Option<&mut [u8]> {
-        let shape = self.shape();
-        if !shape.is_text() {
-            return None;
-        }
-        let start = shape.text_offset();
-        // SAFETY: the text's range is inside the block and initialised; `&mut self` is exclusive.
-        Some(unsafe {
-            std::slice::from_raw_parts_mut(self.base.as_ptr().add(start), shape.text_length)
-        })
-    }
-
     /// A value of the entry that shares or copies (short texts) what it holds; `None` for a tombstone.
     pub fn to_value(&self) -> Option<Value> {
         match self.body() {

@@ -217,20 +217,6 @@ impl LazySnapshot {
         });
     }
 
-    /// Reads every entry of the snapshot, whatever is loaded, in order.
-    ///
-    /// # Errors
-    /// A block is damaged.
-    pub fn for_each_block(
-        &self,
-        mut visit: impl FnMut(&DecodedBlock),
-    ) -> Result<(), InternalError> {
-        let read = |mapped: &Mapped| {
-            (0..self.blocks).try_for_each(|block| mapped.decode(block).map(|block| visit(&block)))
-        };
-        self.with_mapped(read).unwrap_or(Ok(()))
-    }
-
     fn with_mapped<R>(&self, work: impl FnOnce(&Mapped) -> R) -> Option<R> {
         self.mapped.read().as_ref().map(work)
     }

@@ -3,7 +3,6 @@
 use super::Server;
 use crate::clock;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -63,9 +62,6 @@ fn tick(server: &Arc<Server>) {
         server.sum(|worker| &worker.output_bytes),
     ];
     server.operations.lock().note(now_ms, counters);
-    server
-        .peak_memory
-        .fetch_max(server.tier.used_memory(), Ordering::Relaxed);
     if settings.timeout_seconds > 0 {
         server.clients.kill_idle(settings.timeout_seconds * 1000);
     }

@@ -117,10 +117,7 @@ impl Server {
     fn info_memory(&self, text: &mut String) {
         let settings = self.settings.current().0;
         let memory = self.tier.memory();
-        let peak = self
-            .peak_memory
-            .fetch_max(memory.used_bytes, Relaxed)
-            .max(memory.used_bytes);
+        let peak = self.tier.budget().peak_bytes();
         field(text, "used_memory", memory.used_bytes);
         field(text, "used_memory_human", human_bytes(memory.used_bytes));
         field(text, "used_memory_rss", memory.resident_bytes);

@@ -49,7 +49,6 @@ pub struct Server {
     port: u16,
     last_save: Mutex<LastSave>,
     background_save: AtomicBool,
-    peak_memory: AtomicU64,
     operations: Mutex<cron::Rates>,
     /// BGSAVE SCHEDULE while a snapshot was running: take another one after it.
     save_again: AtomicBool,

@@ -265,10 +265,6 @@ impl Services for Server {
         self.tier.set_active_expire(on);
     }
 
-    fn used_memory(&self) -> u64 {
-        self.tier.used_memory()
-    }
-
     fn password_matches(&self, password: &[u8]) -> bool {
         let settings = self.settings.current().0;
         let wanted = settings.requirepass.as_bytes();

@@ -158,7 +158,6 @@ fn assemble(
         last_save: Mutex::new(last_save),
         background_save: AtomicBool::new(false),
         save_again: AtomicBool::new(false),
-        peak_memory: AtomicU64::new(0),
         operations: Mutex::default(),
         shutdown: watch::Sender::new(false),
         this: this.clone(),

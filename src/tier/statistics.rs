@@ -150,12 +150,6 @@ impl Tier {
         }
     }
 
-    /// Bytes handed out by the allocator, measured now.
-    pub fn used_memory(&self) -> u64 {
-        self.budget.sample();
-        self.budget.used_bytes()
-    }
-
     /// Sets the counters to 0 (CONFIG RESETSTAT).
     pub fn reset_statistics(&self) {
         let Counters {
