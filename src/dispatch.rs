@@ -327,6 +327,8 @@ impl Dispatcher {
             settings: &self.settings,
             services: server,
             now_ms: self.now_ms,
+            may_block: true,
+            blocked: None,
             job: None,
         };
         let start = output.len();

@@ -11,6 +11,33 @@ pub type Job = Box<
     dyn FnOnce(&dyn Services, &mut crate::resp::Reply<'_>) -> crate::error::CommandResult + Send,
 >;
 
+/// What a client that blocks waits for. The whole command is run again when one of its keys may be ready; it then
+/// replies, or blocks again with its place in the queue kept.
+#[derive(Clone, Debug)]
+pub struct BlockRequest {
+    /// The type a key must have for the client to wake.
+    pub kind: storage_format::ValueKind,
+    /// The keys; the first that is ready serves. Not necessarily all keys of the command (BLMOVE waits for its source).
+    pub keys: Vec<Box<[u8]>>,
+    /// When the client gets [`BlockRequest::timeout_reply`], in Unix milliseconds; `None`: never.
+    pub deadline_ms: Option<u64>,
+    /// What it gets then.
+    pub timeout_reply: TimeoutReply,
+    /// The command line to run when woken, where it differs from the one that blocked (XREAD: `$` became an ID).
+    pub arguments: Option<Vec<Box<[u8]>>>,
+    /// Also wakes when a key is deleted or becomes another type (XREADGROUP: its group is gone).
+    pub also_when_gone: bool,
+}
+
+/// The reply of a blocking command that nothing came for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutReply {
+    /// `*-1` in RESP2.
+    NullArray,
+    /// `$-1` in RESP2.
+    Null,
+}
+
 /// Everything a command may touch. It names no tier, no log and no socket.
 pub struct Context<'a> {
     /// The locked keys of this command, in the session's database.
@@ -23,6 +50,10 @@ pub struct Context<'a> {
     pub services: &'a dyn Services,
     /// Unix time in milliseconds; the same for the whole command.
     pub now_ms: u64,
+    /// False inside EXEC and scripts: what would block replies at once.
+    pub may_block: bool,
+    /// Set by [`Context::block`].
+    pub blocked: Option<BlockRequest>,
     /// Set by [`Context::offload`].
     pub job: Option<Job>,
 }
@@ -36,6 +67,19 @@ impl Context<'_> {
         + 'static,
     ) {
         self.job = Some(Box::new(job));
+    }
+
+    /// Makes the client wait as `request` says; where it must not wait, it gets the reply of a timeout at once. The
+    /// command's function returns `Ok` after this, having written and changed nothing.
+    pub fn block(&mut self, request: BlockRequest, reply: &mut crate::resp::Reply<'_>) {
+        if self.may_block {
+            self.blocked = Some(request);
+            return;
+        }
+        match request.timeout_reply {
+            TimeoutReply::NullArray => reply.null_array(),
+            TimeoutReply::Null => reply.null(),
+        }
     }
 
     /// A random number, uniform in 64 bits; not for secrets.

@@ -53,7 +53,13 @@ pub fn categories(spec: &CommandSpec) -> Vec<&'static str> {
         Group::List => "@list",
         Group::Set => "@set",
         Group::Transactions => "@transaction",
-        Group::Server | Group::Tier => "@admin",
+        Group::Bitmap => "@bitmap",
+        Group::HyperLogLog => "@hyperloglog",
+        Group::Geo => "@geo",
+        Group::Stream => "@stream",
+        Group::Scripting => "@scripting",
+        Group::PubSub => "@pubsub",
+        Group::Server | Group::Tier | Group::Cluster => "@admin",
     }];
     let by_flag = [
         (Flags::WRITE, "@write"),
@@ -100,7 +106,7 @@ fn write_info(container: Option<&CommandSpec>, spec: &CommandSpec, reply: &mut R
     let has_counted = spec
         .keys
         .iter()
-        .any(|keys| matches!(keys, KeySpec::Counted { .. }));
+        .any(|keys| matches!(keys, KeySpec::Counted { .. } | KeySpec::Found(_)));
     let flags = if has_counted {
         spec.flags.and(Flags::MOVABLE_KEYS)
     } else {
@@ -156,6 +162,7 @@ fn write_key_spec(spec: &CommandSpec, keys: &KeySpec, reply: &mut Reply<'_>) {
                 [("lastkey", last), ("keystep", step as i64), ("limit", 0)],
             )
         }
+        KeySpec::Found(_) => (0, "unknown", [("lastkey", 0), ("keystep", 0), ("limit", 0)]),
         KeySpec::Counted { count_index } => (
             count_index,
             "keynum",

@@ -61,7 +61,7 @@ pub mod test_services;
 #[cfg(test)]
 pub mod test_support;
 
-pub use context::{Context, Job};
+pub use context::{BlockRequest, Context, Job, TimeoutReply};
 pub use services::Services;
 pub use session::Session;
 pub use spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};

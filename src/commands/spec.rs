@@ -86,6 +86,9 @@ pub enum KeySpec {
         /// Index of the count.
         count_index: usize,
     },
+    /// Options decide: the function gives the indices of the keys (SORT ... STORE, XREAD STREAMS ...). What it cannot make
+    /// sense of has no keys: the command itself reports it.
+    Found(fn(&[&[u8]]) -> Vec<usize>),
 }
 
 impl KeySpec {
@@ -125,6 +128,13 @@ pub enum Group {
     Transactions,
     Server,
     Tier,
+    Bitmap,
+    HyperLogLog,
+    Geo,
+    Stream,
+    Scripting,
+    PubSub,
+    Cluster,
 }
 
 impl Group {
@@ -141,6 +151,13 @@ impl Group {
             Group::Transactions => "transactions",
             Group::Server => "server",
             Group::Tier => "tier",
+            Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
+            Group::Stream => "stream",
+            Group::Scripting => "scripting",
+            Group::PubSub => "pubsub",
+            Group::Cluster => "cluster",
         }
     }
 }
@@ -235,6 +252,7 @@ impl CommandSpec {
                         index += step;
                     }
                 }
+                KeySpec::Found(find) => find(arguments).into_iter().for_each(&mut found),
                 KeySpec::Counted { count_index } => {
                     let count = arguments
                         .get(count_index)

@@ -217,6 +217,8 @@ impl TestServer {
             settings: &self.settings,
             services: &self.services,
             now_ms,
+            may_block: true,
+            blocked: None,
             job: None,
         };
         let result = (spec.function)(&mut context, arguments, reply);

@@ -90,6 +90,7 @@ fn exec(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
         reply.null_array();
         return Ok(());
     }
+    context.may_block = false;
     reply.array_header(transaction.queue.len());
     for queued in &transaction.queue {
         let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();

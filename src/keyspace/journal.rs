@@ -4,6 +4,7 @@
 //! still under its locks, the whole becomes one log record, and the entries get the record's LSN.
 
 use super::entry::PENDING_LSN;
+use super::events::KeyEvent;
 use super::shard::Shard;
 use storage_format::{Effect, EffectRecord};
 
@@ -22,6 +23,7 @@ pub trait Recorder: Send + Sync {
 pub struct Journal {
     effects: Vec<u8>,
     touched: Vec<(u32, u64)>,
+    events: Vec<KeyEvent>,
     /// Number of changes since the journal was made; what `rdb_changes_since_last_save` counts.
     pub changes: u64,
 }
@@ -55,6 +57,16 @@ impl Journal {
             effect,
         };
         self.push(&record, None, encode);
+    }
+
+    /// Keeps an event for when the command has ended.
+    pub fn push_event(&mut self, event: KeyEvent) {
+        self.events.push(event);
+    }
+
+    /// The events since the last call, in order.
+    pub fn take_events(&mut self) -> Vec<KeyEvent> {
+        std::mem::take(&mut self.events)
     }
 
     /// The encoded effects.

@@ -5,6 +5,7 @@
 //! what is not here does not exist, except for copies that [`Keys::lend`] was given for commands that only look.
 
 use super::entry::{Body, Entry, EntryRef};
+use super::events::EventClasses;
 use super::journal::{Journal, Recorder, stamp};
 use super::shard::Shard;
 use super::shards::Keyspace;
@@ -102,6 +103,8 @@ pub struct Keys<'a> {
     pub counts_lookups: bool,
     /// Set for clients that do not want to disturb what was used when (CLIENT NO-TOUCH).
     pub no_touch: bool,
+    /// The classes of events that somebody wants; [`Keys::notify`] keeps no others.
+    pub listens_to: EventClasses,
     /// Set while the LFU policy is in force: the frequency counter is kept, with this log factor.
     pub frequency_log_factor: Option<u32>,
 }
@@ -181,6 +184,7 @@ impl<'a> Keys<'a> {
             counts: LookupCounts::default(),
             counts_lookups: false,
             no_touch: false,
+            listens_to: EventClasses::NONE,
             frequency_log_factor: None,
         }
     }

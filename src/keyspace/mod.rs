@@ -11,6 +11,7 @@
 mod apply;
 mod apply_collection;
 pub mod entry;
+mod events;
 mod journal;
 mod keys;
 mod pre_image;
@@ -22,6 +23,7 @@ pub mod tables;
 pub mod walk;
 
 pub use apply::Applied;
+pub use events::{EventClasses, KeyEvent};
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use pre_image::PreImage;
