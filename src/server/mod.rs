@@ -6,6 +6,7 @@
 mod bridge;
 mod cron;
 mod info;
+mod messaging;
 mod services;
 mod settings;
 mod start;
@@ -16,6 +17,7 @@ use crate::keyspace::{Keyspace, Recorder};
 use crate::metrics::WorkerMetrics;
 use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
+use crate::pubsub::PubSub;
 use crate::tier::Tier;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub struct Server {
     pub lazy: Arc<LazySnapshot>,
     /// The clients.
     pub clients: Arc<Clients>,
+    /// Who listens to which channel.
+    pub pubsub: PubSub,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
     journaling: Journaling,

@@ -17,6 +17,7 @@ use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
+use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -143,10 +144,13 @@ fn assemble(
         succeeded: true,
         tried_ms: 0,
     };
+    let clients = Arc::new(Clients::default());
+    clients.set_limits(&settings);
     Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
-        clients: Arc::new(Clients::default()),
+        clients,
+        pubsub: PubSub::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
