@@ -341,7 +341,7 @@ mod tests {
         server.check_all(&[
             (
                 "SUBSCRIBE a b",
-                r#"["subscribe" "a" :1]["subscribe" "b" :2]"#,
+                r#"["subscribe" "a" :1] ["subscribe" "b" :2]"#,
             ),
             ("PSUBSCRIBE p*", r#"["psubscribe" "p*" :3]"#),
             ("SSUBSCRIBE s", r#"["ssubscribe" "s" :1]"#),
