@@ -47,6 +47,9 @@ impl Tier {
         }
         let end = Instant::now() + ROUND_TIME_MAX;
         let now_ms = clock::now_ms();
+        if now_ms < self.expiry_held_until_ms.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         for _ in 0..SHARDS {
             let number = hand.shard;
             while let Some(due) = self.next_due(number, now_ms) {
