@@ -295,12 +295,7 @@ impl Dispatcher {
             session.database,
             self.now_ms,
         );
-        configure(
-            &mut keys,
-            row,
-            session,
-            server.frequency_log_factor(&self.settings),
-        );
+        configure(&mut keys, row, session, &self.settings);
         if let [named] = &*self.keys
             && self.owned_keys.is_empty()
         {
@@ -335,6 +330,9 @@ impl Dispatcher {
         let protocol = context.session.protocol;
         let called = call(row, context, arguments, Reply::new(output, protocol));
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        if self.journal.has_events() {
+            server.publish_events(&self.settings, self.journal.take_events());
+        }
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
             output.truncate(start);
@@ -433,10 +431,11 @@ enum Admitted {
 }
 
 /// How look-ups of this command count and leave traces.
-fn configure(keys: &mut Keys<'_>, row: Row, session: &Session, frequency_log_factor: Option<u32>) {
+fn configure(keys: &mut Keys<'_>, row: Row, session: &Session, settings: &Settings) {
     keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
     keys.no_touch = session.no_touch;
-    keys.frequency_log_factor = frequency_log_factor;
+    keys.frequency_log_factor = Server::frequency_log_factor(settings);
+    keys.listens_to = settings.notify_keyspace_events.worth_keeping();
 }
 
 /// What a command's function left.

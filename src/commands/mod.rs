@@ -43,6 +43,8 @@ pub mod tiers;
 pub mod transactions;
 
 #[cfg(test)]
+mod events_tests;
+#[cfg(test)]
 mod lists_tests;
 #[cfg(test)]
 mod replay_tests;

@@ -6,6 +6,7 @@
 mod bridge;
 mod cron;
 mod info;
+mod key_events;
 mod services;
 mod settings;
 mod start;
@@ -54,6 +55,8 @@ pub struct Server {
     save_again: AtomicBool,
     /// This server, for threads that outlive a call.
     this: std::sync::Weak<Server>,
+    /// Who delivers messages to subscribers.
+    publisher: key_events::Publisher,
     /// Where `main` waits for the end.
     shutdown: tokio::sync::watch::Sender<bool>,
 }
@@ -85,7 +88,7 @@ impl Server {
     }
 
     /// The LFU log factor while an LFU policy is in force.
-    pub fn frequency_log_factor(&self, settings: &Settings) -> Option<u32> {
+    pub fn frequency_log_factor(settings: &Settings) -> Option<u32> {
         let is_lfu = matches!(
             settings.maxmemory_policy,
             EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu

@@ -4,6 +4,7 @@
 //! recover, and only then accept.
 
 use super::bridge::{ColdBridge, LoaderBridge};
+use super::key_events::ServerEvents;
 use super::{LastSave, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::table;
@@ -19,8 +20,8 @@ use crate::persist::{
 };
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, watch};
 
 /// A server that serves.
@@ -87,6 +88,7 @@ fn recover(
         recorder: Arc::new(persist::NoLog::starting_at(1)),
         durability: Arc::new(()),
         loader: Arc::new(()),
+        events: Arc::new(()),
     };
     let tier = Tier::new(
         Arc::clone(keyspace),
@@ -119,7 +121,9 @@ fn assemble(
     recovered: Recovered,
     port: u16,
 ) -> Arc<Server> {
+    let events = Arc::new(ServerEvents::default());
     let ports = Ports {
+        events: events.clone(),
         recorder: recovered.journaling.recorder(),
         durability: Arc::new(recovered.journaling.clone()),
         loader: Arc::new(LoaderBridge::new(
@@ -143,7 +147,7 @@ fn assemble(
         succeeded: true,
         tried_ms: 0,
     };
-    Arc::new_cyclic(|this| Server {
+    let server = Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
         clients: Arc::new(Clients::default()),
@@ -160,11 +164,14 @@ fn assemble(
         save_again: AtomicBool::new(false),
         operations: Mutex::default(),
         shutdown: watch::Sender::new(false),
+        publisher: OnceLock::new(),
         this: this.clone(),
         settings: SharedSettings::new(settings),
         keyspace,
         tier,
-    })
+    });
+    events.set_server(&server);
+    server
 }
 
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {
