@@ -12,7 +12,7 @@
 use crate::clock;
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
-use crate::commands::{Context, Flags, Job, Services, Session, transactions};
+use crate::commands::{Context, Flags, Group, Job, Services, Session, transactions};
 use crate::config::Settings;
 use crate::error::{CommandError, CommandResult, InternalError};
 use crate::keyspace::{Journal, Keys, LookupCounts};
@@ -193,6 +193,12 @@ impl Dispatcher {
         };
         if !session.authenticated && !flags.has(Flags::NO_AUTH) {
             return reject(CommandError::fixed("NOAUTH Authentication required."));
+        }
+        if session.only_listens() && !is_for_subscribers(row) {
+            return reject(CommandError::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                transactions::full_name(arguments, row)
+            )));
         }
         if flags.has(Flags::DENYOOM) {
             match self.server.tier.admission() {
@@ -428,6 +434,13 @@ enum Admitted {
     Run(Row),
     Queue,
     Wait,
+}
+
+/// True for what a client in RESP2 may still say once it has subscribed.
+fn is_for_subscribers(row: Row) -> bool {
+    let name = row.spec.name;
+    matches!(name, "ping" | "quit" | "reset")
+        || name.ends_with("subscribe") && row.spec.group == Group::PubSub
 }
 
 /// How look-ups of this command count and leave traces.

@@ -53,7 +53,7 @@ pub struct ClientFilter {
 }
 
 /// See the module's comment.
-pub trait Services: Send + Sync {
+pub trait Services: super::messaging::Messaging {
     // Whole keyspace. From jobs only.
 
     /// One step of SCAN over all tiers: calls `found` for every key, returns the next cursor (0 at the end).

@@ -1,6 +1,8 @@
 //! One client's state, as far as commands see it.
 
+use crate::pubsub::ChannelKind;
 use crate::resp::Protocol;
+use std::collections::BTreeSet;
 use storage_format::ValueKind;
 
 /// A key that WATCH remembers.
@@ -70,6 +72,8 @@ pub struct Session {
     pub address: String,
     /// Local address.
     pub local_address: String,
+    /// What it is subscribed to, by [`ChannelKind`].
+    pub subscriptions: [BTreeSet<Box<[u8]>>; 3],
     random_state: u64,
 }
 
@@ -92,6 +96,7 @@ impl Session {
             closing: false,
             address,
             local_address,
+            subscriptions: Default::default(),
             random_state: id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ crate::clock::now_ms(),
         }
     }
@@ -105,7 +110,31 @@ impl Session {
         mixed ^ mixed >> 31
     }
 
-    /// RESET: as after connecting.
+    /// Number of subscriptions of this kind, as the replies of SUBSCRIBE count them: channels and patterns together.
+    pub fn subscription_count(&self, kind: ChannelKind) -> usize {
+        let of = |kind: ChannelKind| self.subscriptions[kind.index()].len();
+        match kind {
+            ChannelKind::Shard => of(ChannelKind::Shard),
+            _ => of(ChannelKind::Channel) + of(ChannelKind::Pattern),
+        }
+    }
+
+    /// True if it has subscriptions of any kind.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|topics| !topics.is_empty())
+    }
+
+    /// True for a subscriber in RESP2, where replies and messages could not be told apart: it may do little else.
+    pub fn only_listens(&self) -> bool {
+        self.protocol == Protocol::Resp2 && self.is_subscriber()
+    }
+
+    /// Stands in for a session that is elsewhere for a while.
+    pub fn placeholder() -> Session {
+        Session::new(0, false, String::new(), String::new())
+    }
+
+    /// RESET: as after connecting. Subscriptions have to be ended before.
     pub fn reset(&mut self, authenticated: bool) {
         let (id, address, local_address) = (
             self.id,

@@ -33,6 +33,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_object::COMMANDS,
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
+    super::pubsub::COMMANDS,
 ];
 
 /// A row and its number in the table, by which statistics are kept.

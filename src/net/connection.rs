@@ -99,6 +99,13 @@ impl Connection {
 
     /// Serves until the client goes, or is sent away.
     pub async fn serve(mut self) -> io::Result<()> {
+        let result = self.serve_to_the_end().await;
+        let server = Arc::clone(self.worker.borrow().dispatcher.server());
+        server.forget_subscriptions(&mut self.session);
+        result
+    }
+
+    async fn serve_to_the_end(&mut self) -> io::Result<()> {
         let mut step = Step::Read;
         loop {
             step = match step {
@@ -124,6 +131,14 @@ impl Connection {
     /// Reads, into the worker's buffer or behind the left-over, and runs what arrived. Replies go out at once if the
     /// socket takes them.
     fn poll_read_and_run(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Step>> {
+        let outbox = &self.registration.record.outbox;
+        if outbox.poll_ready(context).is_ready() {
+            if outbox.is_over_limit() {
+                return Poll::Ready(Err(output_limit_reached()));
+            }
+            outbox.take_into(&mut self.output);
+            return Poll::Ready(Ok(Step::Read));
+        }
         let worker = Rc::clone(&self.worker);
         let mut worker = worker.borrow_mut();
         let worker = &mut *worker;
@@ -342,6 +357,12 @@ impl Connection {
                     .execute(&mut self.session, request, &[], &mut worker.output)
             };
             *consumed = end.input;
+            if !self.registration.record.outbox.is_empty() {
+                self.registration
+                    .record
+                    .outbox
+                    .take_into(&mut worker.output);
+            }
             match outcome {
                 Outcome::Done if self.session.closing => return Some(Step::Close),
                 Outcome::Done if worker.output.len() >= OUTPUT_STOP_BYTES => {
@@ -534,15 +555,20 @@ impl Connection {
             .record
             .output_bytes
             .store(unsent_bytes, Relaxed);
-        let limit = self
-            .worker
-            .borrow()
-            .dispatcher
-            .settings()
-            .output_limit_normal;
-        let unsent_bytes = unsent_bytes as u64;
-        if limit.hard_bytes > 0 && unsent_bytes > limit.hard_bytes {
-            return Err(io::Error::other("the hard output buffer limit is reached"));
+        let limit = {
+            let worker = self.worker.borrow();
+            let settings = worker.dispatcher.settings();
+            if self.session.is_subscriber() {
+                settings.output_limit_pubsub
+            } else {
+                settings.output_limit_normal
+            }
+        };
+        let outbox = &self.registration.record.outbox;
+        let unsent_bytes = (unsent_bytes + outbox.waiting_bytes()) as u64;
+        let is_over_limit = limit.hard_bytes > 0 && unsent_bytes > limit.hard_bytes;
+        if is_over_limit || outbox.is_over_limit() {
+            return Err(output_limit_reached());
         }
         if limit.soft_bytes == 0 || unsent_bytes <= limit.soft_bytes {
             self.over_soft_limit_since_ms = None;
@@ -557,6 +583,10 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn output_limit_reached() -> io::Error {
+    io::Error::other("the hard output buffer limit is reached")
 }
 
 /// Reads keys from the cold tier; other connections go on meanwhile.

@@ -6,11 +6,9 @@
 use super::Server;
 use crate::config::Settings;
 use crate::keyspace::{EventClasses, KeyEvent};
+use crate::pubsub::ChannelKind;
 use crate::tier::EventSink;
 use std::sync::{Arc, OnceLock, Weak};
-
-/// Publishes a message on a channel and returns how many got it.
-pub(super) type Publisher = OnceLock<Box<dyn Fn(&[u8], &[u8]) -> usize + Send + Sync>>;
 
 /// The channels and messages of an event.
 fn messages(event: &KeyEvent, wanted: EventClasses) -> impl Iterator<Item = (Vec<u8>, &[u8])> {
@@ -35,12 +33,9 @@ fn messages(event: &KeyEvent, wanted: EventClasses) -> impl Iterator<Item = (Vec
 impl Server {
     /// Publishes events, in order.
     pub fn publish_events(&self, settings: &Settings, events: Vec<KeyEvent>) {
-        let Some(publish) = self.publisher.get() else {
-            return;
-        };
         for event in &events {
             for (channel, message) in messages(event, settings.notify_keyspace_events) {
-                publish(&channel, message);
+                self.pubsub.publish(ChannelKind::Channel, &channel, message);
             }
         }
     }

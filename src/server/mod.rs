@@ -7,6 +7,7 @@ mod bridge;
 mod cron;
 mod info;
 mod key_events;
+mod messaging;
 mod services;
 mod settings;
 mod start;
@@ -17,6 +18,7 @@ use crate::keyspace::{Keyspace, Recorder};
 use crate::metrics::WorkerMetrics;
 use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
+use crate::pubsub::PubSub;
 use crate::tier::Tier;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub struct Server {
     pub lazy: Arc<LazySnapshot>,
     /// The clients.
     pub clients: Arc<Clients>,
+    /// Who listens to which channel.
+    pub pubsub: PubSub,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
     journaling: Journaling,
@@ -55,8 +59,6 @@ pub struct Server {
     save_again: AtomicBool,
     /// This server, for threads that outlive a call.
     this: std::sync::Weak<Server>,
-    /// Who delivers messages to subscribers.
-    publisher: key_events::Publisher,
     /// Where `main` waits for the end.
     shutdown: tokio::sync::watch::Sender<bool>,
 }

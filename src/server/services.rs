@@ -46,6 +46,7 @@ impl Server {
             let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it";
             return Err(CommandError::fixed(text));
         }
+        self.clients.set_limits(settings);
         self.tier.configure(Server::tier_settings(settings));
         self.journaling
             .set_sync_policy(Server::sync_policy(settings));

@@ -18,10 +18,11 @@ use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
+use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, watch};
 
 /// A server that serves.
@@ -147,10 +148,13 @@ fn assemble(
         succeeded: true,
         tried_ms: 0,
     };
+    let clients = Arc::new(Clients::default());
+    clients.set_limits(&settings);
     let server = Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
-        clients: Arc::new(Clients::default()),
+        clients,
+        pubsub: PubSub::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
@@ -164,7 +168,6 @@ fn assemble(
         save_again: AtomicBool::new(false),
         operations: Mutex::default(),
         shutdown: watch::Sender::new(false),
-        publisher: OnceLock::new(),
         this: this.clone(),
         settings: SharedSettings::new(settings),
         keyspace,
