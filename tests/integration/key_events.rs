@@ -267,18 +267,24 @@ SORT none STORE sorted
 
 const MARK: &str = "the-test-marks-the-end-of-a-line";
 
-/// A server's client and its subscriber.
+/// A server's client and its subscriber, and a connection for the test's own questions.
 struct Side {
     client: Client,
+    helper: Client,
     subscriber: Client,
 }
 
 impl Side {
-    fn new(mut client: Client, mut subscriber: Client) -> Side {
+    fn new(connect: impl Fn() -> Client) -> Side {
+        let (mut client, mut subscriber) = (connect(), connect());
         client.ok("CONFIG SET notify-keyspace-events KEA");
         subscriber.line("PSUBSCRIBE __key*");
         subscriber.line(&format!("SUBSCRIBE {MARK}"));
-        Side { client, subscriber }
+        Side {
+            client,
+            helper: connect(),
+            subscriber,
+        }
     }
 
     /// Runs a line; its reply and the messages that it caused, as `channel message`.
@@ -292,15 +298,7 @@ impl Side {
     }
 
     fn messages(&mut self) -> Vec<String> {
-        let mut publisher = Client::connect(
-            self.client
-                .stream()
-                .peer_addr()
-                .expect("it is connected")
-                .port(),
-        )
-        .expect("a connection");
-        publisher.line(&format!("PUBLISH {MARK} end"));
+        self.helper.line(&format!("PUBLISH {MARK} end"));
         let mut messages = Vec::new();
         loop {
             let message = self.subscriber.read();
@@ -314,7 +312,7 @@ impl Side {
     }
 
     fn knows(&mut self, command: &str) -> bool {
-        let reply = self.client.call(&["COMMAND", "INFO", command]);
+        let reply = self.helper.call(&["COMMAND", "INFO", command]);
         matches!(reply.items(), [Reply::Array(row)] if !row.is_empty())
     }
 }
@@ -325,8 +323,8 @@ fn every_command_publishes_what_redis_publishes() {
     let Some(reference) = Reference::start() else {
         return;
     };
-    let mut larder = Side::new(server.client(), server.client());
-    let mut redis = Side::new(reference.client(), reference.client());
+    let mut larder = Side::new(|| server.client());
+    let mut redis = Side::new(|| reference.client());
     let mut compared = 0;
     for line in LINES.lines().filter(|line| !line.is_empty()) {
         let line = if line == "--" { "FLUSHALL" } else { line };
@@ -347,7 +345,7 @@ fn every_command_publishes_what_redis_publishes() {
 #[test]
 fn keys_that_expire_or_are_evicted_are_told_of() {
     let server = Server::start("--save '' --appendonly no");
-    let mut side = Side::new(server.client(), server.client());
+    let mut side = Side::new(|| server.client());
     side.run("SET hot 1 PX 30");
     let expired: Vec<String> = ["__keyspace@0__:hot expired", "__keyevent@0__:expired hot"]
         .map(str::to_owned)
@@ -373,7 +371,7 @@ fn keys_that_expire_or_are_evicted_are_told_of() {
     let server = Server::start(
         "--save '' --appendonly no --maxdisk 0 --maxmemory 24mb --maxmemory-policy allkeys-lru",
     );
-    let mut side = Side::new(server.client(), server.client());
+    let mut side = Side::new(|| server.client());
     side.client.ok("CONFIG SET notify-keyspace-events Ee");
     let value = "x".repeat(10_000);
     let mut evicted = 0;
