@@ -5,6 +5,7 @@ use super::context::Context;
 use super::options::{Options, integer_in, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{Applied, EventClasses};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::List;
@@ -116,12 +117,16 @@ fn lrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     }
     let runs = runs_from_the_back(&found);
     ensure_room_for(&context.keys, runs.len(), key.len(), 0)?;
+    let mut applied = Applied::default();
     for run in runs {
         let (index, count) = (run.start as u64, run.len() as u64);
-        context
+        applied = context
             .keys
             .apply(key, Effect::ListRemove { index, count })?;
     }
+    context
+        .keys
+        .notify_removal(EventClasses::LIST, "lrem", key, applied);
     reply.count(found.len());
     Ok(())
 }

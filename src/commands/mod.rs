@@ -49,6 +49,8 @@ pub mod transactions;
 pub mod waiting;
 
 #[cfg(test)]
+mod events_tests;
+#[cfg(test)]
 mod lists_tests;
 #[cfg(test)]
 mod replay_tests;

@@ -42,17 +42,17 @@ pub use cold::{Cold, ColdCursor, ColdRecord, ColdSnapshot, DueRecord, Probe};
 pub use cold_options::ColdBudget;
 pub use memory::avoid_huge_pages_if_small;
 pub use pool::{FetchTicket, Fetched};
-pub use ports::{Durability, Loader, Ports};
+pub use ports::{Durability, EventSink, Loader, Ports};
 pub use residency::{KeyRequest, Residency};
 pub use settings::{MaxmemoryPolicy, TierSettings};
 pub use statistics::{MemoryFigures, TierStatistics};
 
 use crate::clock;
 use crate::error::InternalError;
-use crate::keyspace::{Keyspace, Temperature};
+use crate::keyspace::{Journal, Keyspace, Temperature};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use storage_format::record::ColdKey;
 
@@ -149,6 +149,13 @@ impl Tier {
     /// No key is removed because of its age until then (Unix milliseconds): CLIENT PAUSE.
     pub fn hold_expiry_until(&self, until_ms: u64) {
         self.expiry_held_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Publishes the events that were kept in `journal`. The locks of their keys are gone.
+    fn publish_events(&self, journal: &mut Journal) {
+        if journal.has_events() {
+            self.ports.events.publish(journal.take_events());
+        }
     }
 
     /// Runs a job on one of the I/O threads.
