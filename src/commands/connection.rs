@@ -159,7 +159,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             ping,
         )
-    },
+    }
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     CommandSpec {
         summary: "Returns the given string.",
         ..CommandSpec::new("echo", 2, ALWAYS, KeySpec::NONE, Group::Connection, echo)
@@ -175,7 +176,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             auth,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "6.0.0",
         summary: "Handshakes with the server.",
@@ -187,7 +189,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             hello,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         summary: "Changes the selected database.",
         ..CommandSpec::new(
@@ -209,7 +212,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             quit,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "6.2.0",
         summary: "Resets the connection.",
@@ -221,5 +225,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             reset,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
 ];

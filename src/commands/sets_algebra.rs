@@ -5,6 +5,7 @@
 //! difference removes from the first set or asks the others, whichever is less work: none ever walks a large set for
 //! the sake of a small one, but for replies that list it.
 
+use super::access::KeyUse;
 use super::collections::count_or;
 use super::context::Context;
 use super::options::{Options, is_keyword};
@@ -184,7 +185,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sinter,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Stores the intersect of multiple sets in a key.",
@@ -196,7 +198,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sinterstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::UPDATE.at(1, 1), KeyUse::READ.at(2, -1)]),
     CommandSpec {
         since: "7.0.0",
         complexity: INTERSECTION_COMPLEXITY,
@@ -221,7 +224,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sunion,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the union of multiple sets in a key.",
@@ -233,7 +237,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sunionstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Returns the difference of multiple sets.",
@@ -245,7 +250,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sdiff,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the difference of multiple sets in a key.",
@@ -257,5 +263,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sdiffstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
 ];

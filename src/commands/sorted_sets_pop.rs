@@ -1,5 +1,6 @@
 //! ZPOPMIN, ZPOPMAX, ZMPOP and ZRANDMEMBER: members of a sorted set that the command chooses.
 
+use super::access::KeyUse;
 use super::collections::{CopiedItems, MultiplePop, RandomCount, element_count};
 use super::context::Context;
 use super::options::{integer, is_keyword};
@@ -205,7 +206,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmin,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "5.0.0",
         complexity: POP_COMPLEXITY,
@@ -219,7 +220,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmax,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in \
@@ -234,7 +235,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zmpop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of members returned",
@@ -247,5 +248,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrandmember,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];
