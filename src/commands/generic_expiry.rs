@@ -243,12 +243,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns the expiration time in seconds of a key.",
         ..CommandSpec::new("ttl", 2, READ, KeySpec::FIRST, Group::Generic, ttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.6.0",
         summary: "Returns the expiration time in milliseconds of a key.",
         ..CommandSpec::new("pttl", 2, READ, KeySpec::FIRST, Group::Generic, pttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix timestamp.",
