@@ -194,6 +194,14 @@ impl Dispatcher {
             }
             Ok(Admitted::Wait) => return Outcome::WaitForMemory,
             Ok(Admitted::Paused) => return Outcome::Paused,
+            Ok(Admitted::Run(row))
+                if is_for_subscribers(row) && row.spec.group == Group::PubSub =>
+            {
+                // Confirmations are messages: CLIENT REPLY does not silence them.
+                let outcome = self.run(row, session, request, fetched, output);
+                apply_reply_mode(session, output.len(), output);
+                return outcome;
+            }
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
                 if let Some(transaction) = &mut session.transaction {
@@ -464,6 +472,14 @@ impl Dispatcher {
         let changes = std::mem::take(&mut self.journal.changes);
         if changes > 0 {
             add(&metrics.changes, changes);
+        }
+    }
+
+    /// Counts a blocking command that ended without being run again: on a timeout, or by CLIENT UNBLOCK.
+    pub fn count_unserved(&mut self, arguments: &[Box<[u8]>]) {
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        if let Ok(row) = transactions::resolve(&arguments) {
+            self.count(row, LookupCounts::default(), false);
         }
     }
 
