@@ -1,4 +1,4 @@
-//! What commands ask of the server where clients meet clients: publishing and subscribing.
+//! What commands ask of the server where clients meet clients: publishing and subscribing, blocking and pausing.
 
 use super::session::Session;
 use crate::pubsub::ChannelKind;
@@ -17,4 +17,10 @@ pub trait Messaging: Send + Sync {
     fn subscribers(&self, kind: ChannelKind, topic: &[u8]) -> usize;
     /// Number of channels or patterns with subscribers.
     fn topic_count(&self, kind: ChannelKind) -> usize;
+    /// Ends the wait of a blocked client, as on a timeout or with an error; false if it is not blocked.
+    fn unblock(&self, client: u64, with_error: bool) -> bool;
+    /// Holds back commands that write, or all, until then (Unix milliseconds).
+    fn pause(&self, until_ms: u64, pauses_reads: bool);
+    /// Ends that.
+    fn unpause(&self);
 }

@@ -6,6 +6,7 @@
 
 pub mod administration;
 pub mod client;
+pub mod client_control;
 pub mod collections;
 pub mod connection;
 pub mod context;
@@ -19,6 +20,7 @@ pub mod hashes_numbers;
 pub mod hashes_walk;
 pub mod introspection;
 pub mod lists;
+pub mod lists_blocking;
 pub mod lists_move;
 pub mod lists_search;
 pub mod messaging;
@@ -31,6 +33,7 @@ pub mod sets_algebra;
 pub mod sets_random;
 pub mod sorted_sets;
 pub mod sorted_sets_algebra;
+pub mod sorted_sets_blocking;
 pub mod sorted_sets_bounds;
 pub mod sorted_sets_pop;
 pub mod sorted_sets_range;
@@ -43,6 +46,7 @@ pub mod strings_ranges;
 pub mod table;
 pub mod tiers;
 pub mod transactions;
+pub mod waiting;
 
 #[cfg(test)]
 mod events_tests;

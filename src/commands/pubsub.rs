@@ -222,6 +222,7 @@ const SUBSCRIBING: Flags = Flags::PUBSUB
     .and(Flags::LOADING)
     .and(Flags::STALE);
 const PUBLISHING: Flags = Flags::PUBSUB
+    .and(Flags::MAY_REPLICATE)
     .and(Flags::LOADING)
     .and(Flags::STALE)
     .and(Flags::FAST);

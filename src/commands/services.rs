@@ -77,6 +77,8 @@ pub trait Services: super::messaging::Messaging {
     fn save(&self) -> Result<(), CommandError>;
     /// Starts a snapshot in the background; `schedule` allows it to wait for a running one.
     fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError>;
+    /// Makes everything durable that was logged before.
+    fn sync_log(&self) -> Result<(), CommandError>;
     /// Unix time in seconds of the last complete snapshot.
     fn last_save_seconds(&self) -> u64;
     /// Makes what is in memory durable, throws it away, and loads it again (DEBUG RELOAD).

@@ -66,6 +66,8 @@ pub struct Session {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// Set while the commands of a transaction run one after the other: none of them may block.
+    pub must_not_block: bool,
     /// QUIT, or an error after which the connection ends.
     pub closing: bool,
     /// Remote address, `ip:port` or the unix socket's path.
@@ -93,6 +95,7 @@ impl Session {
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
+            must_not_block: false,
             closing: false,
             address,
             local_address,
@@ -129,9 +132,11 @@ impl Session {
         self.protocol == Protocol::Resp2 && self.is_subscriber()
     }
 
-    /// Stands in for a session that is elsewhere for a while.
-    pub fn placeholder() -> Session {
-        Session::new(0, false, String::new(), String::new())
+    /// Stands in for this session while it is elsewhere.
+    pub fn leave_placeholder(&mut self) -> Session {
+        let mut placeholder = Session::new(self.id, false, String::new(), String::new());
+        placeholder.database = self.database;
+        std::mem::replace(self, placeholder)
     }
 
     /// RESET: as after connecting. Subscriptions have to be ended before.

@@ -59,6 +59,9 @@ impl Flags {
     /// Larder's own: walks the whole keyspace, or waits for the disk; runs on the blocking pool without shard locks.
     pub const OFFLOADED: Flags = Flags(1 << 17);
 
+    /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
+    pub const MAY_REPLICATE: Flags = Flags(1 << 18);
+
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

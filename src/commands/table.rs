@@ -34,6 +34,9 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
     super::pubsub::COMMANDS,
+    super::lists_blocking::COMMANDS,
+    super::sorted_sets_blocking::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
 /// A row and its number in the table, by which statistics are kept.

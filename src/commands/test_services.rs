@@ -100,6 +100,19 @@ impl Messaging for TestServices {
     fn topic_count(&self, kind: ChannelKind) -> usize {
         kind.index()
     }
+
+    fn unblock(&self, client: u64, with_error: bool) -> bool {
+        self.note(format!("unblock({client}, {with_error})"));
+        true
+    }
+
+    fn pause(&self, until_ms: u64, pauses_reads: bool) {
+        self.note(format!("pause({until_ms}, {pauses_reads})"));
+    }
+
+    fn unpause(&self) {
+        self.note("unpause()");
+    }
 }
 
 impl Services for TestServices {
@@ -172,6 +185,11 @@ impl Services for TestServices {
     fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError> {
         self.note(format!("background_save({schedule})"));
         Ok("Background saving started")
+    }
+
+    fn sync_log(&self) -> Result<(), CommandError> {
+        self.note("sync_log()");
+        Ok(())
     }
 
     fn last_save_seconds(&self) -> u64 {

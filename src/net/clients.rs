@@ -45,6 +45,8 @@ pub struct ClientRecord {
     pub commands: AtomicU64,
     /// CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
+    /// True while it waits in a blocking command.
+    pub blocked: AtomicBool,
     names: Mutex<Names>,
     /// Messages on their way to it.
     pub outbox: Outbox,
@@ -121,6 +123,7 @@ impl Clients {
             protocol: AtomicU32::new(2),
             commands: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             names: Mutex::default(),
             outbox: Outbox::new(Arc::clone(&self.message_limit_bytes)),
             subscriptions: Default::default(),
@@ -283,6 +286,9 @@ impl ClientRecord {
         let mut flags = String::new();
         if queued >= 0 {
             flags.push('x');
+        }
+        if self.blocked.load(Relaxed) {
+            flags.push('b');
         }
         if self.is_subscriber() {
             flags.push('P');

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod connection;
 pub mod listener;
 pub mod outbox;
+pub mod slow;
 pub mod stream;
 pub mod worker;
 

@@ -5,10 +5,11 @@
 
 use super::bridge::{ColdBridge, LoaderBridge};
 use super::key_events::ServerEvents;
-use super::{LastSave, Server, SharedSettings, cron};
+use super::{LastSave, Pause, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::table;
 use crate::config::Settings;
+use crate::dispatch::blocked::BlockedClients;
 use crate::error::InternalError;
 use crate::keyspace::{Keyspace, Placement};
 use crate::metrics::WorkerMetrics;
@@ -154,12 +155,15 @@ fn assemble(
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
         clients,
+        blocked: BlockedClients::default(),
+        pause: Pause::default(),
         pubsub: PubSub::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
+        background: Mutex::new(Arc::new(WorkerMetrics::new(table::all().count()))),
         started_ms,
         run_id: run_id(started_ms),
         port,

@@ -54,9 +54,13 @@ impl Tier {
             return Ok(());
         }
         let end = Instant::now() + ROUND_TIME_MAX;
+        let now_ms = clock::now_ms();
+        if now_ms < self.expiry_held_until_ms.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut round = Round {
             journal: &mut hand.journal,
-            now_ms: clock::now_ms(),
+            now_ms,
             listens_to: self.ports.events.listens_to(),
         };
         for _ in 0..SHARDS {

@@ -52,7 +52,7 @@ use crate::error::InternalError;
 use crate::keyspace::{Journal, Keyspace, Temperature};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use storage_format::record::ColdKey;
 
@@ -70,6 +70,7 @@ pub struct Tier {
     writer: Mutex<demote::Hand>,
     /// False while DEBUG SET-ACTIVE-EXPIRE 0 is in force.
     expires: AtomicBool,
+    expiry_held_until_ms: AtomicU64,
     disk_is_full: AtomicBool,
     stopping: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -96,6 +97,7 @@ impl Tier {
             counters: statistics::Counters::default(),
             writer: Mutex::default(),
             expires: AtomicBool::new(true),
+            expiry_held_until_ms: AtomicU64::new(0),
             disk_is_full: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             threads: Mutex::default(),
@@ -149,6 +151,11 @@ impl Tier {
         if journal.has_events() {
             self.ports.events.publish(journal.take_events());
         }
+    }
+
+    /// No key is removed because of its age until then (Unix milliseconds): CLIENT PAUSE.
+    pub fn hold_expiry_until(&self, until_ms: u64) {
+        self.expiry_held_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
     /// Runs a job on one of the I/O threads.
