@@ -41,9 +41,11 @@ impl Conditions {
             } else if is_keyword(word, "lt") {
                 &mut found.earlier
             } else {
+                // As far as C would show it.
+                let shown = word.split(|byte| *byte == 0).next().unwrap_or_default();
                 return Err(CommandError::new(format!(
                     "ERR Unsupported option {}",
-                    String::from_utf8_lossy(word)
+                    String::from_utf8_lossy(shown)
                 )));
             };
             *flag = true;
@@ -382,6 +384,7 @@ mod tests {
         TestServer::new().check_all(&[
             ("EXPIRE a x", "-ERR value is not an integer or out of range"),
             ("EXPIRE a x FOO", "-ERR Unsupported option FOO"),
+            ("EXPIRE a x \"F\\x00O\"", "-ERR Unsupported option F"),
             (
                 "EXPIRE a 1 NX XX",
                 "-ERR NX and XX, GT or LT options at the same time are not compatible",

@@ -62,6 +62,17 @@ struct Form {
     arguments: Vec<Argument>,
 }
 
+impl Form {
+    fn may_wait(&self) -> bool {
+        let is_stream_read = matches!(&*self.words[0], "XREAD" | "XREADGROUP");
+        is_stream_read
+            || self
+                .arguments
+                .iter()
+                .any(|argument| argument.name == "timeout")
+    }
+}
+
 /// All commands that both servers know.
 pub struct Grammar {
     groups: BTreeMap<String, Vec<Form>>,
@@ -187,7 +198,13 @@ impl Line<'_> {
     /// Makes the line wrong in some way.
     fn spoil(&mut self) {
         let place = self.random.below(self.request.len());
-        match self.random.below(5) {
+        // In a command with a deadline an accidental one could be near.
+        let has_deadline = matches!(
+            self.command,
+            "SET" | "SETEX" | "PSETEX" | "GETEX" | "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT"
+        );
+        let ways = if has_deadline { 3 } else { 5 };
+        match self.random.below(ways) {
             0 if place > 0 => {
                 self.request.remove(place);
             }
@@ -195,11 +212,11 @@ impl Line<'_> {
                 let copy = self.request[place].clone();
                 self.request.insert(place, copy);
             }
-            2 if place > 0 => {
+            3 if place > 0 => {
                 let kind = self.random.pick(&["integer", "double", "string"]);
                 self.request[place] = values::value(self.random, "", "", kind);
             }
-            3 if place > 1 => self.request.swap(place, place - 1),
+            4 if place > 1 => self.request.swap(place, place - 1),
             _ => {
                 let extra = values::text(self.random);
                 self.request.push(extra);
@@ -270,7 +287,13 @@ impl Grammar {
             drawn -= weight;
         };
         let forms = &self.groups[group];
-        let form = &forms[random.below(forms.len())];
+        let form = loop {
+            let form = &forms[random.below(forms.len())];
+            // What waits takes its time.
+            if !form.may_wait() || random.percent(10) {
+                break form;
+            }
+        };
         let mut line = Line {
             random,
             group,
@@ -283,10 +306,16 @@ impl Grammar {
             line.word(word);
         }
         line.all(&form.arguments);
-        if line.random.percent(8) {
+        // A spoilt time to wait could be for ever.
+        if !form.may_wait() && line.random.percent(8) {
             line.spoil();
         }
-        line.request
+        let request = line.request;
+        // 7.2 takes WITHSCORE, for 7.0 the number of arguments is wrong.
+        if matches!(&*form.words[0], "ZRANK" | "ZREVRANK") && request.len() > 3 {
+            return self.line(random);
+        }
+        request
     }
 }
 
