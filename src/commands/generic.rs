@@ -3,6 +3,7 @@
 //! Values are cheap to clone, so COPY, RENAME and MOVE hand over a clone instead of copying elements; the log gets the
 //! whole value, because the destination has to be rebuilt without the source.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::{Options, integer_in, is_keyword};
 use super::session::type_name;
@@ -238,13 +239,13 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of keys that will be removed.",
         summary: "Deletes one or more keys.",
         ..CommandSpec::new("del", -2, Flags::WRITE, KeySpec::ALL, Group::Generic, del)
-    },
+    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         since: "4.0.0",
         complexity: "O(1) for each key removed regardless of its size.",
         summary: "Asynchronously deletes one or more keys.",
         ..CommandSpec::new("unlink", -2, FAST_WRITE, KeySpec::ALL, Group::Generic, del)
-    },
+    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to check.",
         summary: "Determines whether one or more keys exist.",
@@ -256,13 +257,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             exists,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         since: "3.2.1",
         complexity: "O(N) where N is the number of keys that will be touched.",
         summary: "Returns the number of existing keys out of those specified after updating the time they were last accessed.",
         ..CommandSpec::new("touch", -2, FAST_READ, KeySpec::ALL, Group::Generic, touch)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         summary: "Determines the type of value stored at a key.",
         ..CommandSpec::new(
@@ -273,7 +274,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             kind,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key and overwrites the destination.",
@@ -285,7 +286,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             rename,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::REPLACE.at(2, 2)]),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key only when the target key name doesn't exist.",
@@ -297,7 +298,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             renamenx,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::CREATE.at(2, 2)]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
@@ -311,7 +312,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             copy,
         )
-    },
+    }.with_key_uses(&[KeyUse::READ.at(1, 1), KeyUse::REPLACE.at(2, 2)]),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Moves a key to another database.",
@@ -324,7 +325,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             move_key,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
 ];
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! has passed already deletes the key.
 
 use super::context::Context;
-use super::options::{Options, TimeForm, integer, is_keyword};
+use super::options::{Options, TimeForm, integer, is_keyword, up_to_nul};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::EventClasses;
@@ -41,11 +41,9 @@ impl Conditions {
             } else if is_keyword(word, "lt") {
                 &mut found.earlier
             } else {
-                // As far as C would show it.
-                let shown = word.split(|byte| *byte == 0).next().unwrap_or_default();
                 return Err(CommandError::new(format!(
                     "ERR Unsupported option {}",
-                    String::from_utf8_lossy(shown)
+                    String::from_utf8_lossy(up_to_nul(word))
                 )));
             };
             *flag = true;
@@ -245,12 +243,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns the expiration time in seconds of a key.",
         ..CommandSpec::new("ttl", 2, READ, KeySpec::FIRST, Group::Generic, ttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.6.0",
         summary: "Returns the expiration time in milliseconds of a key.",
         ..CommandSpec::new("pttl", 2, READ, KeySpec::FIRST, Group::Generic, pttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix timestamp.",

@@ -3,6 +3,7 @@
 //! Larder stores values in its own way; clients and test suites know Redis's names for encodings, and the thresholds in the
 //! configuration that decide them. So ENCODING says what Redis would have chosen for such a value.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::generic::without_touch;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -200,22 +201,30 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         since: "2.2.3",
         summary: "Returns the internal encoding of a Redis object.",
         ..CommandSpec::new("encoding", 3, READ, KEY, Group::Generic, encoding)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "4.0.0",
         summary: "Returns the logarithmic access frequency counter of a Redis object.",
         ..CommandSpec::new("freq", 3, READ, KEY, Group::Generic, freq)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.2.3",
         summary: "Returns the time since the last access to a Redis object.",
         ..CommandSpec::new("idletime", 3, READ, KEY, Group::Generic, idletime)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.2.3",
         summary: "Returns the reference count of a value of a key.",
         ..CommandSpec::new("refcount", 3, READ, KEY, Group::Generic, refcount)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns helpful text about the different subcommands.",

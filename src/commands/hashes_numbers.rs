@@ -2,6 +2,7 @@
 //!
 //! As with strings, the log gets the result and not the increment.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -85,7 +86,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         summary: "Increments the integer value of a field in a hash by a number. Uses 0 as initial value if the field doesn't exist.",
         ..CommandSpec::new("hincrby", 4, WRITE, KeySpec::FIRST, Group::Hash, hincrby)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a field by a number. Uses 0 as initial value if the field doesn't exist.",
@@ -97,7 +98,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hincrbyfloat,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
 ];
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Moving items between lists is in `lists_move`, finding them by value in `lists_search`.
 
+use super::access::KeyUse;
 use super::collections::{element_count, ensure_room_for, positions};
 use super::context::Context;
 use super::options::{integer, is_keyword};
@@ -295,7 +296,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpush,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
         summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
@@ -307,7 +308,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpush,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -320,7 +321,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpushx,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -333,21 +334,21 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpushx,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
         summary: "Returns and removes the first elements of a list. Deletes the list if the last element was popped.",
         ..CommandSpec::new("lpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, lpop)
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
         summary: "Returns and removes the last elements of a list. Deletes the list if the last element was popped.",
         ..CommandSpec::new("rpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, rpop)
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         summary: "Returns the length of a list.",
         ..CommandSpec::new("llen", 2, READ_FAST, KeySpec::FIRST, Group::List, llen)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         complexity: "O(log(N)) where N is the number of elements in the list.",
         summary: "Returns an element from a list by its index.",
@@ -370,7 +371,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of elements to traverse before seeing the value pivot.",
         summary: "Inserts an element before or after another element in a list.",
         ..CommandSpec::new("linsert", 5, GROWING, KeySpec::FIRST, Group::List, linsert)
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: "O(log(N)+M) where N is the length of the list and M the number of elements in the range.",
         summary: "Returns a range of elements from a list.",
@@ -387,5 +388,5 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of elements to be removed by the operation.",
         summary: "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
         ..CommandSpec::new("ltrim", 4, Flags::WRITE, KeySpec::FIRST, Group::List, ltrim)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
 ];

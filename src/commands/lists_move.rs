@@ -3,6 +3,7 @@
 //! The two functions that do the work tell whether there was anything to take, so that the blocking variants can use
 //! them: they wait where these reply null.
 
+use super::access::KeyUse;
 use super::collections::{MultiplePop, ensure_room_for};
 use super::context::Context;
 use super::lists::{end_item, notify_pop, notify_push, pop_items};
@@ -134,7 +135,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if \
                   the last element was moved.",
         ..CommandSpec::new("lmove", 5, GROWING, KeySpec::FIRST_TWO, Group::List, lmove)
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list \
@@ -147,7 +148,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpoplpush,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
@@ -161,5 +162,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lmpop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
 ];

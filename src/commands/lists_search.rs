@@ -1,5 +1,6 @@
 //! LPOS and LREM: finding items of a list by their value, from either end.
 
+use super::access::KeyUse;
 use super::collections::{count_or, ensure_room_for};
 use super::context::Context;
 use super::options::{Options, integer, integer_in, is_keyword};
@@ -164,5 +165,5 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N+M) where N is the length of the list and M is the number of elements removed.",
         summary: "Removes elements from a list. Deletes the list if the last element was removed.",
         ..CommandSpec::new("lrem", 4, Flags::WRITE, KeySpec::FIRST, Group::List, lrem)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
 ];

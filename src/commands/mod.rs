@@ -4,10 +4,13 @@
 //! plain synchronous code on live values. It knows nothing of tiers, log or network: its keys are locked and resident
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
+pub mod access;
 pub mod administration;
+pub mod categories;
 pub mod client;
 pub mod client_control;
 pub mod collections;
+pub mod command_info;
 pub mod connection;
 pub mod context;
 pub mod document;

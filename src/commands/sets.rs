@@ -2,6 +2,7 @@
 //!
 //! Choosing members at random is in `sets_random`, operations between sets are in `sets_algebra`.
 
+use super::access::KeyUse;
 use super::collections::{ensure_room_for, write_scan};
 use super::context::Context;
 use super::options::{Options, ScanOptions, cursor};
@@ -160,12 +161,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sadd,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: "O(N) where N is the number of members to be removed.",
         summary: "Removes one or more members from a set. Deletes the set if the last member was removed.",
         ..CommandSpec::new("srem", -3, WRITE_FAST, KeySpec::FIRST, Group::Set, srem)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         summary: "Determines whether a member belongs to a set.",
         ..CommandSpec::new(
@@ -176,7 +177,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sismember,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of elements being checked for membership",
@@ -201,11 +202,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smembers,
         )
-    },
+    }.with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         summary: "Returns the number of members in a set.",
         ..CommandSpec::new("scard", 2, READ_FAST, KeySpec::FIRST, Group::Set, scard)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         summary: "Moves a member from one set to another.",
         ..CommandSpec::new(
@@ -216,7 +217,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smove,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
@@ -230,5 +231,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sscan,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

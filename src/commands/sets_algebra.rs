@@ -5,6 +5,7 @@
 //! difference removes from the first set or asks the others, whichever is less work: none ever walks a large set for
 //! the sake of a small one, but for replies that list it.
 
+use super::access::KeyUse;
 use super::collections::{count_or, store_result};
 use super::context::Context;
 use super::options::{Options, is_keyword};
@@ -192,7 +193,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sinter,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Stores the intersect of multiple sets in a key.",
@@ -204,7 +206,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sinterstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::UPDATE.at(1, 1), KeyUse::READ.at(2, -1)]),
     CommandSpec {
         since: "7.0.0",
         complexity: INTERSECTION_COMPLEXITY,
@@ -229,7 +232,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sunion,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the union of multiple sets in a key.",
@@ -241,7 +245,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sunionstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Returns the difference of multiple sets.",
@@ -253,7 +258,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sdiff,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the difference of multiple sets in a key.",
@@ -265,5 +271,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sdiffstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
 ];

@@ -2,6 +2,7 @@
 //!
 //! What SPOP chose is what its effect names, so replaying needs no randomness.
 
+use super::access::KeyUse;
 use super::collections::{CopiedItems, RandomCount, element_count};
 use super::context::Context;
 use super::sets::write_set;
@@ -113,7 +114,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             spop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]).with_tips(&["nondeterministic_output"]),
     CommandSpec {
         complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed \
                      count.",
@@ -126,5 +127,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             srandmember,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

@@ -5,6 +5,7 @@
 //!
 //! Effects name the resulting scores, never an increment or a condition.
 
+use super::access::KeyUse;
 use super::collections::write_scan;
 use super::context::Context;
 use super::options::{Options, ScanOptions, cursor, double, is_keyword};
@@ -385,7 +386,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zincrby,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "1.2.0",
         complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M the number of elements \
@@ -399,7 +400,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrem,
         )
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the number of members in a sorted set.",
@@ -411,7 +412,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zcard,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the score of a member in a sorted set.",
@@ -476,5 +477,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zscan,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

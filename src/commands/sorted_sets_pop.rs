@@ -1,5 +1,6 @@
 //! ZPOPMIN, ZPOPMAX, ZMPOP and ZRANDMEMBER: members of a sorted set that the command chooses.
 
+use super::access::KeyUse;
 use super::collections::{CopiedItems, MultiplePop, RandomCount, element_count};
 use super::context::Context;
 use super::options::{integer, is_keyword};
@@ -210,7 +211,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmin,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "5.0.0",
         complexity: POP_COMPLEXITY,
@@ -224,7 +225,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmax,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in \
@@ -239,7 +240,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zmpop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of members returned",
@@ -252,5 +253,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrandmember,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

@@ -3,6 +3,7 @@
 //! They are one command: ZRANGE's options BYSCORE, BYLEX and REV are what the older names fix, which is why those take
 //! the other options of ZRANGE as well.
 
+use super::access::KeyUse;
 use super::collections::store_result;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
@@ -345,7 +346,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrangestore,
         )
-    },
+    }.with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",

@@ -2,6 +2,7 @@
 //!
 //! The effect names the members: what a range meant is decided once, not again in every replay.
 
+use super::access::KeyUse;
 use super::collections::CopiedItems;
 use super::context::Context;
 use super::sorted_sets_bounds::{Bounds, By};
@@ -96,19 +97,19 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Removes members in a sorted set within a range of indexes. Deletes the sorted set if all members \
                   were removed.",
         ..row("zremrangebyrank", zremrangebyrank)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         since: "1.2.0",
         complexity: REMOVAL_COMPLEXITY,
         summary: "Removes members in a sorted set within a range of scores. Deletes the sorted set if all members \
                   were removed.",
         ..row("zremrangebyscore", zremrangebyscore)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         since: "2.8.9",
         complexity: REMOVAL_COMPLEXITY,
         summary: "Removes members in a sorted set within a lexicographical range. Deletes the sorted set if all \
                   members were removed.",
         ..row("zremrangebylex", zremrangebylex)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
 ];

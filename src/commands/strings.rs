@@ -3,6 +3,7 @@
 //! Parts of a string are in `strings_ranges`, numbers in `strings_numbers`. GET and plain SET are the paths that decide the
 //! server's speed: neither allocates, and each finds its key once.
 
+use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::options::{Options, TimeForm, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -273,6 +274,19 @@ const PAIRS: &[KeySpec] = &[KeySpec::Range {
     step: 2,
 }];
 
+/// SET only reads its key with GET.
+fn set_key_flags(arguments: &[&[u8]]) -> KeyFlags {
+    let returns_former = arguments
+        .iter()
+        .skip(3)
+        .any(|argument| argument.eq_ignore_ascii_case(b"GET"));
+    if returns_former {
+        KeyUse::CHANGE.flags
+    } else {
+        KeyUse::REPLACE.flags
+    }
+}
+
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -282,21 +296,21 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
         ..CommandSpec::new("set", -3, WRITE, KeySpec::FIRST, Group::String, set)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE.decided_by(set_key_flags)]),
     CommandSpec {
         summary: "Set the string value of a key only when the key doesn't exist.",
         ..CommandSpec::new("setnx", 3, FAST_WRITE, KeySpec::FIRST, Group::String, setnx)
-    },
+    }.with_key_uses(&[KeyUse::CREATE]),
     CommandSpec {
         since: "2.0.0",
         summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
         ..CommandSpec::new("setex", 4, WRITE, KeySpec::FIRST, Group::String, setex)
-    },
+    }.with_key_uses(&[KeyUse::REPLACE]),
     CommandSpec {
         since: "2.6.0",
         summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
         ..CommandSpec::new("psetex", 4, WRITE, KeySpec::FIRST, Group::String, psetex)
-    },
+    }.with_key_uses(&[KeyUse::REPLACE]),
     CommandSpec {
         summary: "Returns the previous string value of a key after setting it to a new value.",
         ..CommandSpec::new(
@@ -307,7 +321,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getset,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after deleting the key.",
@@ -319,7 +333,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getdel,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after setting its expiration time.",
@@ -331,24 +345,24 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getex,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to retrieve.",
         summary: "Atomically returns the string values of one or more keys.",
         ..CommandSpec::new("mget", -2, FAST_READ, KeySpec::ALL, Group::String, mget)
-    },
+    }.with_tips(&["request_policy:multi_shard"]),
     CommandSpec {
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Atomically creates or modifies the string values of one or more keys.",
         ..CommandSpec::new("mset", -3, WRITE, PAIRS, Group::String, mset)
-    },
+    }.with_key_uses(&[KeyUse::REPLACE]).with_tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
     CommandSpec {
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Atomically modifies the string values of one or more keys only when all keys don't exist.",
         ..CommandSpec::new("msetnx", -3, WRITE, PAIRS, Group::String, msetnx)
-    },
+    }.with_key_uses(&[KeyUse::CREATE]),
 ];
 
 #[cfg(test)]

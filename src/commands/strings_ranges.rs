@@ -1,5 +1,6 @@
 //! Parts of strings: APPEND, STRLEN, SETRANGE, GETRANGE.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -111,7 +112,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             append,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         since: "2.2.0",
         summary: "Returns the length of a string value.",
@@ -123,7 +125,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             strlen,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for small values, O(M) with M being the length of the value where a snapshot shares it.",

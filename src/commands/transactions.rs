@@ -4,7 +4,9 @@
 //! resident what [`queue_keys`] names, so that everything in here runs under one set of locks and becomes one log
 //! record. WATCH needs no registration: it notes the LSN of the key, and EXEC compares.
 
+use super::access::KeyUse;
 use super::context::Context;
+use super::options::up_to_nul;
 use super::session::{Transaction, WatchedKey};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::table::{self, Row};
@@ -150,8 +152,8 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     };
     let container = row.spec;
     if !container.subcommands.is_empty() && arguments.len() > 1 {
-        row.spec = table::find_subcommand(container, arguments[1]).ok_or_else(|| {
-            let name = String::from_utf8_lossy(arguments[1]);
+        row = table::find_subcommand(row, arguments[1]).ok_or_else(|| {
+            let name = String::from_utf8_lossy(up_to_nul(arguments[1]));
             CommandError::new(format!(
                 "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
                 container.name.to_uppercase()
@@ -182,14 +184,16 @@ pub fn full_name(arguments: &[&[u8]], row: Row) -> String {
 
 fn unknown_command(arguments: &[&[u8]]) -> CommandError {
     const SHOWN_BYTES_MAX: usize = 128;
-    let name = String::from_utf8_lossy(&arguments[0][..arguments[0].len().min(SHOWN_BYTES_MAX)]);
+    let name = up_to_nul(arguments[0]);
+    let name = String::from_utf8_lossy(&name[..name.len().min(SHOWN_BYTES_MAX)]);
     let mut shown = String::new();
     for argument in &arguments[1..] {
         if shown.len() >= SHOWN_BYTES_MAX {
             break;
         }
         let rest = SHOWN_BYTES_MAX - shown.len();
-        let text = String::from_utf8_lossy(&argument[..argument.len().min(rest)]);
+        let text = up_to_nul(argument);
+        let text = String::from_utf8_lossy(&text[..text.len().min(rest)]);
         shown.push_str(&format!("'{text}' "));
     }
     CommandError::new(format!(
@@ -216,7 +220,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             multi,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
@@ -224,12 +229,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new(
             "exec",
             1,
-            IN_PLACE,
+            Flags::NOSCRIPT
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::NOT_QUEUED),
             KeySpec::NONE,
             Group::Transactions,
             exec,
         )
-    },
+    }
+    .with_flags(Flags::SKIP_SLOWLOG),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N), when N is the number of queued commands",
@@ -242,7 +251,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             discard,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for every key.",
@@ -255,7 +265,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             watch,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "2.2.0",
         summary: "Forgets about watched keys of a transaction.",
@@ -270,5 +282,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             unwatch,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
 ];

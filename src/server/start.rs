@@ -140,7 +140,7 @@ fn assemble(
         Server::tier_settings(&settings),
     );
     let workers = (0..settings.thread_count())
-        .map(|_| Arc::new(WorkerMetrics::new(table::all().count())))
+        .map(|_| Arc::new(WorkerMetrics::new(table::listed().len())))
         .collect();
     let started_ms = clock::now_ms();
     let last_save = LastSave {

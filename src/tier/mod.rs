@@ -146,16 +146,16 @@ impl Tier {
         self.expires.store(on, Ordering::Relaxed);
     }
 
+    /// No key is removed because of its age until then (Unix milliseconds): CLIENT PAUSE.
+    pub fn hold_expiry_until(&self, until_ms: u64) {
+        self.expiry_held_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
     /// Publishes the events that were kept in `journal`. The locks of their keys are gone.
     fn publish_events(&self, journal: &mut Journal) {
         if journal.has_events() {
             self.ports.events.publish(journal.take_events());
         }
-    }
-
-    /// No key is removed because of its age until then (Unix milliseconds): CLIENT PAUSE.
-    pub fn hold_expiry_until(&self, until_ms: u64) {
-        self.expiry_held_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
     /// Runs a job on one of the I/O threads.

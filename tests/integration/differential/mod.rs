@@ -85,9 +85,16 @@ fn history(grammar: &Grammar, seed: u64) -> (u8, Vec<Request>) {
         }
         let request = grammar.line(&mut random);
         // Each server pops members of its own choice; the rest of the key goes too.
-        let leftover = (name_of(&request) == "SPOP")
-            .then(|| request.get(1).cloned())
-            .flatten();
+        // So is what lies between two members whose scores are not the same.
+        let is_by_member = request
+            .iter()
+            .any(|argument| argument.eq_ignore_ascii_case(b"bylex"));
+        let is_free = match &*name_of(&request) {
+            "SPOP" | "ZREMRANGEBYLEX" => true,
+            "ZRANGESTORE" => is_by_member,
+            _ => false,
+        };
+        let leftover = is_free.then(|| request.get(1).cloned()).flatten();
         requests.push(request);
         requests.extend(leftover.map(|key| vec![b"DEL".to_vec(), key]));
         if queued > 0 {
