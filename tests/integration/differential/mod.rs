@@ -18,6 +18,7 @@ use agreement::{NO_REPLY, agree, name_of};
 use grammar::{Grammar, Request};
 use random::Random;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const USUAL_SECONDS: u64 = 20;
@@ -96,7 +97,10 @@ fn history(grammar: &Grammar, seed: u64) -> (u8, Vec<Request>) {
         };
         let leftover = is_free.then(|| request.get(1).cloned()).flatten();
         requests.push(request);
-        requests.extend(leftover.map(|key| vec![b"DEL".to_vec(), key]));
+        if let Some(key) = leftover {
+            requests.push(vec![b"SET".to_vec(), key.clone(), b"gone".to_vec()]);
+            requests.push(vec![b"DEL".to_vec(), key]);
+        }
         if queued > 0 {
             queued -= 1;
             if queued == 0 {
@@ -303,12 +307,11 @@ fn replies_are_those_of_redis() {
         let (protocol, requests) = history(&grammar, seed);
         histories += 1;
         if let Some(difference) = pair.first_difference(protocol, &requests) {
-            let kind = difference.kind();
-            if !failures.contains_key(&kind) {
-                let requests = pair.shorten(protocol, requests, &kind);
+            if let Entry::Vacant(vacant) = failures.entry(difference.kind()) {
+                let requests = pair.shorten(protocol, requests, vacant.key());
                 let shortest = pair.first_difference(protocol, &requests);
-                let text = report(seed, protocol, &requests, &shortest.unwrap_or(difference));
-                failures.insert(kind, text);
+                let difference = shortest.unwrap_or(difference);
+                vacant.insert(report(seed, protocol, &requests, &difference));
             }
         }
         let is_over = seed >= FIXED_HISTORIES && Instant::now() > end;
