@@ -306,13 +306,13 @@ fn replies_are_those_of_redis() {
     for seed in seeds {
         let (protocol, requests) = history(&grammar, seed);
         histories += 1;
-        if let Some(difference) = pair.first_difference(protocol, &requests) {
-            if let Entry::Vacant(vacant) = failures.entry(difference.kind()) {
-                let requests = pair.shorten(protocol, requests, vacant.key());
-                let shortest = pair.first_difference(protocol, &requests);
-                let difference = shortest.unwrap_or(difference);
-                vacant.insert(report(seed, protocol, &requests, &difference));
-            }
+        if let Some(difference) = pair.first_difference(protocol, &requests)
+            && let Entry::Vacant(vacant) = failures.entry(difference.kind())
+        {
+            let requests = pair.shorten(protocol, requests, vacant.key());
+            let shortest = pair.first_difference(protocol, &requests);
+            let difference = shortest.unwrap_or(difference);
+            vacant.insert(report(seed, protocol, &requests, &difference));
         }
         let is_over = seed >= FIXED_HISTORIES && Instant::now() > end;
         if is_over || failures.len() >= FAILURES_MAX {
