@@ -405,14 +405,14 @@ impl Dispatcher {
         output: &mut Vec<u8>,
     ) -> Outcome {
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        if self.journal.has_events() {
+            let events = self.journal.take_events();
+            self.server.publish_events(&self.settings, events);
+        }
         match called.blocked {
             Blocked::No => {}
             Blocked::Still => return Outcome::StillBlocked,
             Blocked::As(waiter) => return Outcome::Blocked(waiter),
-        }
-        if self.journal.has_events() {
-            self.server
-                .publish_events(&self.settings, self.journal.take_events());
         }
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
