@@ -36,7 +36,7 @@ func options() *redis.Options {
 
 func connect() *redis.Client { return redis.NewClient(options()) }
 
-// Tells the stage to "chill" the keys or to "restart" the server.
+// Tells the stage to "chill" the keys, "clean" up or "restart" the server.
 func direct(order string) {
 	connection, err := net.DialTimeout("tcp", "127.0.0.1:"+os.Getenv("LARDER_CONTROL_PORT"), 5*time.Second)
 	must(err)
@@ -92,6 +92,7 @@ func runOne(one scenario) (failed bool) {
 			failed = true
 		}
 	}()
+	direct("clean")
 	one.run(ctx)
 	fmt.Println("OK", one.name)
 	return false

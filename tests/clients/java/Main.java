@@ -45,6 +45,7 @@ public final class Main {
     private static boolean run(String name, Scenario scenario, ExecutorService threads) {
         System.out.println("RUN " + name);
         Callable<Void> task = () -> {
+            Stage.direct("clean");
             scenario.run();
             return null;
         };

@@ -17,7 +17,7 @@ final class Stage {
 
     private Stage() {}
 
-    /** Tells the stage to "chill" the keys or to "restart" the server. */
+    /** Tells the stage to "chill" the keys, "clean" up or "restart" the server. */
     static void direct(String order) {
         int port = Integer.parseInt(System.getenv("LARDER_CONTROL_PORT"));
         try (Socket socket = new Socket()) {

@@ -12,7 +12,7 @@ const SCENARIO_MS = 60_000;
 const PORT = Number(process.env.LARDER_PORT);
 const PASSWORD = process.env.LARDER_PASSWORD;
 
-// Tells the stage to 'chill' the keys or to 'restart' the server.
+// Tells the stage to 'chill' the keys, 'clean' up or 'restart' the server.
 function direct(order) {
   return new Promise((resolve, reject) => {
     const socket = net.connect(Number(process.env.LARDER_CONTROL_PORT), '127.0.0.1');
@@ -79,6 +79,7 @@ async function runOne(name, scenario) {
     const late = sleep(SCENARIO_MS, null, { signal: timer.signal }).then(() => {
       throw new Error('the time is up');
     });
+    await direct('clean');
     await Promise.race([scenario(), late]);
     console.log('OK', name);
     return true;
@@ -101,6 +102,8 @@ async function runOne(name, scenario) {
 
 async function runAll(scenarios) {
   let good = true;
+  // Calls that a failed scenario left behind must not end the others.
+  process.on('unhandledRejection', (reason) => console.error(reason));
   for (const [name, scenario] of Object.entries(scenarios)) {
     if (name.includes(process.env.LARDER_ONLY || '')) good = (await runOne(name, scenario)) && good;
   }
