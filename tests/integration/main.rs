@@ -17,6 +17,7 @@ mod model_collections;
 mod model_operations;
 mod model_state;
 mod protocol;
+mod redis_rs;
 mod restarts;
 mod scan;
 mod structure;
