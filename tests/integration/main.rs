@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_surroundings;
+mod blocking;
 mod catalogue;
 mod clients;
 mod differential;
