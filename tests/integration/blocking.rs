@@ -257,7 +257,7 @@ fn readers_hear_of_writes_expiry_and_flushes() {
     reader.ok("CLIENT TRACKING ON");
     let told = |key: &str| Reply::Push(vec![Reply::bulk("invalidate"), array(&[key])]);
     writer.ok("SET key 1");
-    writer.ok("TIER DEMOTE ALL");
+    writer.line("TIER DEMOTE ALL");
     assert_eq!(reader.line("GET key"), Reply::bulk("1"));
     writer.ok("SET key 2");
     assert_eq!(reader.read(), told("key"));
