@@ -5,8 +5,10 @@
 
 mod bad_input;
 mod bad_surroundings;
+mod blocking;
 mod catalogue;
 mod clients;
+mod differential;
 mod expiry_tiers;
 mod fuzz_smoke;
 mod harness;
