@@ -33,6 +33,11 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_object::COMMANDS,
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
+    super::streams::COMMANDS,
+    super::streams_groups::COMMANDS,
+    super::streams_info::COMMANDS,
+    super::streams_pending::COMMANDS,
+    super::streams_read::COMMANDS,
 ];
 
 /// A row and its number in the table, by which statistics are kept.

@@ -41,7 +41,6 @@ pub use hash_table::Cursor;
 pub use list::{List, ListIter};
 pub use set::{Set, SetIter};
 pub use sorted_set::{Inserted, SortedSet, SortedSetIter};
-pub(crate) use stream::GroupChange;
 pub use stream::{
     ChunkSummary, Consumer, Group, LastChunk, Pending, Stream, StreamRange, StreamReverse,
 };

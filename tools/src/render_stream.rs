@@ -28,7 +28,11 @@ pub fn print_stream(out: &mut dyn Write, stream: &EncodedStream<'_>) -> io::Resu
     }
     for group in stream.groups() {
         let name = quoted(group.name);
-        writeln!(out, "group {name} delivered up to {}", group.last_delivered_id)?;
+        writeln!(
+            out,
+            "group {name} delivered up to {}",
+            group.last_delivered_id
+        )?;
         let consumers: Vec<String> = (group.consumers())
             .map(|consumer| quoted(consumer.name))
             .collect();

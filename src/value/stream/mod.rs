@@ -98,6 +98,12 @@ impl Stream {
             .map_or(StreamId::MIN, |entry| entry.id)
     }
 
+    /// The last entry's ID.
+    pub fn top_id(&self) -> Option<StreamId> {
+        let (chunk, _) = self.0.entries.chunk_at(self.len())?;
+        Some(chunk.last_id())
+    }
+
     /// The largest ID that was deleted by XDEL.
     pub fn max_deleted_id(&self) -> StreamId {
         self.0.max_deleted_id
@@ -248,8 +254,7 @@ impl Stream {
         entries_added: u64,
         max_deleted_id: StreamId,
     ) -> bool {
-        let top = self.reverse(StreamId::MIN, StreamId::MAX).next();
-        if top.is_some_and(|entry| entry.id > last_id) {
+        if self.top_id().is_some_and(|top_id| top_id > last_id) {
             return false;
         }
         let content = self.content();
