@@ -10,6 +10,7 @@ mod clients;
 mod expiry_tiers;
 mod fuzz_smoke;
 mod harness;
+mod key_events;
 mod model;
 mod model_collections;
 mod model_operations;
