@@ -1,5 +1,6 @@
 //! Streams: XADD, XLEN, XRANGE, XREVRANGE, XDEL, XTRIM, XSETID.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -247,6 +248,8 @@ fn xsetid(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     Ok(())
 }
 
+/// Hint: the same call need not give the same reply.
+pub const RANDOM: &[&str] = &["nondeterministic_output"];
 const WRITE: Flags = Flags::WRITE.and(Flags::FAST);
 const WRITE_MORE: Flags = WRITE.and(Flags::DENYOOM);
 const RANGE: &str = "O(N) with N being the number of elements being returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).";
@@ -266,21 +269,23 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
         summary: "Appends a new message to a stream. Creates the key if it doesn't exist.",
-        ..row("xadd", -5, WRITE_MORE, xadd)
+        ..row("xadd", -5, WRITE_MORE, xadd).with_tips(RANDOM)
     },
     CommandSpec {
         summary: "Returns the number of messages in a stream.",
-        ..row("xlen", 2, Flags::READONLY.and(Flags::FAST), xlen)
+        ..row("xlen", 2, Flags::READONLY.and(Flags::FAST), xlen).with_key_uses(&[KeyUse::LOOK])
     },
     CommandSpec {
         complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
         summary: "Returns the number of messages after removing them from a stream.",
-        ..row("xdel", -3, WRITE, xdel)
+        ..row("xdel", -3, WRITE, xdel).with_key_uses(&[KeyUse::DELETE])
     },
     CommandSpec {
         complexity: "O(N), with N being the number of evicted entries.",
         summary: "Deletes messages from the beginning of a stream.",
         ..row("xtrim", -4, Flags::WRITE, xtrim)
+            .with_key_uses(&[KeyUse::DELETE])
+            .with_tips(RANDOM)
     },
     CommandSpec {
         complexity: RANGE,

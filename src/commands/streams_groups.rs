@@ -1,5 +1,6 @@
 //! Consumer groups: XGROUP and XACK.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
@@ -255,7 +256,7 @@ const fn row(
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Creates a consumer group.",
-        ..row("create", -5, WRITE_MORE, create)
+        ..row("create", -5, WRITE_MORE, create).with_key_uses(&[KeyUse::INSERT])
     },
     CommandSpec {
         summary: "Sets the last-delivered ID of a consumer group.",
@@ -264,16 +265,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(N) where N is the number of entries in the group's pending entries list (PEL).",
         summary: "Destroys a consumer group.",
-        ..row("destroy", 4, Flags::WRITE, destroy)
+        ..row("destroy", 4, Flags::WRITE, destroy).with_key_uses(&[KeyUse::DELETE])
     },
     CommandSpec {
         since: "6.2.0",
         summary: "Creates a consumer in a consumer group.",
-        ..row("createconsumer", 5, WRITE_MORE, createconsumer)
+        ..row("createconsumer", 5, WRITE_MORE, createconsumer).with_key_uses(&[KeyUse::INSERT])
     },
     CommandSpec {
         summary: "Deletes a consumer from a consumer group.",
-        ..row("delconsumer", 5, Flags::WRITE, delconsumer)
+        ..row("delconsumer", 5, Flags::WRITE, delconsumer).with_key_uses(&[KeyUse::DELETE])
     },
     CommandSpec {
         keys: KeySpec::NONE,

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::options::{integer, is_keyword};
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
+use super::streams::RANDOM;
 use super::streams_groups::wrong_subcommand;
 use super::streams_ids::{no_group, reply_entries, reply_entry, reply_id};
 use crate::error::{CommandError, CommandResult};
@@ -226,7 +227,7 @@ const fn row(name: &'static str, arity: i32, function: CommandFunction) -> Comma
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns a list of the consumers in a consumer group.",
-        ..row("consumers", 4, consumers)
+        ..row("consumers", 4, consumers).with_tips(RANDOM)
     },
     CommandSpec {
         summary: "Returns a list of the consumer groups of a stream.",

@@ -1,8 +1,10 @@
 //! What was delivered and not acknowledged: XPENDING, XCLAIM, XAUTOCLAIM.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use super::streams::RANDOM;
 use super::streams_groups::create_consumer;
 use super::streams_ids::{id, range_end, range_start, reply_entry, reply_id, stream_and_group};
 use crate::error::{CommandError, CommandResult};
@@ -402,12 +404,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Stream,
             xpending,
         )
+        .with_tips(RANDOM)
     },
     CommandSpec {
         since: "5.0.0",
         complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
         summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.",
         ..CommandSpec::new("xclaim", -6, CLAIM, KeySpec::FIRST, Group::Stream, xclaim)
+            .with_tips(RANDOM)
     },
     CommandSpec {
         since: "6.2.0",
@@ -421,5 +425,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Stream,
             xautoclaim,
         )
+        .with_key_uses(&[KeyUse::DELETE])
+        .with_tips(RANDOM)
     },
 ];

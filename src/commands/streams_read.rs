@@ -3,6 +3,7 @@
 //! XREADGROUP that is going to wait makes its consumers, as Redis does, but does not note that they were seen: a client that
 //! is woken runs the command again, and that must not be a change that wakes others.
 
+use super::access::KeyUse;
 use super::context::{BlockRequest, Context, TimeoutReply};
 use super::options::{Options, integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -429,6 +430,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Stream,
             xread,
         )
+        .with_key_uses(&[KeyUse::READ.after("STREAMS", 1, -1, 2)])
     },
     CommandSpec {
         since: "5.0.0",
@@ -442,5 +444,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Stream,
             xreadgroup,
         )
+        .with_key_uses(&[KeyUse::READ.after("STREAMS", 4, -1, 2)])
     },
 ];

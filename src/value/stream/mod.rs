@@ -12,6 +12,9 @@ mod encode;
 mod group;
 mod range;
 
+#[cfg(test)]
+mod model_tests;
+
 use std::sync::Arc;
 
 pub use group::{Consumer, Group, Pending};
