@@ -174,7 +174,7 @@ fn reading_what_came_behind_an_id() {
         ("XREAD STREAMS s $", "nil-array"),
         ("XREAD STREAMS s +", "[[\"s\" [[\"3-0\" [\"n\" \"3\"]]]]]"),
         ("XREAD STREAMS none +", "nil-array"),
-        ("XREAD STREAMS s", "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified."),
+        ("XREAD STREAMS s t 0", "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified."),
         ("XREAD COUNT 1 s 0", "-ERR syntax error"),
         ("XREAD NOACK STREAMS s 0", "-ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead."),
         ("XREAD GROUP g c STREAMS s 0", "-ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead."),
