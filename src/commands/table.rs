@@ -39,6 +39,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::streams_pending::COMMANDS,
     super::streams_read::COMMANDS,
     super::pubsub::COMMANDS,
+    super::client_control::COMMANDS,
     super::lists_blocking::COMMANDS,
     super::sorted_sets_blocking::COMMANDS,
     super::waiting::COMMANDS,
