@@ -118,11 +118,11 @@ fn timeout_ms(argument: &[u8], now_ms: u64) -> Result<u64, CommandError> {
     }
 }
 
+/// Some arguments.
+type Words<'a> = &'a [&'a [u8]];
+
 /// Keys and IDs, as many of the one as of the other.
-fn halves<'a>(
-    rest: &'a [&'a [u8]],
-    with_group: bool,
-) -> Result<(&'a [&'a [u8]], &'a [&'a [u8]]), CommandError> {
+fn halves(rest: Words<'_>, with_group: bool) -> Result<(Words<'_>, Words<'_>), CommandError> {
     if rest.len().is_multiple_of(2) {
         return Ok(rest.split_at(rest.len() / 2));
     }

@@ -18,6 +18,7 @@ mod model_state;
 mod protocol;
 mod restarts;
 mod scan;
+mod streams;
 mod structure;
 mod transactions;
 mod wire;

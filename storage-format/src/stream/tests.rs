@@ -111,17 +111,25 @@ fn a_small_stream_has_the_documented_bytes() {
 fn a_stream_comes_back() {
     let bytes = sample();
     let stream = EncodedStream::parse(&bytes).expect("valid");
-    let entries: Vec<(String, Vec<(&[u8], &[u8])>)> = (stream.entries())
-        .map(|entry| (entry.id.to_string(), entry.fields().collect()))
+    let fields = |entry: StreamEntry<'_>| {
+        let fields = entry.fields().flat_map(|(field, value)| [field, value]);
+        fields
+            .map(|item| item.escape_ascii().to_string())
+            .collect::<Vec<_>>()
+    };
+    let entries: Vec<(String, Vec<String>)> = (stream.entries())
+        .map(|entry| (entry.id.to_string(), fields(entry)))
         .collect();
-    assert_eq!(
-        entries,
-        [
-            ("5-0".to_owned(), vec![(&b"f"[..], &b"one"[..])]),
-            ("5-2".to_owned(), vec![(b"f", b"")]),
-            ("7-1".to_owned(), vec![(b"g", b"2"), (b"h", b"3")]),
-        ]
-    );
+    let expected: [(&str, &[&str]); 3] = [
+        ("5-0", &["f", "one"]),
+        ("5-2", &["f", ""]),
+        ("7-1", &["g", "2", "h", "3"]),
+    ];
+    let expected = expected.map(|(id, fields)| {
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        (id.to_owned(), fields)
+    });
+    assert_eq!(entries, expected);
     let groups: Vec<EncodedGroup<'_>> = stream.groups().collect();
     assert_eq!(groups.len(), 1);
     assert_eq!(
