@@ -93,6 +93,9 @@ fn sorted_set() -> Vec<u8> {
     collection(&[&low, &high], 1)
 }
 
+/// An entry: its ID; field, value, field, value ….
+type StreamEntryItems<'a> = (StreamId, &'a [&'a [u8]]);
+
 /// Two chunks, two groups, a consumer that was never active, and a pending entry that is gone.
 fn stream() -> Vec<u8> {
     let mut out = Vec::new();
@@ -108,7 +111,7 @@ fn stream() -> Vec<u8> {
     let next = StreamId::new(1_700_000_000_001, 0);
     let pairs: [&[u8]; 4] = [b"sensor", b"12", b"value", b"20.5"];
     let others: [&[u8]; 2] = [b"\0other\xff", b""];
-    let chunks: [(StreamId, u64, &[(StreamId, &[&[u8]])]); 2] = [
+    let chunks: [(StreamId, u64, &[StreamEntryItems<'_>]); 2] = [
         (
             base,
             1,
