@@ -43,6 +43,13 @@ pub mod sorted_sets_pop;
 pub mod sorted_sets_range;
 pub mod sorted_sets_remove;
 pub mod spec;
+pub mod streams;
+pub mod streams_groups;
+pub mod streams_ids;
+pub mod streams_info;
+pub mod streams_pending;
+pub mod streams_read;
+pub mod streams_trim;
 pub mod strings;
 pub mod strings_lcs;
 pub mod strings_numbers;
@@ -66,6 +73,10 @@ mod sorted_sets_algebra_tests;
 mod sorted_sets_model_tests;
 #[cfg(test)]
 mod sorted_sets_tests;
+#[cfg(test)]
+mod streams_group_tests;
+#[cfg(test)]
+mod streams_tests;
 #[cfg(test)]
 pub mod test_replies;
 #[cfg(test)]

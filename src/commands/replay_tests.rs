@@ -6,7 +6,7 @@
 use super::test_support::TestServer;
 use proptest::prelude::*;
 
-/// Commands; `K` stands for a key, `F` for a field or member, `N` for a small number, `T` for a text.
+/// Commands; `K` stands for a key, `F` for a field or member, `N` for a small number (`N-1`: an ID), `T` for a text.
 const TEMPLATES: &[&str] = &[
     "SET K T",
     "SET K N",
@@ -67,6 +67,29 @@ const TEMPLATES: &[&str] = &[
     "ZREMRANGEBYRANK K 1 1",
     "ZUNIONSTORE K 2 K K",
     "ZRANGESTORE K K 0 2",
+    "XADD K * F T F N",
+    "XADD K * F T",
+    "XADD K MAXLEN ~ 2 * F T",
+    "XADD K MAXLEN 3 N-1 F N",
+    "XADD K MINID N * F N",
+    "XDEL K N-1 N-1",
+    "XTRIM K MAXLEN 2",
+    "XSETID K 1800000000000 ENTRIESADDED N",
+    "XGROUP CREATE K g 0 MKSTREAM",
+    "XGROUP CREATE K g $ ENTRIESREAD N",
+    "XGROUP SETID K g N",
+    "XGROUP DESTROY K g",
+    "XGROUP CREATECONSUMER K g F",
+    "XGROUP DELCONSUMER K g F",
+    "XREADGROUP GROUP g F COUNT 2 STREAMS K >",
+    "XREADGROUP GROUP g F STREAMS K >",
+    "XREADGROUP GROUP g F NOACK COUNT 1 STREAMS K >",
+    "XREADGROUP GROUP g F BLOCK 0 STREAMS K K > >",
+    "XREADGROUP GROUP g F COUNT 3 STREAMS K N",
+    "XACK K g N-1 N-1",
+    "XCLAIM K g F 0 N-1 N-1 FORCE LASTID N",
+    "XAUTOCLAIM K g F N 0 COUNT 2",
+    "XAUTOCLAIM K g F 0 - JUSTID",
     "GET K",
     "TOUCH K",
     "MULTI",
@@ -85,6 +108,7 @@ fn fill(template: &str, choices: &[u8]) -> String {
             "K" => format!("key:{}", choice % 4),
             "F" => format!("field:{}", choice % 3),
             "N" => (choice % 40).to_string(),
+            "N-1" => format!("{}-1", choice % 40),
             "T" => "t".repeat([1, 7, 60, 300, 5000][choice % 5]),
             other => other.to_owned(),
         }

@@ -21,6 +21,7 @@ mod protocol;
 mod redis_rs;
 mod restarts;
 mod scan;
+mod streams;
 mod structure;
 mod transactions;
 mod wire;
