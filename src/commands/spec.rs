@@ -58,6 +58,8 @@ impl Flags {
     pub const NOT_QUEUED: Flags = Flags(1 << 16);
     /// Larder's own: walks the whole keyspace, or waits for the disk; runs on the blocking pool without shard locks.
     pub const OFFLOADED: Flags = Flags(1 << 17);
+    /// Reads, but may change what the key holds besides its value (PFCOUNT keeps its result).
+    pub const MAY_REPLICATE: Flags = Flags(1 << 24);
 
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
@@ -175,6 +177,9 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// A second database in which the keys are looked up too (COPY ... DB, MOVE).
     pub other_database: Option<OtherDatabase>,
+    /// Tells from the arguments that this command needs a job, although its row is not [`Flags::OFFLOADED`] (SORT with
+    /// patterns). A transaction with such a command is not run under one set of locks.
+    pub offloaded_if: Option<fn(&[&[u8]]) -> bool>,
     /// Family.
     pub group: Group,
     /// First Redis version that has it.
@@ -206,6 +211,7 @@ impl CommandSpec {
             flags,
             keys,
             other_database: None,
+            offloaded_if: None,
             group,
             since: "1.0.0",
             complexity: "O(1)",
@@ -223,6 +229,11 @@ impl CommandSpec {
     /// The same row with another time complexity than O(1).
     pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
         CommandSpec { complexity, ..self }
+    }
+
+    /// True if this command line is run by a job, without shard locks.
+    pub fn is_offloaded(&self, arguments: &[&[u8]]) -> bool {
+        self.flags.has(Flags::OFFLOADED) || self.offloaded_if.is_some_and(|tells| tells(arguments))
     }
 
     /// True if `count` arguments (with the name) are right.

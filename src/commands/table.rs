@@ -33,6 +33,15 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_object::COMMANDS,
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
+    super::bitmaps::COMMANDS,
+    super::bitmaps_fields::COMMANDS,
+    super::bitmaps_operations::COMMANDS,
+    super::hyperloglog::COMMANDS,
+    super::geo::COMMANDS,
+    super::geo_search::COMMANDS,
+    super::sort::COMMANDS,
+    super::strings_conditions::COMMANDS,
+    super::delprefix::COMMANDS,
 ];
 
 /// A row and its number in the table, by which statistics are kept.
