@@ -13,6 +13,7 @@ pub mod keyspace;
 pub mod metrics;
 pub mod net;
 pub mod persist;
+pub mod pubsub;
 pub mod resp;
 pub mod server;
 pub mod tier;

@@ -37,11 +37,7 @@ pub(super) fn bit_offset(
 }
 
 /// Makes a text at least `bytes` long with zeros, creating it if need be; true if it was shorter.
-pub(super) fn grow_to(
-    keys: &mut Keys<'_>,
-    key: &[u8],
-    bytes: u64,
-) -> Result<bool, CommandError> {
+pub(super) fn grow_to(keys: &mut Keys<'_>, key: &[u8], bytes: u64) -> Result<bool, CommandError> {
     let length = keys.text(key)?.map_or(0, <[u8]>::len) as u64;
     if length >= bytes {
         return Ok(false);
@@ -235,7 +231,14 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.6.0",
         complexity: "O(N)",
         summary: "Counts the number of set bits (population counting) in a string.",
-        ..CommandSpec::new("bitcount", -2, READ, KeySpec::FIRST, Group::Bitmap, bitcount)
+        ..CommandSpec::new(
+            "bitcount",
+            -2,
+            READ,
+            KeySpec::FIRST,
+            Group::Bitmap,
+            bitcount,
+        )
     },
     CommandSpec {
         since: "2.8.7",
@@ -270,10 +273,7 @@ mod tests {
             ("SETBIT a 4294967296 1", NOT_AN_OFFSET),
             ("SETBIT a #1 1", NOT_AN_OFFSET),
             ("GETBIT a x", NOT_AN_OFFSET),
-            (
-                "SETBIT a 1 2",
-                "-ERR bit is not an integer or out of range",
-            ),
+            ("SETBIT a 1 2", "-ERR bit is not an integer or out of range"),
             ("HSET h f v", ":1"),
             ("SETBIT h 1 1", WRONG_TYPE),
             ("GETBIT h 1", WRONG_TYPE),
@@ -297,7 +297,10 @@ mod tests {
             ("BITCOUNT a -2 -3 nonsense", ":0"),
             ("BITCOUNT a 1 1 nonsense", "-ERR syntax error"),
             ("BITCOUNT a 1", "-ERR syntax error"),
-            ("BITCOUNT a x 1", "-ERR value is not an integer or out of range"),
+            (
+                "BITCOUNT a x 1",
+                "-ERR value is not an integer or out of range",
+            ),
             ("BITCOUNT none x", ":0"),
             ("SET empty \"\"", "+OK"),
             ("BITCOUNT empty", ":0"),
@@ -324,7 +327,10 @@ mod tests {
             ("BITPOS ones 1 3 9 BIT", ":3"),
             ("BITPOS ones 1 5 9", ":-1"),
             ("BITPOS ones 2", "-ERR The bit argument must be 1 or 0."),
-            ("BITPOS ones x", "-ERR value is not an integer or out of range"),
+            (
+                "BITPOS ones x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("BITPOS ones 1 0 1 word", "-ERR syntax error"),
             ("SET empty \"\"", "+OK"),
             ("BITPOS empty 0", ":-1"),

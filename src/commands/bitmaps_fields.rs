@@ -342,11 +342,20 @@ mod tests {
             ("BITFIELD a GET u8 0", "[:0]"),
             ("EXISTS a", ":0"),
             ("BITFIELD a SET u8 0 255 GET u8 0 GET i8 0", "[:0 :255 :-1]"),
-            ("BITFIELD a SET i5 #1 -3 GET i5 #1 GET i5 5", "[:-4 :-3 :-3]"),
+            (
+                "BITFIELD a SET i5 #1 -3 GET i5 #1 GET i5 5",
+                "[:-4 :-3 :-3]",
+            ),
             ("BITFIELD a INCRBY u2 100 1 INCRBY u2 100 1", "[:1 :2]"),
             ("STRLEN a", ":13"),
-            ("BITFIELD b SET i64 3 -9223372036854775808 GET i64 3", "[:0 :-9223372036854775808]"),
-            ("BITFIELD b SET u63 1 -1 GET u63 1", "[:1152921504606846976 :9223372036854775807]"),
+            (
+                "BITFIELD b SET i64 3 -9223372036854775808 GET i64 3",
+                "[:0 :-9223372036854775808]",
+            ),
+            (
+                "BITFIELD b SET u63 1 -1 GET u63 1",
+                "[:1152921504606846976 :9223372036854775807]",
+            ),
             ("BITFIELD_RO b GET u1 1", "[:1]"),
             (
                 "BITFIELD_RO b GET u1 1 SET u1 1 0",
@@ -378,15 +387,33 @@ mod tests {
             ("BITFIELD a GET i0 0", not_a_type),
             ("BITFIELD a GET x8 0", not_a_type),
             ("BITFIELD a GET i65 0", not_a_type),
-            ("BITFIELD a GET u8 -1", "-ERR bit offset is not an integer or out of range"),
-            ("BITFIELD a GET u8 #x", "-ERR bit offset is not an integer or out of range"),
-            ("BITFIELD a GET u8 4294967296", "-ERR bit offset is not an integer or out of range"),
-            ("BITFIELD a SET u8 0 x", "-ERR value is not an integer or out of range"),
+            (
+                "BITFIELD a GET u8 -1",
+                "-ERR bit offset is not an integer or out of range",
+            ),
+            (
+                "BITFIELD a GET u8 #x",
+                "-ERR bit offset is not an integer or out of range",
+            ),
+            (
+                "BITFIELD a GET u8 4294967296",
+                "-ERR bit offset is not an integer or out of range",
+            ),
+            (
+                "BITFIELD a SET u8 0 x",
+                "-ERR value is not an integer or out of range",
+            ),
             ("BITFIELD a SET u8 0", "-ERR syntax error"),
             ("BITFIELD a PUT u8 0 1", "-ERR syntax error"),
-            ("BITFIELD a OVERFLOW what", "-ERR Invalid OVERFLOW type specified"),
+            (
+                "BITFIELD a OVERFLOW what",
+                "-ERR Invalid OVERFLOW type specified",
+            ),
             ("HSET h f v", ":1"),
-            ("BITFIELD h GET u8 0", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (
+                "BITFIELD h GET u8 0",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
             ("EXISTS a", ":0"),
         ]);
     }

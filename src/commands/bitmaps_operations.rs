@@ -68,7 +68,7 @@ impl Operation {
             Operation::Diff1 => !first & words.fold(0, |sum, word| sum | word),
             Operation::AndOr => first & words.fold(0, |sum, word| sum | word),
             Operation::One => {
-                let once_or_more = |(once, more): (u64, u64), word| {
+                let once_or_more = |(once, more): (u64, u64), word: u64| {
                     let more = more | once & word;
                     ((once | word) & !more, more)
                 };
@@ -123,7 +123,9 @@ fn bitop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         context
             .keys
             .set_text(destination, &result, Deadline::None)?;
-        context.keys.notify(EventClasses::STRING, "set", destination);
+        context
+            .keys
+            .notify(EventClasses::STRING, "set", destination);
     }
     reply.count(result.len());
     Ok(())

@@ -41,7 +41,10 @@ pub(super) fn unit_metres(word: &[u8]) -> Result<f64, CommandError> {
 pub(super) fn write_distance(reply: &mut Reply<'_>, distance: f64) {
     const DECIMALS: f64 = 10_000.0;
     let rounded = (distance * DECIMALS).round_ties_even() as i64;
-    let (whole, fraction) = (rounded.unsigned_abs() / 10_000, rounded.unsigned_abs() % 10_000);
+    let (whole, fraction) = (
+        rounded.unsigned_abs() / 10_000,
+        rounded.unsigned_abs() % 10_000,
+    );
     let sign = if rounded < 0 { "-" } else { "" };
     reply.bulk(format!("{sign}{whole}.{fraction:04}").as_bytes());
 }
@@ -62,7 +65,11 @@ pub(super) fn write_place(reply: &mut Reply<'_>, place: Place) {
 
 /// `GEOADD key [NX|XX] [CH] longitude latitude member [longitude latitude member ...]`: ZADD of the places' scores.
 fn geoadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let is_option = |word: &&[u8]| ["nx", "xx", "ch"].iter().any(|known| is_keyword(word, known));
+    let is_option = |word: &&[u8]| {
+        ["nx", "xx", "ch"]
+            .iter()
+            .any(|known| is_keyword(word, known))
+    };
     let options = arguments[2..].iter().take_while(|word| is_option(word));
     let (head, members) = arguments.split_at(2 + options.count());
     let has = |option| head[2..].iter().any(|word| is_keyword(word, option));
@@ -217,7 +224,10 @@ mod tests {
                 "-ERR unsupported unit provided. please use M, KM, FT, MI",
             ),
             ("GEODIST s a b m m", "-ERR syntax error"),
-            ("GEOHASH s Palermo none Catania", "[\"sqc8b49rny0\" nil \"sqdtr74hyu0\"]"),
+            (
+                "GEOHASH s Palermo none Catania",
+                "[\"sqc8b49rny0\" nil \"sqdtr74hyu0\"]",
+            ),
             (
                 "GEOPOS s Palermo",
                 "[[\"13.36138933897018433\" \"38.11555639549629859\"]]",

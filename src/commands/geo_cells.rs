@@ -12,7 +12,6 @@ pub const LONGITUDE_MAX: f64 = 180.0;
 pub const LATITUDE_MAX: f64 = 85.051_128_78;
 
 const LATITUDE_BITS: u64 = 0x5555_5555_5555_5555;
-const LONGITUDE_BITS: u64 = 0xaaaa_aaaa_aaaa_aaaa;
 
 /// A place in degrees.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -65,7 +65,11 @@ struct Found {
 }
 
 /// A number that must not be negative.
-fn length(argument: &[u8], not_a_number: &'static str, negative: &'static str) -> Result<f64, CommandError> {
+fn length(
+    argument: &[u8],
+    not_a_number: &'static str,
+    negative: &'static str,
+) -> Result<f64, CommandError> {
     let value = double(argument).map_err(|_| CommandError::fixed(not_a_number))?;
     if value < 0.0 {
         return Err(CommandError::fixed(negative));
@@ -74,7 +78,11 @@ fn length(argument: &[u8], not_a_number: &'static str, negative: &'static str) -
 }
 
 fn radius(radius: &[u8], unit: &[u8]) -> Result<(Extent, f64), CommandError> {
-    let radius = length(radius, "ERR need numeric radius", "ERR radius cannot be negative")?;
+    let radius = length(
+        radius,
+        "ERR need numeric radius",
+        "ERR radius cannot be negative",
+    )?;
     Ok((Extent::Radius(radius), unit_metres(unit)?))
 }
 
@@ -331,9 +339,7 @@ impl<'a> Query<'a> {
             stored.insert(score, &item.member);
         }
         let value = Value::SortedSet(stored);
-        context
-            .keys
-            .set_value(destination, value, Deadline::None)?;
+        context.keys.set_value(destination, value, Deadline::None)?;
         context
             .keys
             .notify(EventClasses::SORTED_SET, event, destination);
@@ -572,7 +578,10 @@ mod tests {
             ("GEORADIUSBYMEMBER s Palermo 0 m", "[\"Palermo\"]"),
             ("GEORADIUSBYMEMBER_RO none Palermo x y", "[]"),
             ("GEOSEARCHSTORE d s FROMLONLAT 15 37 BYRADIUS 100 km", ":1"),
-            ("ZRANGE d 0 -1 WITHSCORES", "[\"Catania\" \"3479447370796909\"]"),
+            (
+                "ZRANGE d 0 -1 WITHSCORES",
+                "[\"Catania\" \"3479447370796909\"]",
+            ),
             ("GEORADIUS s 15 37 100 km STOREDIST d", ":1"),
             ("ZSCORE d Catania", "\"56.4412578701582\""),
             ("GEORADIUS none 15 37 100 km STORE d", ":0"),

@@ -31,8 +31,7 @@ pub fn distance_metres(first: Place, second: Place) -> f64 {
     }
     let (first_latitude, second_latitude) = (radians(first.latitude), radians(second.latitude));
     let along = ((second_latitude - first_latitude) / 2.0).sin();
-    let haversine =
-        along * along + first_latitude.cos() * second_latitude.cos() * across * across;
+    let haversine = along * along + first_latitude.cos() * second_latitude.cos() * across * across;
     2.0 * EARTH_RADIUS_METRES * haversine.sqrt().asin()
 }
 

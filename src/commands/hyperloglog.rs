@@ -188,12 +188,13 @@ fn pfdebug(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         return Ok(());
     }
     let Some(text) = context.keys.text(key)? else {
-        return Err(CommandError::fixed(
-            "ERR The specified key does not exist",
-        ));
+        return Err(CommandError::fixed("ERR The specified key does not exist"));
     };
     Stored::new(text)?;
-    let known: [(&str, fn(&mut Context<'_>, &[u8], &mut Reply<'_>) -> CommandResult); 4] = [
+    let known: [(
+        &str,
+        fn(&mut Context<'_>, &[u8], &mut Reply<'_>) -> CommandResult,
+    ); 4] = [
         ("getreg", write_registers),
         ("decode", write_runs),
         ("encoding", write_encoding),
@@ -394,7 +395,10 @@ mod tests {
             ("PFADD a 1 2 3", ":1"),
             ("PFADD a 2 3", ":0"),
             ("PFCOUNT a", ":3"),
-            ("GETRANGE a 8 15", "\"\\x03\\x00\\x00\\x00\\x00\\x00\\x00\\x00\""),
+            (
+                "GETRANGE a 8 15",
+                "\"\\x03\\x00\\x00\\x00\\x00\\x00\\x00\\x00\"",
+            ),
             ("PFADD a 4", ":1"),
             ("GETRANGE a 15 15", "\"\\x80\""),
             ("PFADD b 4 5", ":1"),

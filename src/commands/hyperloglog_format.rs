@@ -33,8 +33,7 @@ const SPARSE_RUN_MAX: usize = 4;
 const NOT_VALID: CommandError =
     CommandError::fixed("WRONGTYPE Key is not a valid HyperLogLog string value.");
 /// What begins like one and does not go on like one.
-const CORRUPTED: CommandError =
-    CommandError::fixed("INVALIDOBJ Corrupted HLL object detected");
+const CORRUPTED: CommandError = CommandError::fixed("INVALIDOBJ Corrupted HLL object detected");
 
 /// How the registers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,7 +153,11 @@ impl<'a> Stored<'a> {
             }
             at += run.length;
         }
-        if at == REGISTERS { Ok(()) } else { Err(CORRUPTED) }
+        if at == REGISTERS {
+            Ok(())
+        } else {
+            Err(CORRUPTED)
+        }
     }
 }
 
@@ -198,10 +201,9 @@ impl Registers {
         let mut bytes = header(Encoding::Dense);
         bytes.reserve(DENSE_BYTES - HEADER_BYTES);
         for four in self.0.chunks_exact(4) {
-            let word = four
-                .iter()
-                .rev()
-                .fold(0u32, |word, value| word << REGISTER_BITS | u32::from(*value));
+            let word = four.iter().rev().fold(0u32, |word, value| {
+                word << REGISTER_BITS | u32::from(*value)
+            });
             bytes.extend_from_slice(&word.to_le_bytes()[..3]);
         }
         bytes

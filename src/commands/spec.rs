@@ -58,8 +58,9 @@ impl Flags {
     pub const NOT_QUEUED: Flags = Flags(1 << 16);
     /// Larder's own: walks the whole keyspace, or waits for the disk; runs on the blocking pool without shard locks.
     pub const OFFLOADED: Flags = Flags(1 << 17);
-    /// Reads, but may change what the key holds besides its value (PFCOUNT keeps its result).
-    pub const MAY_REPLICATE: Flags = Flags(1 << 24);
+
+    /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
+    pub const MAY_REPLICATE: Flags = Flags(1 << 18);
 
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {

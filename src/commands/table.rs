@@ -42,6 +42,10 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::sort::COMMANDS,
     super::strings_conditions::COMMANDS,
     super::delprefix::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::lists_blocking::COMMANDS,
+    super::sorted_sets_blocking::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
 /// A row and its number in the table, by which statistics are kept.

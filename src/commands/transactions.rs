@@ -170,6 +170,16 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     )))
 }
 
+/// The name of a resolved command line as messages show it: `get`, `client|id`.
+pub fn full_name(arguments: &[&[u8]], row: Row) -> String {
+    match table::find(arguments[0]) {
+        Some(container) if !std::ptr::eq(container.spec, row.spec) => {
+            format!("{}|{}", container.spec.name, row.spec.name)
+        }
+        _ => row.spec.name.to_owned(),
+    }
+}
+
 fn unknown_command(arguments: &[&[u8]]) -> CommandError {
     const SHOWN_BYTES_MAX: usize = 128;
     let name = String::from_utf8_lossy(&arguments[0][..arguments[0].len().min(SHOWN_BYTES_MAX)]);

@@ -293,6 +293,9 @@ impl Keys<'_> {
         let touched = first_touch.then_some((self.database, target.hash));
         let encode = self.recorder.keeps_effects();
         self.journal.push(&record, touched, encode);
+        if self.notes_written {
+            self.journal.push_written(self.database, target.key);
+        }
     }
 
     /// Changes an entry in place and marks it dirty and pending.

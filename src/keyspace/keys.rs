@@ -103,6 +103,10 @@ pub struct Keys<'a> {
     pub counts_lookups: bool,
     /// Set for clients that do not want to disturb what was used when (CLIENT NO-TOUCH).
     pub no_touch: bool,
+    /// Set while somebody has to hear which keys are written.
+    pub notes_written: bool,
+    /// Set while nothing may be written: what has expired is hidden, but not removed.
+    pub keeps_expired: bool,
     /// The classes of events that somebody wants; [`Keys::notify`] keeps no others.
     pub listens_to: EventClasses,
     /// Set while the LFU policy is in force: the frequency counter is kept, with this log factor.
@@ -184,6 +188,8 @@ impl<'a> Keys<'a> {
             counts: LookupCounts::default(),
             counts_lookups: false,
             no_touch: false,
+            notes_written: false,
+            keeps_expired: false,
             listens_to: EventClasses::NONE,
             frequency_log_factor: None,
         }
@@ -267,7 +273,9 @@ impl<'a> Keys<'a> {
             let entry = self.guards.shard(hash).entry(database, place);
             if !entry.is_tombstone() {
                 if self.is_expired(&entry) {
-                    self.expire(hash, place, key);
+                    if !self.keeps_expired {
+                        self.expire(hash, place, key);
+                    }
                 } else {
                     hit = Some(place);
                     if touch {
@@ -370,6 +378,11 @@ impl<'a> Keys<'a> {
     /// The type at `key`, counted as a use.
     pub fn kind(&mut self, key: &[u8]) -> Option<ValueKind> {
         self.look_up(key).and_then(|entry| entry.kind())
+    }
+
+    /// The type at `key`, without using it.
+    pub fn kind_now(&self, key: &[u8]) -> Option<ValueKind> {
+        self.peek(key).and_then(|entry| entry.kind())
     }
 
     /// True if the key exists; counted as a use.

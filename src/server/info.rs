@@ -110,7 +110,11 @@ impl Server {
             "client_recent_max_output_buffer",
             self.clients.buffer_bytes().1,
         );
-        field(text, "blocked_clients", 0);
+        field(
+            text,
+            "blocked_clients",
+            self.blocked.count() + self.pause.waiting(),
+        );
         field(text, "tracking_clients", 0);
     }
 

@@ -4,16 +4,16 @@ use super::Server;
 use crate::commands::Session;
 use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
 use crate::config::{AppendFsync, SetError, Settings};
-use crate::error::{CommandError, InternalError};
+use crate::error::{CommandError, CommandResult, InternalError};
 use crate::glob;
-use crate::keyspace::Journal;
+use crate::keyspace::{Journal, Keys};
 use crate::persist::SyncPolicy;
 use crate::tier::{MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
 /// An internal error as the client learns of it; the cause is logged here.
-fn failed(error: InternalError) -> CommandError {
+pub(super) fn failed(error: InternalError) -> CommandError {
     tracing::error!(%error, "a command failed");
     CommandError::new(format!("ERR {error}"))
 }
@@ -46,6 +46,7 @@ impl Server {
             let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it";
             return Err(CommandError::fixed(text));
         }
+        self.clients.set_limits(settings);
         self.tier.configure(Server::tier_settings(settings));
         self.journaling
             .set_sync_policy(Server::sync_policy(settings));
@@ -138,12 +139,36 @@ impl Services for Server {
                 .drop_generation(former_generation)
                 .map_err(failed)?;
         }
+        let databases: Vec<u32> = database.into_iter().collect();
+        self.serve_blocked(self.blocked.keys_of(&databases));
         self.snapshotter.note_generations().map_err(failed)
     }
 
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
+        self.serve_blocked(self.blocked.keys_of(&[first, second]));
         self.snapshotter.note_generations().map_err(failed)
+    }
+
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult {
+        self.run_on_keys(database, names, work)
+    }
+
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
+        self.delete_keys_with_prefix(database, prefix)
+    }
+
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.start_prefix_deletion(database, prefix)
     }
 
     fn save(&self) -> Result<(), CommandError> {
@@ -171,6 +196,12 @@ impl Services for Server {
         Err(CommandError::fixed(
             "ERR Background save already in progress",
         ))
+    }
+
+    fn sync_log(&self) -> Result<(), CommandError> {
+        self.journaling
+            .ensure_durable(self.journaling.last_lsn())
+            .map_err(failed)
     }
 
     fn last_save_seconds(&self) -> u64 {
@@ -256,6 +287,7 @@ impl Services for Server {
 
     fn reset_statistics(&self) {
         self.workers.iter().for_each(|worker| worker.reset());
+        self.background.lock().reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
         self.clients.rejected.store(0, Ordering::Relaxed);

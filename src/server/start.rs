@@ -4,10 +4,11 @@
 //! recover, and only then accept.
 
 use super::bridge::{ColdBridge, LoaderBridge};
-use super::{LastSave, Server, SharedSettings, cron};
+use super::{LastSave, Pause, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::table;
 use crate::config::Settings;
+use crate::dispatch::blocked::BlockedClients;
 use crate::error::InternalError;
 use crate::keyspace::{Keyspace, Placement};
 use crate::metrics::WorkerMetrics;
@@ -17,6 +18,7 @@ use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
+use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -143,15 +145,21 @@ fn assemble(
         succeeded: true,
         tried_ms: 0,
     };
+    let clients = Arc::new(Clients::default());
+    clients.set_limits(&settings);
     Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
-        clients: Arc::new(Clients::default()),
+        clients,
+        blocked: BlockedClients::default(),
+        pause: Pause::default(),
+        pubsub: PubSub::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
+        background: Mutex::new(Arc::new(WorkerMetrics::new(table::all().count()))),
         started_ms,
         run_id: run_id(started_ms),
         port,
