@@ -232,7 +232,7 @@ mod tests {
                 "GEOPOS s Palermo",
                 "[[\"13.36138933897018433\" \"38.11555639549629859\"]]",
             ),
-            ("GEOPOS none a", "[nil]"),
+            ("GEOPOS none a", "[nil-array]"),
             ("GEOPOS s", "[]"),
             ("GEOADD s XX CH 13.5 38 Palermo 1 1 other", ":1"),
             ("GEOADD s NX 13.6 38 Palermo 1 1 other", ":1"),

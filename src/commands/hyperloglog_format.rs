@@ -90,7 +90,7 @@ impl<'a> Stored<'a> {
         (self.bytes[STALE_OFFSET] & STALE == 0).then(|| u64::from_le_bytes(*bytes))
     }
 
-    /// The opcodes of a sparse text. What is cut off in the middle is left out.
+    /// The opcodes of a sparse text. A byte that is missing at the end counts as 0.
     pub fn runs(self) -> impl Iterator<Item = Run> + 'a {
         let mut rest = &self.bytes[HEADER_BYTES..];
         std::iter::from_fn(move || {
@@ -104,8 +104,9 @@ impl<'a> Stored<'a> {
             let (run, behind) = match first >> 6 {
                 0 => (zeros(low + 1, false), behind),
                 1 => {
-                    let (second, behind) = behind.split_first()?;
-                    (zeros((low << 8 | usize::from(*second)) + 1, true), behind)
+                    let second = usize::from(behind.first().copied().unwrap_or(0));
+                    let behind = behind.get(1..).unwrap_or_default();
+                    (zeros((low << 8 | second) + 1, true), behind)
                 }
                 _ => {
                     let run = Run {

@@ -378,7 +378,7 @@ mod tests {
                 "SORT l BY t*",
                 "-ERR One or more scores can't be converted into double",
             ),
-            ("SORT l BY l*", "[\"1\" \"2\" \"3\" \"10\"]"),
+            ("SORT l BY none*", "[\"1\" \"10\" \"2\" \"3\"]"),
             ("SORT l BY w* GET t* STORE d", ":4"),
             ("LRANGE d 0 -1", "[\"\" \"three\" \"two\" \"one\"]"),
             ("SORT l BY w* STORE l", ":4"),
