@@ -140,23 +140,15 @@ fn bitcount(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    let Some(text) = context.keys.text(arguments[1])? else {
-        reply.integer(0);
-        return Ok(());
-    };
-    let range = match arguments[2..] {
-        [] => Unit::Byte.range(text, 0, -1),
-        [start, end] | [start, end, _] => {
-            let (start, end) = (integer(start)?, integer(end)?);
-            if start < 0 && end < 0 && start > end {
-                None
-            } else {
-                let unit = arguments.get(4).map(|word| Unit::parse(word));
-                unit.unwrap_or(Ok(Unit::Byte))?.range(text, start, end)
-            }
-        }
+    let (start, end, unit) = match arguments[2..] {
+        [] => (0, -1, Unit::Byte),
+        [start, end] => (integer(start)?, integer(end)?, Unit::Byte),
+        [start, end, unit] => (integer(start)?, integer(end)?, Unit::parse(unit)?),
         _ => return Err(CommandError::SYNTAX),
     };
+    let text = context.keys.text(arguments[1])?.unwrap_or_default();
+    let is_backwards = start < 0 && end < 0 && start > end;
+    let range = unit.range(text, start, end).filter(|_| !is_backwards);
     reply.integer(range.map_or(0, |range| count(text, range)) as i64);
     Ok(())
 }
@@ -170,30 +162,27 @@ fn bitpos(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
         1 => true,
         _ => return Err(NOT_ZERO_OR_ONE),
     };
+    let (start, end, unit) = match arguments[3..] {
+        [] => (0, None, Unit::Byte),
+        [start] => (integer(start)?, None, Unit::Byte),
+        [start, end] => (integer(start)?, Some(integer(end)?), Unit::Byte),
+        [start, end, unit] => {
+            let (start, unit) = (integer(start)?, Unit::parse(unit)?);
+            (start, Some(integer(end)?), unit)
+        }
+        _ => return Err(CommandError::SYNTAX),
+    };
     let Some(text) = context.keys.text(arguments[1])? else {
         reply.integer(if wanted { -1 } else { 0 });
         return Ok(());
     };
-    let (range, has_end) = match arguments[3..] {
-        [] => (Unit::Byte.range(text, 0, -1), false),
-        [start] => (Unit::Byte.range(text, integer(start)?, -1), false),
-        [start, end] => {
-            let (start, end) = (integer(start)?, integer(end)?);
-            (Unit::Byte.range(text, start, end), true)
-        }
-        [start, end, unit] => {
-            let start = integer(start)?;
-            let unit = Unit::parse(unit)?;
-            (unit.range(text, start, integer(end)?), true)
-        }
-        _ => return Err(CommandError::SYNTAX),
-    };
+    let range = unit.range(text, start, end.unwrap_or(-1));
     let bits = text.len() as i64 * BYTE_BITS as i64;
     let found = range.map(|range| find(text, range, wanted));
     reply.integer(match found {
         Some(Some(position)) => position as i64,
         // Behind the text everything is zero, unless the client named an end.
-        Some(None) if !wanted && !has_end => bits,
+        Some(None) if !wanted && end.is_none() => bits,
         _ => -1,
     });
     Ok(())
@@ -294,14 +283,16 @@ mod tests {
             ("BITCOUNT a 1 1 byte", ":6"),
             ("BITCOUNT a 5 30 BIT", ":17"),
             ("BITCOUNT a -8 -1 bit", ":4"),
-            ("BITCOUNT a -2 -3 nonsense", ":0"),
+            ("BITCOUNT a -2 -3", ":0"),
             ("BITCOUNT a 1 1 nonsense", "-ERR syntax error"),
             ("BITCOUNT a 1", "-ERR syntax error"),
             (
                 "BITCOUNT a x 1",
                 "-ERR value is not an integer or out of range",
             ),
-            ("BITCOUNT none x", ":0"),
+            ("BITCOUNT none x", "-ERR syntax error"),
+            ("BITCOUNT none 1 2", ":0"),
+            ("BITCOUNT none 1 2 nonsense", "-ERR syntax error"),
             ("SET empty \"\"", "+OK"),
             ("BITCOUNT empty", ":0"),
             ("BITCOUNT empty 0 -1 BIT", ":0"),

@@ -212,6 +212,7 @@ fn run(
 ) -> Result<(Option<i128>, bool), CommandError> {
     let field = operation.field;
     let text = context.keys.text(key)?.unwrap_or_default();
+    let is_short = (text.len() as u64) < operation.end_bytes();
     let mut window = Window::new(text, operation);
     let former = window.read(field);
     let wanted = match operation.action {
@@ -224,7 +225,8 @@ fn run(
     let Some(value) = operation.overflow.fit(wanted, field) else {
         return Ok((None, false));
     };
-    if value != former {
+    let changes = value != former || is_short;
+    if changes {
         let offset = window.first_byte as u64;
         let bytes = window.write(field, value);
         context
@@ -236,7 +238,7 @@ fn run(
         Action::IncrementBy(_) => value,
         _ => former,
     };
-    Ok((Some(shown), value != former))
+    Ok((Some(shown), changes))
 }
 
 /// `BITFIELD key [GET type offset | [OVERFLOW WRAP|SAT|FAIL] SET type offset value | INCRBY type offset increment] ...`
@@ -280,10 +282,9 @@ fn run_all(
         .filter(|operation| !matches!(operation.action, Action::Get));
     let end_bytes = written.map(Operation::end_bytes).max();
     let mut changes = false;
-    if let Some(end_bytes) = end_bytes {
+    if end_bytes.is_some() {
         let effects_bytes = (operations.len() + 1) * (EFFECT_BYTES_MAX + key.len());
         context.keys.ensure_room(effects_bytes)?;
-        changes = grow_to(&mut context.keys, key, end_bytes)?;
     }
     reply.array_header(operations.len());
     for operation in operations {
@@ -293,6 +294,10 @@ fn run_all(
             Some(value) => reply.integer(value as i64),
             None => reply.null(),
         }
+    }
+    if let Some(end_bytes) = end_bytes {
+        // What OVERFLOW FAIL forbade has room nevertheless.
+        changes |= grow_to(&mut context.keys, key, end_bytes)?;
     }
     if changes {
         context.keys.notify(EventClasses::STRING, "setbit", key);

@@ -37,6 +37,7 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Bitmap, "Bitmaps"),
     (Group::HyperLogLog, "HyperLogLogs"),
     (Group::Geo, "Places"),
+    (Group::PubSub, "Publish and subscribe"),
     (Group::Transactions, "Transactions"),
     (Group::Server, "Server"),
     (Group::Tier, "Tiers"),

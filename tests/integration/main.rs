@@ -8,6 +8,7 @@ mod bad_surroundings;
 mod catalogue;
 mod clients;
 mod expiry_tiers;
+mod families;
 mod fuzz_smoke;
 mod harness;
 mod model;
