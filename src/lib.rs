@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod dispatch;
 pub mod error;
+pub mod event_classes;
 pub mod glob;
 pub mod keyspace;
 pub mod metrics;

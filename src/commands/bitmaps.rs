@@ -3,6 +3,7 @@
 //! Operations between bitmaps are in `bitmaps_operations`, integers of any width in `bitmaps_fields`. A changed bit is logged as one
 //! byte (`Effect::SetRange`), however long the bitmap is.
 
+use super::access::KeyUse;
 use super::bitmaps_words::{BYTE_BITS, count, find};
 use super::context::Context;
 use super::options::{integer, is_keyword};
@@ -194,6 +195,7 @@ const READ: Flags = Flags::READONLY.and(Flags::PEEKS);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.2.0",
+        key_uses: &[KeyUse::CHANGE],
         summary: "Sets or clears the bit at offset of the string value. Creates the key if it doesn't exist.",
         ..CommandSpec::new(
             "setbit",

@@ -3,6 +3,7 @@
 //! A field is read through a window of nine bytes as one 128-bit number, and written back the same way: the effect holds the bytes
 //! that the field touches, nine at most.
 
+use super::access::KeyUse;
 use super::bitmaps::{bit_offset, grow_to};
 use super::bitmaps_words::BYTE_BITS;
 use super::context::Context;
@@ -310,6 +311,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "3.2.0",
         complexity: "O(1) for each subcommand specified",
+        key_uses: &[KeyUse::CHANGE],
         summary: "Performs arbitrary bitfield integer operations on strings.",
         ..CommandSpec::new(
             "bitfield",

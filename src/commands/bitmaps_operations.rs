@@ -2,6 +2,7 @@
 //!
 //! The result is made in memory and put in place as one value, so it is logged whole.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::is_keyword;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -135,6 +136,7 @@ fn bitop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.6.0",
     complexity: "O(N)",
+    key_uses: &[KeyUse::REPLACE.at(2, 2), KeyUse::READ.at(3, -1)],
     summary: "Performs bitwise operations on multiple strings, and stores the result.",
     ..CommandSpec::new(
         "bitop",

@@ -355,14 +355,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns the name of the connection.",
         get_name,
     ),
-    row("setname", 3, "2.6.9", "Sets the connection name.", set_name),
+    row("setname", 3, "2.6.9", "Sets the connection name.", set_name)
+        .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "setinfo",
         4,
         "7.2.0",
         "Sets information specific to the client or connection.",
         set_info,
-    ),
+    )
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "info",
         2,
@@ -370,16 +372,23 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns information about the connection.",
         info,
     )
-    .with_complexity(CONNECTIONS),
-    row("list", -2, "2.4.0", "Lists open connections.", list).with_complexity(CONNECTIONS),
-    row("kill", -3, "2.4.0", "Terminates open connections.", kill).with_complexity(CONNECTIONS),
+    .with_complexity(CONNECTIONS)
+    .with_tips(&["nondeterministic_output"]),
+    row("list", -2, "2.4.0", "Lists open connections.", list)
+        .with_complexity(CONNECTIONS)
+        .with_flags(Flags::ADMIN)
+        .with_tips(&["nondeterministic_output"]),
+    row("kill", -3, "2.4.0", "Terminates open connections.", kill)
+        .with_complexity(CONNECTIONS)
+        .with_flags(Flags::ADMIN),
     row(
         "no-evict",
         3,
         "7.0.0",
         "Sets the client eviction mode of the connection.",
         no_evict,
-    ),
+    )
+    .with_flags(Flags::ADMIN),
     row(
         "no-touch",
         3,
@@ -416,13 +425,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         super::client_control::unblock,
     )
     .with_complexity("O(log N) where N is the number of client connections"),
-    row(
-        "help",
-        2,
-        "5.0.0",
-        "Returns helpful text about the different subcommands.",
-        help,
-    ),
+    CommandSpec {
+        flags: Flags::LOADING.and(Flags::STALE),
+        ..row(
+            "help",
+            2,
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        )
+    },
 ];
 
 /// The rows of this family.

@@ -170,7 +170,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             ping,
         )
-    },
+    }
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     CommandSpec {
         summary: "Returns the given string.",
         ..CommandSpec::new("echo", 2, ALWAYS, KeySpec::NONE, Group::Connection, echo)
@@ -186,7 +187,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             auth,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "6.0.0",
         summary: "Handshakes with the server.",
@@ -198,7 +200,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             hello,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         summary: "Changes the selected database.",
         ..CommandSpec::new(
@@ -220,7 +223,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             quit,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "6.2.0",
         summary: "Resets the connection.",
@@ -232,5 +236,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             reset,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
 ];

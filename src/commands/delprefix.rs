@@ -2,6 +2,7 @@
 //!
 //! What others do with SCAN and many DELs, fetching cold keys only to throw them away. Decision 0012 says what it promises.
 
+use super::categories::Categories;
 use super::context::Context;
 use super::options::is_keyword;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -39,6 +40,7 @@ fn delprefix(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) 
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "7.2.4",
     complexity: "O(N) where N is the number of keys in the database.",
+    categories: Some(Categories::KEYSPACE.and(Categories::DANGEROUS)),
     summary: "Deletes all keys that begin with a prefix, in all tiers. SYNC waits and replies with their number. A command of Larder.",
     ..CommandSpec::new(
         "delprefix",

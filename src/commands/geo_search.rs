@@ -3,6 +3,7 @@
 //! A search looks through the ranges of scores of at most nine cells around its centre (`geo_shapes`). Where results are equally far
 //! away and only some are wanted, Redis's partial quicksort may choose others of them.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::geo::{place, unit_metres, write_distance, write_place};
 use super::geo_cells::{Cell, Place};
@@ -484,6 +485,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "6.2.0",
         complexity: SEARCH_COMPLEXITY,
+        key_uses: &[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)],
         summary: "Queries a geospatial index for members inside an area of a box or a circle, optionally stores the result.",
         ..CommandSpec::new(
             "geosearchstore",
@@ -497,6 +499,11 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "3.2.0",
         complexity: RADIUS_COMPLEXITY,
+        key_uses: &[
+            KeyUse::READ.at(1, 1),
+            KeyUse::REPLACE.after("STORE", 6, 0, 0),
+            KeyUse::REPLACE.after("STOREDIST", 6, 0, 0),
+        ],
         summary: "Queries a geospatial index for members within a distance from a coordinate, optionally stores the result.",
         ..CommandSpec::new(
             "georadius",
@@ -523,6 +530,11 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "3.2.0",
         complexity: RADIUS_COMPLEXITY,
+        key_uses: &[
+            KeyUse::READ.at(1, 1),
+            KeyUse::REPLACE.after("STORE", 5, 0, 0),
+            KeyUse::REPLACE.after("STOREDIST", 5, 0, 0),
+        ],
         summary: "Queries a geospatial index for members within a distance from a member, optionally stores the result.",
         ..CommandSpec::new(
             "georadiusbymember",

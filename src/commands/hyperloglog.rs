@@ -3,6 +3,7 @@
 //! A register that grows in a dense text is logged as the two bytes it lies in; a sparse text is short and logged whole. PFCOUNT of
 //! one key stores the count it made, as Redis does: a command that reads, and changes 8 bytes.
 
+use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::hyperloglog_estimate::{estimate, register_of};
 use super::hyperloglog_format::{
@@ -180,6 +181,9 @@ fn pfmerge(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
     Ok(())
 }
 
+/// A subcommand of PFDEBUG, for the key.
+type DebugFunction = fn(&mut Context<'_>, &[u8], &mut Reply<'_>) -> CommandResult;
+
 /// PFDEBUG GETREG|DECODE|ENCODING|TODENSE key, and SIMD on|off, which has nothing to switch.
 fn pfdebug(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let (word, key) = (arguments[1], arguments[2]);
@@ -191,10 +195,7 @@ fn pfdebug(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         return Err(CommandError::fixed("ERR The specified key does not exist"));
     };
     Stored::new(text)?;
-    let known: [(
-        &str,
-        fn(&mut Context<'_>, &[u8], &mut Reply<'_>) -> CommandResult,
-    ); 4] = [
+    let known: [(&str, DebugFunction); 4] = [
         ("getreg", write_registers),
         ("decode", write_runs),
         ("encoding", write_encoding),
@@ -312,6 +313,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
         complexity: "O(1) to add every element.",
+        key_uses: &[KeyUse::INSERT],
         summary: "Adds elements to a HyperLogLog key. Creates the key if it doesn't exist.",
         ..CommandSpec::new(
             "pfadd",
@@ -325,6 +327,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
         complexity: "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of keys.",
+        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
         summary: "Returns the approximated cardinality of the set(s) observed by the HyperLogLog key(s).",
         ..CommandSpec::new(
             "pfcount",
@@ -338,6 +341,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
         complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
+        key_uses: &[
+            KeyUse::INSERT.and(KeyFlags::ACCESS).at(1, 1),
+            KeyUse::READ.at(2, -1),
+        ],
         summary: "Merges one or more HyperLogLog values into a single key.",
         ..CommandSpec::new(
             "pfmerge",
@@ -351,6 +358,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
         complexity: "N/A",
+        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
         summary: "Internal commands for debugging HyperLogLog values.",
         ..CommandSpec::new(
             "pfdebug",

@@ -4,7 +4,7 @@
 
 use super::collections::MultiplePop;
 use super::context::{BlockRequest, Context, TimeoutReply};
-use super::lists::end_item;
+use super::lists::{end_item, notify_pop};
 use super::lists_move::{move_item, pop_from_first, side};
 use super::options::timeout_deadline_ms;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -50,7 +50,8 @@ fn blocking_pop(
                 side: from,
                 count: 1,
             };
-            context.keys.apply(key, popped)?;
+            let applied = context.keys.apply(key, popped)?;
+            notify_pop(&mut context.keys, key, from, applied);
             return Ok(());
         }
     }

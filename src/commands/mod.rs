@@ -4,14 +4,17 @@
 //! plain synchronous code on live values. It knows nothing of tiers, log or network: its keys are locked and resident
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
+pub mod access;
 pub mod administration;
 pub mod bitmaps;
 pub mod bitmaps_fields;
 pub mod bitmaps_operations;
 pub mod bitmaps_words;
+pub mod categories;
 pub mod client;
 pub mod client_control;
 pub mod collections;
+pub mod command_info;
 pub mod connection;
 pub mod context;
 pub mod delprefix;
@@ -63,6 +66,8 @@ pub mod tiers;
 pub mod transactions;
 pub mod waiting;
 
+#[cfg(test)]
+mod events_tests;
 #[cfg(test)]
 mod lists_tests;
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! gives the result has everything it reads and writes locked at once, so its reply is that of one moment, as in Redis.
 //! Without patterns it is a plain command. The sorting is in `sort_order`.
 
+use super::access::{KeyFlags, KeyUse};
+use super::categories::Categories;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::services::Services;
@@ -272,10 +274,22 @@ fn keys_of(arguments: &[&[u8]]) -> Vec<usize> {
 
 const COMPLEXITY: &str = "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).";
 
+const CATEGORIES: Categories = Categories::SET
+    .and(Categories::SORTED_SET)
+    .and(Categories::LIST)
+    .and(Categories::DANGEROUS);
+
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: COMPLEXITY,
+        // Patterns name keys that nobody can tell from the arguments.
+        key_uses: &[
+            KeyUse::READ.at(1, 1),
+            KeyUse::REPLACE.and(KeyFlags::INCOMPLETE).somewhere(),
+            KeyUse::READ.and(KeyFlags::INCOMPLETE).somewhere(),
+        ],
+        categories: Some(CATEGORIES),
         summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.",
         offloaded_if: Some(has_patterns),
         ..CommandSpec::new(
@@ -290,6 +304,11 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "7.0.0",
         complexity: COMPLEXITY,
+        key_uses: &[
+            KeyUse::READ.at(1, 1),
+            KeyUse::READ.and(KeyFlags::INCOMPLETE).somewhere(),
+        ],
+        categories: Some(CATEGORIES),
         summary: "Returns the sorted elements of a list, a set, or a sorted set.",
         offloaded_if: Some(has_patterns),
         ..CommandSpec::new(
@@ -395,18 +414,18 @@ mod tests {
 
     #[test]
     fn patterns_name_keys_and_fields() {
-        let cases: &[(&[u8], &[u8], Option<&[u8]>)] = &[
-            (b"w_*", b"w_E", None),
-            (b"w_*_x", b"w_E_x", None),
-            (b"*->f", b"E", Some(b"f")),
-            (b"a*b->f->g", b"aEb", Some(b"f->g")),
-            (b"a*->", b"aE->", None),
-            (b"a->b*", b"a->bE", None),
+        let cases = [
+            ("w_*", "w_E", None),
+            ("w_*_x", "w_E_x", None),
+            ("*->f", "E", Some("f")),
+            ("a*b->f->g", "aEb", Some("f->g")),
+            ("a*->", "aE->", None),
+            ("a->b*", "a->bE", None),
         ];
         for (text, key, field) in cases {
-            let pattern = Pattern::parse(text).expect("has a star");
-            assert_eq!(pattern.key_of(b"E"), *key);
-            assert_eq!(pattern.field.as_deref(), *field);
+            let pattern = Pattern::parse(text.as_bytes()).expect("has a star");
+            assert_eq!(pattern.key_of(b"E"), key.as_bytes());
+            assert_eq!(pattern.field.as_deref(), field.map(str::as_bytes));
         }
         assert!(Pattern::parse(b"nosort").is_none());
     }

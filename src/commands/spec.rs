@@ -4,6 +4,8 @@
 //! generated `docs/commands.md`. A family file ends with its rows in a `COMMANDS` constant;
 //! [`super::table`] joins the families.
 
+use super::access::KeyUse;
+use super::categories::Categories;
 use super::context::Context;
 use crate::error::CommandResult;
 use crate::resp::Reply;
@@ -14,6 +16,9 @@ pub type CommandFunction = fn(&mut Context<'_>, &[&[u8]], &mut Reply<'_>) -> Com
 
 /// Finds the number of a second database among the arguments.
 pub type OtherDatabase = fn(&[&[u8]]) -> Option<u32>;
+
+/// Tells from the arguments whether a command needs a job.
+pub type TellsOffloaded = fn(&[&[u8]]) -> bool;
 
 /// A set of properties, as COMMAND INFO names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,8 +64,16 @@ impl Flags {
     /// Larder's own: walks the whole keyspace, or waits for the disk; runs on the blocking pool without shard locks.
     pub const OFFLOADED: Flags = Flags(1 << 17);
 
+    /// Not while a replica loads its master's data beside its own (never, here).
+    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 18);
+    /// May be called without any key although it has key positions.
+    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 19);
+    /// Answered even while a script runs for too long.
+    pub const ALLOW_BUSY: Flags = Flags(1 << 20);
+    /// ASKING.
+    pub const ASKING: Flags = Flags(1 << 21);
     /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
-    pub const MAY_REPLICATE: Flags = Flags(1 << 18);
+    pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
@@ -180,9 +193,15 @@ pub struct CommandSpec {
     pub other_database: Option<OtherDatabase>,
     /// Tells from the arguments that this command needs a job, although its row is not [`Flags::OFFLOADED`] (SORT with
     /// patterns). A transaction with such a command is not run under one set of locks.
-    pub offloaded_if: Option<fn(&[&[u8]]) -> bool>,
+    pub offloaded_if: Option<TellsOffloaded>,
     /// Family.
     pub group: Group,
+    /// What it does to its keys, where [`super::access::key_uses`] would not guess it.
+    pub key_uses: &'static [KeyUse],
+    /// ACL categories, where they are not those of the group.
+    pub categories: Option<Categories>,
+    /// Hints for clients and proxies, as COMMAND INFO shows them.
+    pub tips: &'static [&'static str],
     /// First Redis version that has it.
     pub since: &'static str,
     /// Time complexity in words.
@@ -214,6 +233,9 @@ impl CommandSpec {
             other_database: None,
             offloaded_if: None,
             group,
+            key_uses: &[],
+            categories: None,
+            tips: &[],
             since: "1.0.0",
             complexity: "O(1)",
             summary: "",
@@ -235,6 +257,32 @@ impl CommandSpec {
     /// True if this command line is run by a job, without shard locks.
     pub fn is_offloaded(&self, arguments: &[&[u8]]) -> bool {
         self.flags.has(Flags::OFFLOADED) || self.offloaded_if.is_some_and(|tells| tells(arguments))
+    }
+
+    /// The same row with this use of its keys.
+    pub const fn with_key_uses(self, key_uses: &'static [KeyUse]) -> CommandSpec {
+        CommandSpec { key_uses, ..self }
+    }
+
+    /// The same row with these ACL categories instead of the group's.
+    pub const fn with_categories(self, categories: Categories) -> CommandSpec {
+        CommandSpec {
+            categories: Some(categories),
+            ..self
+        }
+    }
+
+    /// The same row with hints for clients.
+    pub const fn with_tips(self, tips: &'static [&'static str]) -> CommandSpec {
+        CommandSpec { tips, ..self }
+    }
+
+    /// The same row with more flags.
+    pub const fn with_flags(self, flags: Flags) -> CommandSpec {
+        CommandSpec {
+            flags: self.flags.and(flags),
+            ..self
+        }
     }
 
     /// True if `count` arguments (with the name) are right.

@@ -2,6 +2,7 @@
 //!
 //! These are newer than Redis 7.2: IFEQ came with Valkey 8.1, DELIFEQ with Valkey 9, the rest with Redis 8.4.
 
+use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::options::{Options, TimeForm, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -232,6 +233,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         since: "9.0.0",
+        key_uses: &[KeyUse::REMOVE.and(KeyFlags::ACCESS)],
         summary: "Deletes a key if its string value is the given one. A command of Valkey.",
         ..CommandSpec::new(
             "delifeq",
@@ -245,6 +247,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "8.4.0",
         complexity: "O(1) for IFEQ/IFNE, O(N) for IFDEQ/IFDNE where N is the length of the string value.",
+        key_uses: &[KeyUse::REMOVE.and(KeyFlags::ACCESS)],
         summary: "Deletes a key if its string value, or its hash digest, is the given one or is not.",
         ..CommandSpec::new(
             "delex",
@@ -258,6 +261,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "8.4.0",
         complexity: "O(N) where N is the number of keys to set.",
+        key_uses: &[KeyUse::REPLACE],
         summary: "Sets several keys to string values with one expiration time, all of them or none.",
         ..CommandSpec::new(
             "msetex",

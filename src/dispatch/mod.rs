@@ -400,6 +400,10 @@ impl Dispatcher {
             Blocked::Still => return Outcome::StillBlocked,
             Blocked::As(waiter) => return Outcome::Blocked(waiter),
         }
+        if self.journal.has_events() {
+            self.server
+                .publish_events(&self.settings, self.journal.take_events());
+        }
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
             output.truncate(start);
@@ -536,7 +540,8 @@ fn configure(
 ) {
     keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
     keys.no_touch = session.no_touch;
-    keys.frequency_log_factor = server.frequency_log_factor(settings);
+    keys.frequency_log_factor = Server::frequency_log_factor(settings);
+    keys.listens_to = settings.notify_keyspace_events.worth_keeping();
     keys.notes_written = server.blocked.any();
     keys.keeps_expired = server.pause.is_active();
 }

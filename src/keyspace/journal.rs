@@ -65,6 +65,11 @@ impl Journal {
         self.events.push(event);
     }
 
+    /// True if there are events to take.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The events since the last call, in order.
     pub fn take_events(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.events)

@@ -280,9 +280,12 @@ impl ClientRecord {
     fn describe(&self, now_ms: u64, lines: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed) as i32;
-        let last = crate::commands::table::all()
-            .nth(self.last_command.load(Relaxed))
-            .map_or("NULL", |spec| spec.name);
+        let last = crate::commands::table::listed()
+            .get(self.last_command.load(Relaxed))
+            .map_or_else(
+                || "NULL".to_owned(),
+                crate::commands::table::Listed::full_name,
+            );
         let mut flags = String::new();
         if queued >= 0 {
             flags.push('x');

@@ -164,8 +164,8 @@ impl Connection {
                 crate::metrics::add(&worker.dispatcher.metrics().input_bytes, count as u64);
                 let (step, consumed) = self.run_batch(worker, &mut input);
                 self.input.extend_from_slice(&input[consumed..]);
-                self.send_at_once(context, worker)?;
-                Poll::Ready(Ok(step))
+                // Not `?`: the worker gets its buffer back also when the client is gone.
+                Poll::Ready(self.send_at_once(context, worker).map(|()| step))
             }
         };
         worker.input = input;

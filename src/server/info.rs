@@ -312,7 +312,7 @@ impl Server {
     }
 
     fn info_commandstats(&self, text: &mut String) {
-        for (number, spec) in table::all().enumerate() {
+        for (number, row) in table::listed().iter().enumerate() {
             let sum = |of: fn(&crate::metrics::CommandMetrics) -> &std::sync::atomic::AtomicU64| {
                 self.workers
                     .iter()
@@ -330,7 +330,7 @@ impl Server {
                 let value = format!(
                     "calls={calls},usec={microseconds},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}"
                 );
-                field(text, &format!("cmdstat_{}", spec.name), value);
+                field(text, &format!("cmdstat_{}", row.full_name()), value);
             }
         }
     }

@@ -79,7 +79,10 @@ impl Server {
             clock::now_ms(),
         );
         keys.notes_written = self.blocked.any();
-        keys.frequency_log_factor = self.frequency_log_factor(&self.settings.current().0);
+        let settings = self.settings.current().0;
+        keys.frequency_log_factor = Server::frequency_log_factor(&settings);
+        keys.listens_to = settings.notify_keyspace_events.worth_keeping();
+        keys.keeps_expired = self.pause.is_active();
         keys
     }
 
@@ -127,6 +130,9 @@ impl Server {
             .lock()
             .changes
             .fetch_add(std::mem::take(&mut journal.changes), Ordering::Relaxed);
+        if journal.has_events() {
+            self.publish_events(&self.settings.current().0, journal.take_events());
+        }
         if journal.has_written() {
             self.serve_blocked(journal.take_written());
         }

@@ -50,11 +50,13 @@ impl Messaging for Server {
     }
 
     fn pause(&self, until_ms: u64, pauses_reads: bool) {
+        self.tier.hold_expiry_until(until_ms);
         self.pause.begin(until_ms, pauses_reads);
     }
 
     fn unpause(&self) {
         self.pause.end();
+        self.tier.hold_expiry_until(0);
     }
 }
 

@@ -6,6 +6,7 @@
 mod bridge;
 mod cron;
 mod info;
+mod key_events;
 mod key_jobs;
 mod messaging;
 mod pause;
@@ -99,7 +100,7 @@ impl Server {
     }
 
     /// The LFU log factor while an LFU policy is in force.
-    pub fn frequency_log_factor(&self, settings: &Settings) -> Option<u32> {
+    pub fn frequency_log_factor(settings: &Settings) -> Option<u32> {
         let is_lfu = matches!(
             settings.maxmemory_policy,
             EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu

@@ -4,6 +4,7 @@
 //! recover, and only then accept.
 
 use super::bridge::{ColdBridge, LoaderBridge};
+use super::key_events::ServerEvents;
 use super::{LastSave, Pause, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::table;
@@ -89,6 +90,7 @@ fn recover(
         recorder: Arc::new(persist::NoLog::starting_at(1)),
         durability: Arc::new(()),
         loader: Arc::new(()),
+        events: Arc::new(()),
     };
     let tier = Tier::new(
         Arc::clone(keyspace),
@@ -121,7 +123,9 @@ fn assemble(
     recovered: Recovered,
     port: u16,
 ) -> Arc<Server> {
+    let events = Arc::new(ServerEvents::default());
     let ports = Ports {
+        events: events.clone(),
         recorder: recovered.journaling.recorder(),
         durability: Arc::new(recovered.journaling.clone()),
         loader: Arc::new(LoaderBridge::new(
@@ -136,7 +140,7 @@ fn assemble(
         Server::tier_settings(&settings),
     );
     let workers = (0..settings.thread_count())
-        .map(|_| Arc::new(WorkerMetrics::new(table::all().count())))
+        .map(|_| Arc::new(WorkerMetrics::new(table::listed().len())))
         .collect();
     let started_ms = clock::now_ms();
     let last_save = LastSave {
@@ -147,7 +151,7 @@ fn assemble(
     };
     let clients = Arc::new(Clients::default());
     clients.set_limits(&settings);
-    Arc::new_cyclic(|this| Server {
+    let server = Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
         clients,
@@ -172,7 +176,9 @@ fn assemble(
         settings: SharedSettings::new(settings),
         keyspace,
         tier,
-    })
+    });
+    events.set_server(&server);
+    server
 }
 
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {

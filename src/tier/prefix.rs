@@ -81,6 +81,7 @@ impl Tier {
             doomed.database,
             clock::now_ms(),
         );
+        keys.listens_to = self.ports.events.listens_to();
         if self.keyspace.generation(doomed.database) != doomed.generation {
             return Ok(());
         }
@@ -107,6 +108,8 @@ impl Tier {
             keys.notify(EventClasses::GENERIC, "del", key);
         }
         keys.commit();
+        drop(keys);
+        self.publish_events(journal);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod expiry_tiers;
 mod families;
 mod fuzz_smoke;
 mod harness;
+mod key_events;
 mod model;
 mod model_collections;
 mod model_operations;
