@@ -13,6 +13,7 @@ pub mod bitmaps_words;
 pub mod categories;
 pub mod client;
 pub mod client_control;
+pub mod client_tracking;
 pub mod collections;
 pub mod command_info;
 pub mod connection;

@@ -43,6 +43,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::strings_conditions::COMMANDS,
     super::delprefix::COMMANDS,
     super::pubsub::COMMANDS,
+    super::client_control::COMMANDS,
     super::lists_blocking::COMMANDS,
     super::sorted_sets_blocking::COMMANDS,
     super::waiting::COMMANDS,

@@ -50,6 +50,11 @@ pub struct ClientRecord {
     names: Mutex<Names>,
     /// Messages on their way to it.
     pub outbox: Outbox,
+    /// CLIENT TRACKING: 0 off, else a sum of 1 (on), 2 (BCAST) and 4 (the redirection is broken).
+    tracking: AtomicU32,
+    redirect: AtomicU64,
+    /// MONITOR.
+    pub monitors: AtomicBool,
     /// Subscriptions by [`crate::pubsub::ChannelKind`].
     pub subscriptions: [AtomicU32; 3],
 }
@@ -126,6 +131,9 @@ impl Clients {
             blocked: AtomicBool::new(false),
             names: Mutex::default(),
             outbox: Outbox::new(Arc::clone(&self.message_limit_bytes)),
+            tracking: AtomicU32::new(0),
+            redirect: AtomicU64::new(0),
+            monitors: AtomicBool::new(false),
             subscriptions: Default::default(),
         });
         records.insert(id, Arc::clone(&record));
@@ -235,6 +243,14 @@ impl ClientRecord {
         }
     }
 
+    /// What CLIENT LIST shows of tracking: `None`: off; else whom it redirects to, BCAST, and whether that client is gone.
+    pub fn show_tracking(&self, shown: Option<(u64, bool, bool)>) {
+        let (redirect, broadcast, is_broken) = shown.unwrap_or_default();
+        let sum = u32::from(shown.is_some()) + 2 * u32::from(broadcast) + 4 * u32::from(is_broken);
+        self.tracking.store(sum, Relaxed);
+        self.redirect.store(redirect, Relaxed);
+    }
+
     /// Sends it a finished message.
     pub fn push(&self, message: &[u8]) {
         self.outbox.push(message);
@@ -296,6 +312,17 @@ impl ClientRecord {
         if self.is_subscriber() {
             flags.push('P');
         }
+        let tracking = self.tracking.load(Relaxed);
+        let letters = [(1, 't'), (4, 'R'), (2, 'B')];
+        flags.extend(
+            letters
+                .iter()
+                .filter(|(bit, _)| tracking & bit != 0)
+                .map(|(_, letter)| letter),
+        );
+        if self.monitors.load(Relaxed) {
+            flags.push('O');
+        }
         if self.no_evict.load(Relaxed) {
             flags.push('e');
         }
@@ -309,7 +336,7 @@ impl ClientRecord {
             lines,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             user=default redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.address,
             self.local_address,
@@ -326,6 +353,11 @@ impl ClientRecord {
             self.output_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed) + self.outbox.waiting_bytes(),
             self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
+            if tracking == 0 {
+                -1
+            } else {
+                self.redirect.load(Relaxed) as i64
+            },
             self.protocol.load(Relaxed),
             names.library_name,
             names.library_version,

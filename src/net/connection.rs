@@ -98,7 +98,7 @@ impl Connection {
     pub async fn serve(mut self) -> io::Result<()> {
         let result = self.serve_to_the_end().await;
         let server = Arc::clone(self.worker.borrow().dispatcher.server());
-        server.forget_subscriptions(&mut self.session);
+        server.forget_client(&mut self.session);
         result
     }
 

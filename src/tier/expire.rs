@@ -121,6 +121,7 @@ impl Tier {
         );
         keys.no_touch = true;
         keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
         if keys.exists(&due.key) {
             return Ok(true);
         }
@@ -185,6 +186,7 @@ impl Tier {
             round.now_ms,
         );
         keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
         let is_current = self.keyspace.generation(database) == due.generation;
         if !is_current
             || keys
