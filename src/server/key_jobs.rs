@@ -78,7 +78,7 @@ impl Server {
             names.database,
             clock::now_ms(),
         );
-        keys.notes_written = self.blocked.any();
+        keys.notes_written = self.hears_writes();
         let settings = self.settings.current().0;
         keys.frequency_log_factor = Server::frequency_log_factor(&settings);
         keys.listens_to = settings.notify_keyspace_events.worth_keeping();
@@ -134,7 +134,9 @@ impl Server {
             self.publish_events(&self.settings.current().0, journal.take_events());
         }
         if journal.has_written() {
-            self.serve_blocked(journal.take_written());
+            let written = journal.take_written();
+            self.invalidate(&written, None);
+            self.serve_blocked(written);
         }
         let waits = self.settings.current().0.appendfsync == AppendFsync::Always;
         match lsn.filter(|_| waits) {

@@ -82,6 +82,7 @@ impl Tier {
             clock::now_ms(),
         );
         keys.listens_to = self.ports.events.listens_to();
+        keys.notes_written = self.ports.events.hears_writes();
         if self.keyspace.generation(doomed.database) != doomed.generation {
             return Ok(());
         }
