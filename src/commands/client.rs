@@ -120,6 +120,7 @@ fn set_info(
 fn info(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let filter = ClientFilter {
         ids: vec![context.session.id],
+        caller: Some((context.session.id, "client|info")),
         ..ClientFilter::default()
     };
     reply.verbatim(*b"txt", context.services.client_list(&filter).as_bytes());
@@ -145,7 +146,10 @@ fn client_id(argument: &[u8]) -> Result<u64, CommandError> {
 }
 
 fn list(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let mut filter = ClientFilter::default();
+    let mut filter = ClientFilter {
+        caller: Some((context.session.id, "client|list")),
+        ..ClientFilter::default()
+    };
     match &arguments[2..] {
         [] => {}
         [option, kind] if option.eq_ignore_ascii_case(b"TYPE") => {

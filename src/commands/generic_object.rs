@@ -288,6 +288,10 @@ mod tests {
             ("OBJECT ENCODING a", "\"raw\""),
             ("APPEND new 5", ":1"),
             ("OBJECT ENCODING new", "\"int\""),
+            ("COPY a b", ":1"),
+            ("OBJECT ENCODING b", "\"raw\""),
+            ("RENAME a c", "+OK"),
+            ("OBJECT ENCODING c", "\"raw\""),
         ]);
     }
 

@@ -194,6 +194,14 @@ impl Dispatcher {
             }
             Ok(Admitted::Wait) => return Outcome::WaitForMemory,
             Ok(Admitted::Paused) => return Outcome::Paused,
+            Ok(Admitted::Run(row))
+                if is_for_subscribers(row) && row.spec.group == Group::PubSub =>
+            {
+                // Confirmations are messages: CLIENT REPLY does not silence them.
+                let outcome = self.run(row, session, request, fetched, output);
+                apply_reply_mode(session, output.len(), output);
+                return outcome;
+            }
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
                 if let Some(transaction) = &mut session.transaction {
@@ -397,14 +405,14 @@ impl Dispatcher {
         output: &mut Vec<u8>,
     ) -> Outcome {
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        if self.journal.has_events() {
+            let events = self.journal.take_events();
+            self.server.publish_events(&self.settings, events);
+        }
         match called.blocked {
             Blocked::No => {}
             Blocked::Still => return Outcome::StillBlocked,
             Blocked::As(waiter) => return Outcome::Blocked(waiter),
-        }
-        if self.journal.has_events() {
-            self.server
-                .publish_events(&self.settings, self.journal.take_events());
         }
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
@@ -464,6 +472,14 @@ impl Dispatcher {
         let changes = std::mem::take(&mut self.journal.changes);
         if changes > 0 {
             add(&metrics.changes, changes);
+        }
+    }
+
+    /// Counts a blocking command that ended without being run again: on a timeout, or by CLIENT UNBLOCK.
+    pub fn count_unserved(&mut self, arguments: &[Box<[u8]>]) {
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        if let Ok(row) = transactions::resolve(&arguments) {
+            self.count(row, LookupCounts::default(), false);
         }
     }
 

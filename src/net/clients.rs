@@ -177,7 +177,8 @@ impl Clients {
         let mut lines = String::new();
         let now_ms = clock::now_ms();
         for record in self.matching(filter) {
-            record.describe(now_ms, &mut lines);
+            let running = filter.caller.filter(|(id, _)| *id == record.id);
+            record.describe(now_ms, running.map(|(_, name)| name), &mut lines);
         }
         lines
     }
@@ -293,7 +294,8 @@ impl ClientRecord {
                 .is_none_or(|seconds| now_ms - self.created_ms >= seconds * 1000)
     }
 
-    fn describe(&self, now_ms: u64, lines: &mut String) {
+    /// Writes its line. `running` is the command that it runs just now, where that is known.
+    fn describe(&self, now_ms: u64, running: Option<&str>, lines: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed) as i32;
         let last = crate::commands::table::listed()
@@ -302,6 +304,7 @@ impl ClientRecord {
                 || "NULL".to_owned(),
                 crate::commands::table::Listed::full_name,
             );
+        let last = running.map_or(last, str::to_owned);
         let mut flags = String::new();
         if queued >= 0 {
             flags.push('x');

@@ -155,6 +155,8 @@ impl Connection {
         }
         let mut input = std::mem::take(&mut worker.input);
         input.clear();
+        // Empty already, unless a command of another client panicked: nobody gets its half of a reply.
+        worker.output.clear();
         let read = self.stream.poll_read(context, &mut input);
         let result = match read {
             Poll::Pending => Poll::Pending,
@@ -217,6 +219,8 @@ impl Connection {
     fn run_batch(&mut self, worker: &mut Worker, input: &mut [u8]) -> (Step, usize) {
         let (mut step, mut consumed) = (Step::Again, 0);
         worker.durable_from = worker.dispatcher.last_lsn();
+        let record = &self.registration.record;
+        record.input_bytes.store(input.len(), Relaxed);
         let mut ranges = std::mem::take(&mut worker.ranges);
         let mut ends = std::mem::take(&mut worker.ends);
         while matches!(step, Step::Again) && worker.output.len() < OUTPUT_STOP_BYTES {

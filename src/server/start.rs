@@ -166,7 +166,7 @@ fn assemble(
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
-        background: Mutex::new(Arc::new(WorkerMetrics::new(table::all().count()))),
+        background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
         started_ms,
         run_id: run_id(started_ms),
         port,
