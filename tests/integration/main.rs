@@ -10,6 +10,7 @@ mod catalogue;
 mod clients;
 mod differential;
 mod expiry_tiers;
+mod families;
 mod fuzz_smoke;
 mod harness;
 mod key_events;
