@@ -100,7 +100,7 @@ fn elements_of(source: &Value) -> Box<dyn Iterator<Item = &[u8]> + '_> {
         Value::List(list) => Box::new(list.iter()),
         Value::Set(set) => Box::new(set.iter()),
         Value::SortedSet(members) => Box::new(members.iter().map(|(member, _)| member)),
-        Value::Text(_) | Value::Hash(_) => Box::new(std::iter::empty()),
+        _ => Box::new(std::iter::empty()),
     }
 }
 
