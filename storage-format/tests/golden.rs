@@ -13,7 +13,9 @@ use storage_format::manifest::{DatabaseManifest, Manifest, SnapshotManifest};
 use storage_format::record::{ColdHeader, ColdKey, DeadlineKey, encode_deadline_value};
 use storage_format::snapshot::block::BLOCK_HEADER_LENGTH;
 use storage_format::snapshot::{SnapshotForm, SnapshotHeader};
-use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_pair, put_scored};
+use storage_format::value::{
+    CollectionWriter, EncodedCollection, put_field, put_item, put_pair, put_scored,
+};
 use storage_format::{
     Effect, EffectRecord, Items, Placement, SAME_RECORD_LSN, ScoredItems, Side, SnapshotEntry,
     SnapshotReader, SnapshotWriter, ValueKind,
@@ -82,6 +84,17 @@ fn hash() -> Vec<u8> {
     collection(&[&chunk], 2)
 }
 
+fn hash_with_field_deadlines() -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = CollectionWriter::begin_with_field_deadlines(&mut out, 2, 1);
+    writer.chunk(2, |out| {
+        put_field(out, b"name", b"Ada", 0);
+        put_field(out, b"session", b"open", 1_700_000_000_123);
+    });
+    writer.finish();
+    out
+}
+
 fn sorted_set() -> Vec<u8> {
     let low = |out: &mut Vec<u8>| put_scored(out, f64::NEG_INFINITY, b"lowest");
     let high = |out: &mut Vec<u8>| put_scored(out, 1.5, b"one and a half");
@@ -93,12 +106,30 @@ fn values() {
     check_golden("value-list-v1", &list());
     check_golden("value-hash-v1", &hash());
     check_golden("value-sorted-set-v1", &sorted_set());
+    check_golden("value-hash-deadlines-v1", &hash_with_field_deadlines());
     let parsed = fs::read(golden_path("value-list-v1")).expect("readable");
     let items = EncodedCollection::parse(ValueKind::List, &parsed)
         .expect("valid")
         .items()
         .map(<[u8]>::len);
     assert_eq!(items.collect::<Vec<_>>(), [5, 0, 130, 4]);
+}
+
+/// An effect that came later, in a record of its own: the golden segment is older.
+#[test]
+fn field_deadlines_of_an_effect() {
+    let mut encoded = Vec::new();
+    EffectRecord {
+        generation: 3,
+        key: b"user:7",
+        previous_lsn: 41,
+        effect: Effect::HashSetDeadline {
+            deadline_ms: 1_700_000_000_123,
+            fields: (&[&b"session"[..], b""]).into(),
+        },
+    }
+    .encode(&mut encoded);
+    check_golden("effect-hash-set-deadline-v1", &encoded);
 }
 
 /// Every effect on a key once.

@@ -176,6 +176,10 @@ pub fn effect(effect: &Effect<'_>, now_ms: u64) -> String {
         }
         Effect::HashSet { pairs } => format!("{name} {}", list(pairs)),
         Effect::HashDelete { fields } => format!("{name} {}", list(fields)),
+        Effect::HashSetDeadline {
+            deadline_ms,
+            fields,
+        } => format!("{name} {deadline_ms} {}", list(fields)),
         Effect::SortedSetPut { members } => {
             let members = members
                 .iter()
