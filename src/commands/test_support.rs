@@ -229,7 +229,9 @@ impl TestServer {
         );
         let lsn = context.keys.commit();
         assert!(
-            lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0,
+            lsn.is_none()
+                || !spec.flags.has(Flags::READONLY)
+                || context.keys.counts.expired + context.keys.counts.expired_fields > 0,
             "read-only, but wrote"
         );
         let job = context.job.take();
@@ -372,7 +374,10 @@ fn content(value: &Value) -> Vec<String> {
         Value::Set(set) => set.iter().map(show).collect(),
         Value::Hash(hash) => hash
             .iter()
-            .map(|(field, value)| format!("{} = {}", show(field), show(value)))
+            .map(|(field, value)| {
+                let deadline_ms = hash.field_deadline_ms(field);
+                format!("{} = {} until {deadline_ms:?}", show(field), show(value))
+            })
             .collect(),
         Value::SortedSet(members) => members
             .iter()

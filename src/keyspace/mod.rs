@@ -12,6 +12,7 @@ mod apply;
 mod apply_collection;
 pub mod entry;
 mod events;
+pub mod field_expiry;
 mod journal;
 mod keys;
 mod pre_image;

@@ -23,6 +23,7 @@ mod deletions;
 mod demote;
 mod evict;
 mod expire;
+mod expire_fields;
 mod memory;
 mod pool;
 mod ports;

@@ -99,8 +99,12 @@ pub fn print_value(
             }
         }
         ValueKind::Hash => {
-            for (field, value) in collection.pairs() {
-                writeln!(out, "{}: {}", quoted(field), quoted(value))?;
+            for (field, value, deadline_ms) in collection.fields() {
+                write!(out, "{}: {}", quoted(field), quoted(value))?;
+                match deadline_ms {
+                    0 => writeln!(out)?,
+                    _ => writeln!(out, " (until {deadline_ms})")?,
+                }
             }
         }
         ValueKind::SortedSet => {
