@@ -1,8 +1,9 @@
 //! Fields of a hash as numbers: HINCRBY, HINCRBYFLOAT.
 //!
-//! As with strings, the log gets the result and not the increment.
+//! As with strings, the log gets the result and not the increment. The field keeps its deadline.
 
 use super::context::Context;
+use super::hash_deadlines::set_keeping_deadlines;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::strings_numbers::{NOT_A_NUMBER, WOULD_OVERFLOW};
@@ -10,7 +11,6 @@ use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 use crate::resp::number::parse_integer;
-use storage_format::Effect;
 
 const FIELD_NOT_INTEGER: CommandError = CommandError::fixed("ERR hash value is not an integer");
 const FIELD_NOT_FLOAT: CommandError = CommandError::fixed("ERR hash value is not a float");
@@ -24,16 +24,6 @@ fn field<'k>(
     Ok(context.keys.hash(key)?.and_then(|hash| hash.get(field)))
 }
 
-fn set_field(context: &mut Context<'_>, key: &[u8], field: &[u8], value: &[u8]) -> CommandResult {
-    context.keys.apply(
-        key,
-        Effect::HashSet {
-            pairs: (&[field, value]).into(),
-        },
-    )?;
-    Ok(())
-}
-
 fn hincrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let increment = integer(arguments[3])?;
     let current = match field(context, arguments[1], arguments[2])? {
@@ -41,12 +31,9 @@ fn hincrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         None => 0,
     };
     let sum = current.checked_add(increment).ok_or(WOULD_OVERFLOW)?;
-    set_field(
-        context,
-        arguments[1],
-        arguments[2],
-        itoa::Buffer::new().format(sum).as_bytes(),
-    )?;
+    let mut buffer = itoa::Buffer::new();
+    let pair = [arguments[2], buffer.format(sum).as_bytes()];
+    set_keeping_deadlines(context, arguments[1], &pair)?;
     reply.integer(sum);
     Ok(())
 }
@@ -67,7 +54,7 @@ fn hincrbyfloat(
         .checked_add(increment)
         .ok_or(NOT_A_NUMBER)?
         .format(&mut sum);
-    set_field(context, arguments[1], arguments[2], &sum)?;
+    set_keeping_deadlines(context, arguments[1], &[arguments[2], &sum])?;
     reply.bulk(&sum);
     Ok(())
 }

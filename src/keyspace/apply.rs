@@ -62,11 +62,7 @@ impl Keys<'_> {
                 kind: ValueKind::String,
                 deadline_ms,
                 encoded,
-            } => self.put_text(
-                target,
-                encoded,
-                (*deadline_ms != 0).then_some(*deadline_ms),
-            ),
+            } => self.put_text(target, encoded, (*deadline_ms != 0).then_some(*deadline_ms)),
             Effect::Put {
                 kind,
                 deadline_ms,

@@ -410,6 +410,21 @@ impl<'a> Keys<'a> {
         self.peek(key).map_or(0, |entry| entry.lsn())
     }
 
+    /// Makes a hot key look as if it had last been used so long ago, or as often. Not a change: nothing is logged.
+    pub fn set_use(&mut self, key: &[u8], idle_seconds: Option<u64>, frequency: Option<u8>) {
+        let hash = self.hash_of(key);
+        let database = self.database;
+        let shard = self.guards.shard_mut(hash);
+        let Some(place) = shard.find(database, hash, key) else {
+            return;
+        };
+        let last_use = (self.now_ms / 1000).saturating_sub(idle_seconds.unwrap_or(0));
+        shard.tables[database as usize].change(place, |entry| {
+            let frequency = frequency.map_or(entry.access() & 0xff, u32::from);
+            entry.set_access((last_use as u32) << 8 | frequency);
+        });
+    }
+
     /// What is known of a key, without using it.
     pub fn info(&self, key: &[u8]) -> Option<EntryInfo> {
         let entry = self.peek(key)?;

@@ -3,7 +3,9 @@
 //! Decoding builds the chunks directly. It refuses what could not have been written: damaged lengths, members twice,
 //! a sorted set out of order.
 
-use storage_format::value::{CollectionWriter, EncodedCollection, put_field, put_item, put_pair, put_scored};
+use storage_format::value::{
+    CollectionWriter, EncodedCollection, put_field, put_item, put_pair, put_scored,
+};
 use storage_format::{FormatError, ValueKind};
 
 use super::hash_table::Duplicate;
@@ -20,9 +22,19 @@ impl Value {
             Self::List(list) => encode_elements(list.iter(), out, put_item),
             Self::Set(set) => encode_elements(set.iter(), out, put_item),
             Self::Hash(hash) if hash.has_field_deadlines() => {
-                encode_with(CollectionWriter::begin_with_field_deadlines, hash.iter(), out, |out, (field, value)| {
-                    put_field(out, field, value, hash.field_deadline_ms(field).unwrap_or(0))
-                });
+                encode_with(
+                    CollectionWriter::begin_with_field_deadlines,
+                    hash.iter(),
+                    out,
+                    |out, (field, value)| {
+                        put_field(
+                            out,
+                            field,
+                            value,
+                            hash.field_deadline_ms(field).unwrap_or(0),
+                        )
+                    },
+                );
             }
             Self::Hash(hash) => encode_elements(hash.iter(), out, |out, (field, value)| {
                 put_pair(out, field, value)

@@ -95,7 +95,8 @@ impl Hash {
         count: usize,
         fields: impl Fn() -> I,
     ) -> Result<Self, Duplicate> {
-        let mut hash = Self::from_pairs(count, || fields().map(|(field, value, _)| (field, value)))?;
+        let mut hash =
+            Self::from_pairs(count, || fields().map(|(field, value, _)| (field, value)))?;
         for (field, _, deadline_ms) in fields().filter(|(_, _, deadline_ms)| *deadline_ms != 0) {
             hash.set_field_deadline(field, Some(deadline_ms));
         }
@@ -119,13 +120,22 @@ mod tests {
             assert_eq!(hash.get(&[*field]), Some(&[*value][..]));
             assert_eq!(hash.field_deadline_ms(&[*field]), *deadline_ms);
         }
-        let earliest = model.values().filter_map(|(_, deadline_ms)| *deadline_ms).min();
+        let earliest = model
+            .values()
+            .filter_map(|(_, deadline_ms)| *deadline_ms)
+            .min();
         assert_eq!(hash.earliest_field_deadline_ms(), earliest);
         assert_eq!(hash.has_field_deadlines(), earliest.is_some());
         let mut due: Vec<u8> = hash.fields_due(50).map(|field| field[0]).collect();
         due.sort_unstable();
-        let is_due = |(_, (_, deadline_ms)): &(&u8, &(u8, Option<u64>))| deadline_ms.is_some_and(|at| at <= 50);
-        let expected: Vec<u8> = model.iter().filter(is_due).map(|(field, _)| *field).collect();
+        let is_due = |(_, (_, deadline_ms)): &(&u8, &(u8, Option<u64>))| {
+            deadline_ms.is_some_and(|at| at <= 50)
+        };
+        let expected: Vec<u8> = model
+            .iter()
+            .filter(is_due)
+            .map(|(field, _)| *field)
+            .collect();
         assert_eq!(due, expected);
     }
 

@@ -172,7 +172,10 @@ impl Hash {
             Form::Packed(packed) => packed.memory_bytes(),
             Form::Large(large) => {
                 size_of::<LargeHash>()
-                    + large.deadlines.as_ref().map_or(0, FieldDeadlines::memory_bytes)
+                    + large
+                        .deadlines
+                        .as_ref()
+                        .map_or(0, FieldDeadlines::memory_bytes)
                     + memory_estimate_bytes::<PairLayout>(large.table.len(), large.payload_bytes)
             }
         }

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use storage_format::record::{ColdHeader, ColdKey, DeadlineKey, OF_A_FIELD_FLAG, decode_deadline_value};
+use storage_format::record::{
+    ColdHeader, ColdKey, DeadlineKey, OF_A_FIELD_FLAG, decode_deadline_value,
+};
 use tempfile::TempDir;
 
 /// Gives out LSNs, and knows up to where it was told to be durable.

@@ -39,9 +39,7 @@ impl Elements {
 
     /// The byte string number `index`, from 0.
     pub(super) fn get(&self, index: usize) -> &[u8] {
-        let start = index
-            .checked_sub(1)
-            .map_or(0, |former| self.ends[former]);
+        let start = index.checked_sub(1).map_or(0, |former| self.ends[former]);
         &self.bytes[start..self.ends[index]]
     }
 

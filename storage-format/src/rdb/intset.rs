@@ -12,7 +12,9 @@ pub(super) fn read(bytes: &[u8], elements: &mut Elements) -> Result<(), FormatEr
     let mut reader = ByteReader::new(bytes);
     let width = u32::from_le_bytes(reader.array("intset width")?) as usize;
     let count = u32::from_le_bytes(reader.array("intset count")?) as usize;
-    if !matches!(width, 2 | 4 | 8) || count == 0 || count.checked_mul(width) != Some(reader.remaining())
+    if !matches!(width, 2 | 4 | 8)
+        || count == 0
+        || count.checked_mul(width) != Some(reader.remaining())
     {
         return Err(reader.damaged("intset"));
     }
@@ -35,7 +37,8 @@ pub(super) fn read(bytes: &[u8], elements: &mut Elements) -> Result<(), FormatEr
 /// The intset of `members`, which are distinct and not too many for 32 bits.
 pub(super) fn write(members: &mut [i64]) -> Vec<u8> {
     members.sort_unstable();
-    let all_fit = |least: i64, most: i64| members.iter().all(|member| (least..=most).contains(member));
+    let all_fit =
+        |least: i64, most: i64| members.iter().all(|member| (least..=most).contains(member));
     let width = if all_fit(i16::MIN.into(), i16::MAX.into()) {
         2
     } else if all_fit(i32::MIN.into(), i32::MAX.into()) {

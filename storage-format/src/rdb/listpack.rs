@@ -71,7 +71,11 @@ fn read_integer(first: u8, reader: &mut ByteReader<'_>) -> Result<i64, FormatErr
         0xc0..0xe0 => {
             let bits = i64::from(first & 0x1f) << 8 | i64::from(reader.u8(WHAT)?);
             // 13 bits with a sign.
-            if bits < 1 << 12 { bits } else { bits - (1 << 13) }
+            if bits < 1 << 12 {
+                bits
+            } else {
+                bits - (1 << 13)
+            }
         }
         0xf1 => i64::from(i16::from_le_bytes(reader.array(WHAT)?)),
         0xf2 => int24(reader.array(WHAT)?),

@@ -59,10 +59,7 @@ mod tests {
     #[test]
     fn literals_copies_and_runs() {
         assert_eq!(unpack(b"\x02abc", 3).expect("literals"), b"abc");
-        assert_eq!(
-            unpack(b"\x02abc\x20\x02", 6).expect("a copy"),
-            b"abcabc"
-        );
+        assert_eq!(unpack(b"\x02abc\x20\x02", 6).expect("a copy"), b"abcabc");
         assert_eq!(
             unpack(b"\x00a\xe0\x01\x00", 11).expect("a run"),
             b"aaaaaaaaaaa"

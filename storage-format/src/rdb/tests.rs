@@ -41,11 +41,7 @@ fn scored_of(value: &LoadedValue) -> Vec<(f64, Vec<u8>)> {
 }
 
 /// A collection in the value encoding, in chunks of 100.
-fn encoded<T>(
-    elements: &[T],
-    with_deadlines: bool,
-    put: impl Fn(&mut Vec<u8>, &T),
-) -> Vec<u8> {
+fn encoded<T>(elements: &[T], with_deadlines: bool, put: impl Fn(&mut Vec<u8>, &T)) -> Vec<u8> {
     let mut out = Vec::new();
     let chunks = elements.len().div_ceil(100) as u64;
     let begin = if with_deadlines {
@@ -174,7 +170,9 @@ fn the_crc_is_the_one_of_redis() {
         assert_eq!(value.kind, *kind);
         let found = match kind {
             ValueKind::String => value.encoded.len(),
-            _ => EncodedCollection::parse(*kind, &value.encoded).expect("well formed").len(),
+            _ => EncodedCollection::parse(*kind, &value.encoded)
+                .expect("well formed")
+                .len(),
         };
         assert_eq!(found, *length, "{kind:?}");
     }
@@ -229,7 +227,15 @@ fn every_entry_of_a_ziplist_is_read() {
     ]);
     let items = items_of(&load(value_type::LIST_ZIPLIST, &in_string(&list)).expect("valid"));
     let mut expected: Vec<Vec<u8>> = [
-        "abc", "0", "12", "-128", "-32768", "8388607", "-8388608", "-2147483648", "9223372036854775807",
+        "abc",
+        "0",
+        "12",
+        "-128",
+        "-32768",
+        "8388607",
+        "-8388608",
+        "-2147483648",
+        "9223372036854775807",
     ]
     .map(|text| text.as_bytes().to_vec())
     .into();
@@ -247,7 +253,10 @@ fn every_entry_of_a_ziplist_is_read() {
 #[test]
 fn old_hashes_and_sorted_sets_are_read() {
     let pairs = ziplist(&[b"\x01f", b"\x01v", b"\x01g", b"\xf8"]);
-    let expected = [(b"f".to_vec(), b"v".to_vec(), 0), (b"g".to_vec(), b"7".to_vec(), 0)];
+    let expected = [
+        (b"f".to_vec(), b"v".to_vec(), 0),
+        (b"g".to_vec(), b"7".to_vec(), 0),
+    ];
     let hash = load(value_type::HASH_ZIPLIST, &in_string(&pairs)).expect("valid");
     assert_eq!(fields_of(&hash), expected);
     let zipmap = b"\x02\x01f\x01\x02v..\x01g\x01\x007\xff";
@@ -256,7 +265,10 @@ fn old_hashes_and_sorted_sets_are_read() {
 
     let pairs = ziplist(&[b"\x01a", b"\x032.5", b"\x01b", b"\xf2"]);
     let sorted = load(value_type::SORTED_SET_ZIPLIST, &in_string(&pairs)).expect("valid");
-    assert_eq!(scored_of(&sorted), [(1.0, b"b".to_vec()), (2.5, b"a".to_vec())]);
+    assert_eq!(
+        scored_of(&sorted),
+        [(1.0, b"b".to_vec()), (2.5, b"a".to_vec())]
+    );
     let oldest = b"\x03\x01a\xff\x01b\x031.5\x01c\xfe";
     let sorted = load(value_type::SORTED_SET, oldest).expect("valid");
     assert_eq!(
@@ -267,17 +279,26 @@ fn old_hashes_and_sorted_sets_are_read() {
             (f64::INFINITY, b"c".to_vec())
         ]
     );
-    assert!(load(value_type::SORTED_SET, b"\x01\x01a\xfd").is_err(), "NaN");
+    assert!(
+        load(value_type::SORTED_SET, b"\x01\x01a\xfd").is_err(),
+        "NaN"
+    );
 }
 
 #[test]
 fn plain_lists_and_sets_are_read() {
     let list = load(value_type::LIST, b"\x02\x01a\xc1\x00\x01").expect("valid");
     assert_eq!(items_of(&list), [&b"a"[..], b"256"]);
-    let list = load(value_type::LIST_QUICKLIST_2, b"\x02\x01\x03abc\x02\x0a\x0a\x00\x00\x00\x01\x00\x81z\x02\xff");
+    let list = load(
+        value_type::LIST_QUICKLIST_2,
+        b"\x02\x01\x03abc\x02\x0a\x0a\x00\x00\x00\x01\x00\x81z\x02\xff",
+    );
     assert_eq!(items_of(&list.expect("valid")), [&b"abc"[..], b"z"]);
     assert!(load(value_type::SET, b"\x02\x01a\x01a").is_err(), "twice");
-    let set = load(value_type::SET_LISTPACK, b"\x0a\x0a\x00\x00\x00\x01\x00\x81z\x02\xff");
+    let set = load(
+        value_type::SET_LISTPACK,
+        b"\x0a\x0a\x00\x00\x00\x01\x00\x81z\x02\xff",
+    );
     assert_eq!(items_of(&set.expect("valid")), [b"z"]);
 }
 
@@ -304,8 +325,14 @@ fn deadlines_of_fields_are_read_in_all_four_forms() {
         out
     };
     let earliest = 1000u64.to_le_bytes();
-    check(value_type::HASH_METADATA_PRE_RELEASE, &plain([1000, 1500, 0]));
-    check(value_type::HASH_METADATA, &[&earliest[..], &plain([1, 501, 0])].concat());
+    check(
+        value_type::HASH_METADATA_PRE_RELEASE,
+        &plain([1000, 1500, 0]),
+    );
+    check(
+        value_type::HASH_METADATA,
+        &[&earliest[..], &plain([1, 501, 0])].concat(),
+    );
     let mut packed = super::listpack::ListpackWriter::new();
     for (field, value, deadline_ms) in &expected {
         packed.push(field);
@@ -314,7 +341,10 @@ fn deadlines_of_fields_are_read_in_all_four_forms() {
     }
     let packed = in_string(&packed.finish());
     check(value_type::HASH_LISTPACK_DEADLINES_PRE_RELEASE, &packed);
-    check(value_type::HASH_LISTPACK_DEADLINES, &[&earliest[..], &packed].concat());
+    check(
+        value_type::HASH_LISTPACK_DEADLINES,
+        &[&earliest[..], &packed].concat(),
+    );
     let too_late = [&u64::MAX.to_le_bytes()[..], &plain([1, 2, 0])].concat();
     assert!(load(value_type::HASH_METADATA, &too_late).is_err());
 }
@@ -329,7 +359,11 @@ fn footers_are_checked() {
         assert_eq!(decode(&altered), Err(PayloadError::Footer), "bit {bit}");
     }
     for length in 0..payload.len() {
-        assert_eq!(decode(&payload[..length]), Err(PayloadError::Footer), "{length}");
+        assert_eq!(
+            decode(&payload[..length]),
+            Err(PayloadError::Footer),
+            "{length}"
+        );
     }
     let sealed = |version: u16| {
         let mut out = payload[..payload.len() - 10].to_vec();
@@ -339,12 +373,20 @@ fn footers_are_checked() {
         out
     };
     assert!(decode(&sealed(super::payload::VERSION_MAX)).is_ok());
-    assert_eq!(decode(&sealed(super::payload::VERSION_MAX + 1)), Err(PayloadError::Footer));
+    assert_eq!(
+        decode(&sealed(super::payload::VERSION_MAX + 1)),
+        Err(PayloadError::Footer)
+    );
 }
 
 #[test]
 fn collections_without_elements_are_refused() {
-    for type_byte in [value_type::LIST, value_type::SET, value_type::HASH, value_type::SORTED_SET_2] {
+    for type_byte in [
+        value_type::LIST,
+        value_type::SET,
+        value_type::HASH,
+        value_type::SORTED_SET_2,
+    ] {
         assert!(load(type_byte, b"\x00").is_err(), "{type_byte}");
     }
     assert!(load(value_type::LIST_ZIPLIST, &in_string(&ziplist(&[]))).is_err());
