@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_surroundings;
 mod catalogue;
 mod clients;
+mod dump;
 mod expiry_tiers;
 mod fuzz_smoke;
 mod harness;
