@@ -25,6 +25,12 @@ const HELP: &[&str] = &[
     "    Protect current client connection from eviction.",
     "NO-TOUCH (ON|OFF)",
     "    Do not change the access time of the keys this client uses.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients for <timeout> milliseconds.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETINFO <option> <value>",
@@ -349,14 +355,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns the name of the connection.",
         get_name,
     ),
-    row("setname", 3, "2.6.9", "Sets the connection name.", set_name),
+    row("setname", 3, "2.6.9", "Sets the connection name.", set_name)
+        .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "setinfo",
         4,
         "7.2.0",
         "Sets information specific to the client or connection.",
         set_info,
-    ),
+    )
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "info",
         2,
@@ -364,16 +372,23 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns information about the connection.",
         info,
     )
-    .with_complexity(CONNECTIONS),
-    row("list", -2, "2.4.0", "Lists open connections.", list).with_complexity(CONNECTIONS),
-    row("kill", -3, "2.4.0", "Terminates open connections.", kill).with_complexity(CONNECTIONS),
+    .with_complexity(CONNECTIONS)
+    .with_tips(&["nondeterministic_output"]),
+    row("list", -2, "2.4.0", "Lists open connections.", list)
+        .with_complexity(CONNECTIONS)
+        .with_flags(Flags::ADMIN)
+        .with_tips(&["nondeterministic_output"]),
+    row("kill", -3, "2.4.0", "Terminates open connections.", kill)
+        .with_complexity(CONNECTIONS)
+        .with_flags(Flags::ADMIN),
     row(
         "no-evict",
         3,
         "7.0.0",
         "Sets the client eviction mode of the connection.",
         no_evict,
-    ),
+    )
+    .with_flags(Flags::ADMIN),
     row(
         "no-touch",
         3,
@@ -389,12 +404,37 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         reply_mode,
     ),
     row(
-        "help",
-        2,
-        "5.0.0",
-        "Returns helpful text about the different subcommands.",
-        help,
+        "pause",
+        -3,
+        "3.0.0",
+        "Suspends commands processing.",
+        super::client_control::pause,
     ),
+    row(
+        "unpause",
+        2,
+        "6.2.0",
+        "Resumes processing commands from paused clients.",
+        super::client_control::unpause,
+    ),
+    row(
+        "unblock",
+        -3,
+        "5.0.0",
+        "Unblocks a client blocked by a blocking command from a different connection.",
+        super::client_control::unblock,
+    )
+    .with_complexity("O(log N) where N is the number of client connections"),
+    CommandSpec {
+        flags: Flags::LOADING.and(Flags::STALE),
+        ..row(
+            "help",
+            2,
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        )
+    },
 ];
 
 /// The rows of this family.

@@ -3,6 +3,7 @@
 //! The form is `storage_format::rdb`; a value passes through the value encoding on its way. Cost: two copies of the value and, for
 //! RESTORE, a look at every byte of it.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -127,7 +128,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             dump,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::READ]),
     CommandSpec {
         since: "2.6.0",
         complexity: "O(N*log(N)) where N is the size of the value",
@@ -140,7 +142,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             restore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::REPLACE]),
 ];
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::options::{Options, TimeForm, integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 
 const NX_EXCLUDES: CommandError =
@@ -95,9 +96,14 @@ fn set_deadline(
                 .ok()
                 .filter(|deadline_ms| *deadline_ms > now_ms)
             {
-                Some(deadline_ms) => context.keys.set_deadline(key, Some(deadline_ms))?,
-                None => context.keys.delete(key)?,
-            };
+                Some(deadline_ms) => {
+                    context.keys.set_deadline(key, Some(deadline_ms))?;
+                    context.keys.notify(EventClasses::GENERIC, "expire", key);
+                }
+                None => {
+                    context.keys.delete_and_notify(key)?;
+                }
+            }
             true
         }
     };
@@ -186,6 +192,11 @@ fn pexpiretime(
 
 fn persist(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let changed = context.keys.set_deadline(arguments[1], None)?;
+    if changed {
+        context
+            .keys
+            .notify(EventClasses::GENERIC, "persist", arguments[1]);
+    }
     reply.integer(i64::from(changed));
     Ok(())
 }
@@ -238,12 +249,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns the expiration time in seconds of a key.",
         ..CommandSpec::new("ttl", 2, READ, KeySpec::FIRST, Group::Generic, ttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.6.0",
         summary: "Returns the expiration time in milliseconds of a key.",
         ..CommandSpec::new("pttl", 2, READ, KeySpec::FIRST, Group::Generic, pttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix timestamp.",

@@ -3,6 +3,7 @@
 //! As with keys, a field's deadline is absolute, in Unix milliseconds; that is what the log gets. A deadline that has passed already
 //! deletes the field. Fields that have expired are gone before a command sees the hash.
 
+use super::access::KeyUse;
 use super::collections::{CopiedItems, ensure_room_for};
 use super::context::Context;
 use super::generic_expiry::Conditions;
@@ -368,6 +369,8 @@ pub(super) fn set_keeping_deadlines(
     Ok(applied.added_or_removed)
 }
 
+const UPDATES: &[KeyUse] = &[KeyUse::UPDATE];
+const READS: &[KeyUse] = &[KeyUse::READ];
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
 const READ: Flags = Flags::READONLY.and(Flags::FAST);
 const PER_FIELD: &str = "O(N) where N is the number of specified fields";
@@ -377,6 +380,7 @@ const fn row(
     arity: i32,
     flags: Flags,
     summary: &'static str,
+    uses: &'static [KeyUse],
     function: super::spec::CommandFunction,
 ) -> CommandSpec {
     CommandSpec {
@@ -385,6 +389,7 @@ const fn row(
         summary,
         ..CommandSpec::new(name, arity, flags, KeySpec::FIRST, Group::Hash, function)
     }
+    .with_key_uses(uses)
 }
 
 /// The rows of this family.
@@ -394,6 +399,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -6,
         WRITE,
         "Sets expiry for hash fields in seconds.",
+        UPDATES,
         hexpire,
     ),
     row(
@@ -401,6 +407,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -6,
         WRITE,
         "Sets expiry for hash fields in milliseconds.",
+        UPDATES,
         hpexpire,
     ),
     row(
@@ -408,6 +415,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -6,
         WRITE,
         "Sets expiry for hash fields to a Unix timestamp in seconds.",
+        UPDATES,
         hexpireat,
     ),
     row(
@@ -415,6 +423,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -6,
         WRITE,
         "Sets expiry for hash fields to a Unix timestamp in milliseconds.",
+        UPDATES,
         hpexpireat,
     ),
     row(
@@ -422,6 +431,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -5,
         READ,
         "Returns the time to live of hash fields in seconds.",
+        READS,
         httl,
     ),
     row(
@@ -429,6 +439,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -5,
         READ,
         "Returns the time to live of hash fields in milliseconds.",
+        READS,
         hpttl,
     ),
     row(
@@ -436,6 +447,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -5,
         READ,
         "Returns the expiry of hash fields as a Unix timestamp in seconds.",
+        READS,
         hexpiretime,
     ),
     row(
@@ -443,6 +455,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -5,
         READ,
         "Returns the expiry of hash fields as a Unix timestamp in milliseconds.",
+        READS,
         hpexpiretime,
     ),
     row(
@@ -450,6 +463,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         -5,
         Flags::WRITE.and(Flags::FAST),
         "Removes the expiry of hash fields.",
+        UPDATES,
         hpersist,
     ),
 ];

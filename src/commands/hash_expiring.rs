@@ -1,5 +1,6 @@
 //! Values of hash fields together with their deadlines: HGETEX, HSETEX, HGETDEL (Redis 8.0).
 
+use super::access::KeyUse;
 use super::collections::{CopiedItems, ensure_room_for};
 use super::context::Context;
 use super::hash_deadlines::{
@@ -255,13 +256,15 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: PER_FIELD,
         summary: "Returns the values of fields and optionally sets their expiry.",
         ..CommandSpec::new("hgetex", -5, WRITE, KeySpec::FIRST, Group::Hash, hgetex)
-    },
+    }
+    .with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "8.0.0",
         complexity: PER_FIELD,
         summary: "Sets the values of fields and optionally their expiry.",
         ..CommandSpec::new("hsetex", -6, WRITE, KeySpec::FIRST, Group::Hash, hsetex)
-    },
+    }
+    .with_key_uses(&[KeyUse::UPDATE]),
     CommandSpec {
         since: "8.0.0",
         complexity: PER_FIELD,
@@ -274,7 +277,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hgetdel,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::TAKE]),
 ];
 
 #[cfg(test)]

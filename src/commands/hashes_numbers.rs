@@ -2,12 +2,14 @@
 //!
 //! As with strings, the log gets the result and not the increment. The field keeps its deadline.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::hash_deadlines::set_keeping_deadlines;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::strings_numbers::{NOT_A_NUMBER, WOULD_OVERFLOW};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 use crate::resp::number::parse_integer;
@@ -24,6 +26,18 @@ fn field<'k>(
     Ok(context.keys.hash(key)?.and_then(|hash| hash.get(field)))
 }
 
+/// Sets a field and tells of it as `event`.
+fn set_field(
+    context: &mut Context<'_>,
+    event: &'static str,
+    key: &[u8],
+    pair: [&[u8]; 2],
+) -> CommandResult {
+    set_keeping_deadlines(context, key, &pair)?;
+    context.keys.notify(EventClasses::HASH, event, key);
+    Ok(())
+}
+
 fn hincrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let increment = integer(arguments[3])?;
     let current = match field(context, arguments[1], arguments[2])? {
@@ -33,7 +47,7 @@ fn hincrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
     let sum = current.checked_add(increment).ok_or(WOULD_OVERFLOW)?;
     let mut buffer = itoa::Buffer::new();
     let pair = [arguments[2], buffer.format(sum).as_bytes()];
-    set_keeping_deadlines(context, arguments[1], &pair)?;
+    set_field(context, "hincrby", arguments[1], pair)?;
     reply.integer(sum);
     Ok(())
 }
@@ -54,7 +68,7 @@ fn hincrbyfloat(
         .checked_add(increment)
         .ok_or(NOT_A_NUMBER)?
         .format(&mut sum);
-    set_keeping_deadlines(context, arguments[1], &[arguments[2], &sum])?;
+    set_field(context, "hincrbyfloat", arguments[1], [arguments[2], &sum])?;
     reply.bulk(&sum);
     Ok(())
 }
@@ -67,7 +81,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         summary: "Increments the integer value of a field in a hash by a number. Uses 0 as initial value if the field doesn't exist.",
         ..CommandSpec::new("hincrby", 4, WRITE, KeySpec::FIRST, Group::Hash, hincrby)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a field by a number. Uses 0 as initial value if the field doesn't exist.",
@@ -79,7 +93,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hincrbyfloat,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
 ];
 
 #[cfg(test)]

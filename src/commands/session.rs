@@ -1,6 +1,8 @@
 //! One client's state, as far as commands see it.
 
+use crate::pubsub::ChannelKind;
 use crate::resp::Protocol;
+use std::collections::BTreeSet;
 use storage_format::ValueKind;
 
 /// A key that WATCH remembers.
@@ -64,12 +66,16 @@ pub struct Session {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// Set while the commands of a transaction run one after the other: none of them may block.
+    pub must_not_block: bool,
     /// QUIT, or an error after which the connection ends.
     pub closing: bool,
     /// Remote address, `ip:port` or the unix socket's path.
     pub address: String,
     /// Local address.
     pub local_address: String,
+    /// What it is subscribed to, by [`ChannelKind`].
+    pub subscriptions: [BTreeSet<Box<[u8]>>; 3],
     random_state: u64,
 }
 
@@ -89,9 +95,11 @@ impl Session {
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
+            must_not_block: false,
             closing: false,
             address,
             local_address,
+            subscriptions: Default::default(),
             random_state: id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ crate::clock::now_ms(),
         }
     }
@@ -105,7 +113,33 @@ impl Session {
         mixed ^ mixed >> 31
     }
 
-    /// RESET: as after connecting.
+    /// Number of subscriptions of this kind, as the replies of SUBSCRIBE count them: channels and patterns together.
+    pub fn subscription_count(&self, kind: ChannelKind) -> usize {
+        let of = |kind: ChannelKind| self.subscriptions[kind.index()].len();
+        match kind {
+            ChannelKind::Shard => of(ChannelKind::Shard),
+            _ => of(ChannelKind::Channel) + of(ChannelKind::Pattern),
+        }
+    }
+
+    /// True if it has subscriptions of any kind.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|topics| !topics.is_empty())
+    }
+
+    /// True for a subscriber in RESP2, where replies and messages could not be told apart: it may do little else.
+    pub fn only_listens(&self) -> bool {
+        self.protocol == Protocol::Resp2 && self.is_subscriber()
+    }
+
+    /// Stands in for this session while it is elsewhere.
+    pub fn leave_placeholder(&mut self) -> Session {
+        let mut placeholder = Session::new(self.id, false, String::new(), String::new());
+        placeholder.database = self.database;
+        std::mem::replace(self, placeholder)
+    }
+
+    /// RESET: as after connecting. Subscriptions have to be ended before.
     pub fn reset(&mut self, authenticated: bool) {
         let (id, address, local_address) = (
             self.id,

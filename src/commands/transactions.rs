@@ -4,6 +4,7 @@
 //! resident what [`queue_keys`] names, so that everything in here runs under one set of locks and becomes one log
 //! record. WATCH needs no registration: it notes the LSN of the key, and EXEC compares.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::session::{Transaction, WatchedKey};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -150,7 +151,7 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     };
     let container = row.spec;
     if !container.subcommands.is_empty() && arguments.len() > 1 {
-        row.spec = table::find_subcommand(container, arguments[1]).ok_or_else(|| {
+        row = table::find_subcommand(row, arguments[1]).ok_or_else(|| {
             let name = String::from_utf8_lossy(arguments[1]);
             CommandError::new(format!(
                 "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
@@ -168,6 +169,16 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
         "{}|{}",
         container.name, row.spec.name
     )))
+}
+
+/// The name of a resolved command line as messages show it: `get`, `client|id`.
+pub fn full_name(arguments: &[&[u8]], row: Row) -> String {
+    match table::find(arguments[0]) {
+        Some(container) if !std::ptr::eq(container.spec, row.spec) => {
+            format!("{}|{}", container.spec.name, row.spec.name)
+        }
+        _ => row.spec.name.to_owned(),
+    }
 }
 
 fn unknown_command(arguments: &[&[u8]]) -> CommandError {
@@ -206,7 +217,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             multi,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
@@ -214,12 +226,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new(
             "exec",
             1,
-            IN_PLACE,
+            Flags::NOSCRIPT
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::NOT_QUEUED),
             KeySpec::NONE,
             Group::Transactions,
             exec,
         )
-    },
+    }
+    .with_flags(Flags::SKIP_SLOWLOG),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N), when N is the number of queued commands",
@@ -232,7 +248,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             discard,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for every key.",
@@ -245,7 +262,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             watch,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "2.2.0",
         summary: "Forgets about watched keys of a transaction.",
@@ -260,5 +279,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             unwatch,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
 ];

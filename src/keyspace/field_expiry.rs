@@ -7,9 +7,9 @@
 use super::apply::Target;
 use super::apply_collection::payload_bytes;
 use super::entry::{Body, Entry, NewBody};
-use super::events::EventClasses;
 use super::keys::Keys;
 use super::table::Place;
+use crate::event_classes::EventClasses;
 use crate::value::{Hash, Value};
 use storage_format::{Effect, ValueKind};
 
@@ -46,43 +46,54 @@ pub(super) fn has_due_fields(entry: &Entry, now_ms: u64) -> bool {
 
 impl Keys<'_> {
     /// Removes the expired fields of the hash at a place that was just found, and the key with the last of them. Where the log
-    /// has no room for that, they stay, and a copy without them is lent to this command.
+    /// has no room for that, or while nothing may expire, they stay, and a copy without them is lent to this command.
     pub(super) fn expire_fields(&mut self, hash: u64, place: Place, key: &[u8]) {
         let (database, now_ms) = (self.database, self.now_ms);
         let entry = self.guards.shard_mut(hash).entry(database, place);
-        let (deadline_ms, Some(Value::Hash(mut rest))) = (entry.deadline_ms(), entry.to_value())
-        else {
-            return;
-        };
-        let due: Vec<Vec<u8>> = rest.fields_due(now_ms).map(<[u8]>::to_vec).collect();
+        let due: Vec<Vec<u8>> = hash_of(&entry)
+            .into_iter()
+            .flat_map(|hash| hash.fields_due(now_ms))
+            .map(<[u8]>::to_vec)
+            .collect();
         let fields: Vec<&[u8]> = due.iter().map(Vec::as_slice).collect();
         let effect = Effect::HashDelete {
             fields: fields.as_slice().into(),
         };
+        let bytes = key.len() + payload_bytes(&effect);
+        if self.keeps_expired || self.ensure_room(bytes).is_err() {
+            self.lend_without(hash, place, key, &fields);
+            return;
+        }
         let target = Target {
             key,
             hash,
             place: Some(place),
             previous_lsn: self.previous_lsn(hash, place),
         };
-        let applied = self
-            .ensure_room(key.len() + payload_bytes(&effect))
-            .and_then(|()| self.apply_to(&target, effect));
-        match applied {
-            Ok(applied) => {
-                self.counts.expired_fields += applied.added_or_removed;
-                self.notify(EventClasses::HASH, "hexpired", key);
-                if applied.length == 0 {
-                    self.notify(EventClasses::GENERIC, "del", key);
-                }
-            }
-            Err(_) => {
-                for field in fields {
-                    rest.remove(field);
-                }
-                let body = NewBody::Boxed(Value::Hash(rest));
-                self.lend(database, Entry::new(key, body, deadline_ms));
-            }
+        let Ok(applied) = self.apply_to(&target, effect) else {
+            return;
+        };
+        self.counts.expired_fields += applied.added_or_removed;
+        self.notify(EventClasses::HASH, "hexpired", key);
+        if applied.length == 0 {
+            self.notify(EventClasses::GENERIC, "del", key);
+        }
+    }
+
+    /// Lends a copy of a hash without these fields; nothing if no other is left.
+    fn lend_without(&mut self, hash: u64, place: Place, key: &[u8], fields: &[&[u8]]) {
+        let database = self.database;
+        let entry = self.guards.shard_mut(hash).entry(database, place);
+        let (deadline_ms, Some(Value::Hash(mut rest))) = (entry.deadline_ms(), entry.to_value())
+        else {
+            return;
+        };
+        for field in fields {
+            rest.remove(field);
+        }
+        if !rest.is_empty() {
+            let body = NewBody::Boxed(Value::Hash(rest));
+            self.lend(database, Entry::new(key, body, deadline_ms));
         }
     }
 }

@@ -3,8 +3,11 @@
 //! A connection writes into its own record with relaxed stores once a batch; whoever lists or kills goes through the
 //! map. Ending a connection from outside is a `shutdown` of its socket: its task then reads the end of the stream.
 
+use super::outbox::Outbox;
 use crate::clock;
 use crate::commands::services::ClientFilter;
+use crate::config::Settings;
+use crate::resp::Protocol;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,7 +45,13 @@ pub struct ClientRecord {
     pub commands: AtomicU64,
     /// CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
+    /// True while it waits in a blocking command.
+    pub blocked: AtomicBool,
     names: Mutex<Names>,
+    /// Messages on their way to it.
+    pub outbox: Outbox,
+    /// Subscriptions by [`crate::pubsub::ChannelKind`].
+    pub subscriptions: [AtomicU32; 3],
 }
 
 /// What a client says of itself.
@@ -60,6 +69,8 @@ pub struct Clients {
     next_id: AtomicU64,
     /// Connections refused because of `maxclients`.
     pub rejected: AtomicU64,
+    /// What may wait in an outbox, in bytes: the hard limit of `client-output-buffer-limit pubsub`.
+    pub message_limit_bytes: Arc<AtomicU64>,
 }
 
 /// Takes the record out of the map before the socket is closed, so that nobody shuts down a reused descriptor.
@@ -112,13 +123,27 @@ impl Clients {
             protocol: AtomicU32::new(2),
             commands: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             names: Mutex::default(),
+            outbox: Outbox::new(Arc::clone(&self.message_limit_bytes)),
+            subscriptions: Default::default(),
         });
         records.insert(id, Arc::clone(&record));
         Some(Registration {
             clients: Arc::clone(self),
             record,
         })
+    }
+
+    /// Takes over what the settings allow a client's outbox to hold.
+    pub fn set_limits(&self, settings: &Settings) {
+        let limit_bytes = settings.output_limit_pubsub.hard_bytes;
+        self.message_limit_bytes.store(limit_bytes, Relaxed);
+    }
+
+    /// The record of a client.
+    pub fn find(&self, id: u64) -> Option<Arc<ClientRecord>> {
+        self.records.lock().get(&id).cloned()
     }
 
     /// Takes over what a session says of itself.
@@ -201,6 +226,27 @@ impl Clients {
 }
 
 impl ClientRecord {
+    /// The dialect it speaks.
+    pub fn protocol(&self) -> Protocol {
+        if self.protocol.load(Relaxed) == 3 {
+            Protocol::Resp3
+        } else {
+            Protocol::Resp2
+        }
+    }
+
+    /// Sends it a finished message.
+    pub fn push(&self, message: &[u8]) {
+        self.outbox.push(message);
+    }
+
+    /// True if it has subscriptions of any kind.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|count| count.load(Relaxed) > 0)
+    }
+
     fn shut_down(&self) {
         // SAFETY: the record is in the map, whose lock the caller holds, and a connection leaves the map before it
         // closes its socket: the descriptor is open.
@@ -216,7 +262,14 @@ impl ClientRecord {
         (filter.ids.is_empty() || filter.ids.contains(&self.id))
             && same(&filter.address, &self.address)
             && same(&filter.local_address, &self.local_address)
-            && same(&filter.kind, "normal")
+            && same(
+                &filter.kind,
+                if self.is_subscriber() {
+                    "pubsub"
+                } else {
+                    "normal"
+                },
+            )
             && same(&filter.user, "default")
             && filter.skip_id != Some(self.id)
             && filter
@@ -227,12 +280,21 @@ impl ClientRecord {
     fn describe(&self, now_ms: u64, lines: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed) as i32;
-        let last = crate::commands::table::all()
-            .nth(self.last_command.load(Relaxed))
-            .map_or("NULL", |spec| spec.name);
+        let last = crate::commands::table::listed()
+            .get(self.last_command.load(Relaxed))
+            .map_or_else(
+                || "NULL".to_owned(),
+                crate::commands::table::Listed::full_name,
+            );
         let mut flags = String::new();
         if queued >= 0 {
             flags.push('x');
+        }
+        if self.blocked.load(Relaxed) {
+            flags.push('b');
+        }
+        if self.is_subscriber() {
+            flags.push('P');
         }
         if self.no_evict.load(Relaxed) {
             flags.push('e');
@@ -245,7 +307,7 @@ impl ClientRecord {
         }
         let _ = writeln!(
             lines,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={queued} watch={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
              user=default redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
@@ -256,10 +318,13 @@ impl ClientRecord {
             now_ms.saturating_sub(self.created_ms) / 1000,
             now_ms.saturating_sub(self.last_interaction_ms.load(Relaxed)) / 1000,
             self.database.load(Relaxed),
+            self.subscriptions[0].load(Relaxed),
+            self.subscriptions[1].load(Relaxed),
+            self.subscriptions[2].load(Relaxed),
             self.watched.load(Relaxed),
             self.input_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed),
-            self.output_bytes.load(Relaxed),
+            self.output_bytes.load(Relaxed) + self.outbox.waiting_bytes(),
             self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
             self.protocol.load(Relaxed),
             names.library_name,

@@ -4,10 +4,12 @@
 //! recover, and only then accept.
 
 use super::bridge::{ColdBridge, LoaderBridge};
-use super::{LastSave, Server, SharedSettings, cron};
+use super::key_events::ServerEvents;
+use super::{LastSave, Pause, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::table;
 use crate::config::Settings;
+use crate::dispatch::blocked::BlockedClients;
 use crate::error::InternalError;
 use crate::keyspace::{Keyspace, Placement};
 use crate::metrics::WorkerMetrics;
@@ -17,6 +19,7 @@ use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
+use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -87,6 +90,7 @@ fn recover(
         recorder: Arc::new(persist::NoLog::starting_at(1)),
         durability: Arc::new(()),
         loader: Arc::new(()),
+        events: Arc::new(()),
     };
     let tier = Tier::new(
         Arc::clone(keyspace),
@@ -119,7 +123,9 @@ fn assemble(
     recovered: Recovered,
     port: u16,
 ) -> Arc<Server> {
+    let events = Arc::new(ServerEvents::default());
     let ports = Ports {
+        events: events.clone(),
         recorder: recovered.journaling.recorder(),
         durability: Arc::new(recovered.journaling.clone()),
         loader: Arc::new(LoaderBridge::new(
@@ -134,7 +140,7 @@ fn assemble(
         Server::tier_settings(&settings),
     );
     let workers = (0..settings.thread_count())
-        .map(|_| Arc::new(WorkerMetrics::new(table::all().count())))
+        .map(|_| Arc::new(WorkerMetrics::new(table::listed().len())))
         .collect();
     let started_ms = clock::now_ms();
     let last_save = LastSave {
@@ -143,15 +149,21 @@ fn assemble(
         succeeded: true,
         tried_ms: 0,
     };
-    Arc::new_cyclic(|this| Server {
+    let clients = Arc::new(Clients::default());
+    clients.set_limits(&settings);
+    let server = Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
-        clients: Arc::new(Clients::default()),
+        clients,
+        blocked: BlockedClients::default(),
+        pause: Pause::default(),
+        pubsub: PubSub::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
+        background: Mutex::new(Arc::new(WorkerMetrics::new(table::all().count()))),
         started_ms,
         run_id: run_id(started_ms),
         port,
@@ -164,7 +176,9 @@ fn assemble(
         settings: SharedSettings::new(settings),
         keyspace,
         tier,
-    })
+    });
+    events.set_server(&server);
+    server
 }
 
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {

@@ -7,30 +7,31 @@
 use super::Tier;
 use super::cold::{Cold, DueRecord};
 use super::cold_write::ColdWrite;
+use super::expire::Round;
 use super::residency::KeyRequest;
 use crate::error::InternalError;
-use crate::keyspace::{Journal, Keys};
+use crate::keyspace::Keys;
 
 impl Tier {
     /// Follows a hint; false if the log has no room.
     pub(super) fn expire_cold_fields(
         &self,
         cold: &Cold,
-        journal: &mut Journal,
+        round: &mut Round<'_>,
         database: u32,
         due: &DueRecord,
-        now_ms: u64,
     ) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
         let recorder = &*self.ports.recorder;
         let mut keys = Keys::lock(
             &self.keyspace,
             &[due.hash],
-            journal,
+            round.journal,
             recorder,
             database,
-            now_ms,
+            round.now_ms,
         );
+        keys.listens_to = round.listens_to;
         if self.keyspace.generation(database) != due.generation {
             return Ok(true);
         }
@@ -46,7 +47,7 @@ impl Tier {
                 hash: due.hash,
                 key: &due.key,
                 only_looks: false,
-                now_ms,
+                now_ms: round.now_ms,
             };
             self.resolve_now(shard, &request)?;
             keys.no_touch = true;
@@ -58,6 +59,7 @@ impl Tier {
             }
         }
         drop(keys);
+        self.publish_events(round.journal);
         self.forget_hint(cold, due)
     }
 

@@ -11,6 +11,7 @@ mod dump;
 mod expiry_tiers;
 mod fuzz_smoke;
 mod harness;
+mod key_events;
 mod model;
 mod model_collections;
 mod model_operations;

@@ -9,10 +9,14 @@
 //! Nothing in here waits. Whatever has to (a fetch, a job, memory) is an [`Outcome`] that the connection deals with,
 //! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
 
+pub mod blocked;
+mod serve;
+
+use self::blocked::{BlockedClients, DatabaseKey, Waiter};
 use crate::clock;
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
-use crate::commands::{Context, Flags, Job, Services, Session, transactions};
+use crate::commands::{Context, Flags, Group, Job, Services, Session, transactions};
 use crate::config::Settings;
 use crate::error::{CommandError, CommandResult, InternalError};
 use crate::keyspace::{Journal, Keys, LookupCounts};
@@ -36,6 +40,21 @@ pub enum Outcome {
     WaitForMemory,
     /// A transaction that holds commands without locks: its commands are to be run one after the other.
     Sequential(Vec<Vec<Box<[u8]>>>),
+    /// The client waits for its keys. Its session is in the waiter until then.
+    Blocked(Arc<Waiter>),
+    /// Only while serving a waiter: it goes on waiting.
+    StillBlocked,
+    /// CLIENT PAUSE is in force; call again when it is over.
+    Paused,
+}
+
+/// The waiter on whose behalf a command runs.
+struct Serving {
+    waiter: Arc<Waiter>,
+    /// The key that was written.
+    key: DatabaseKey,
+    /// Set if it does not exist (any more).
+    key_is_gone: bool,
 }
 
 /// A command line.
@@ -78,11 +97,21 @@ pub struct Dispatcher {
     /// LSN of the last record that this worker wrote, for `appendfsync always`.
     last_lsn: u64,
     last_command: usize,
+    serving: Option<Serving>,
     /// Unix time of the running batch, in milliseconds.
     now_ms: u64,
     batch_started: Instant,
     /// Rows of the commands that ran in it.
     batch_rows: Vec<usize>,
+}
+
+impl Serving {
+    /// True if the key that was written is what the waiter waits for. Its shard is locked.
+    fn may_be_ready(&mut self, keys: &Keys<'_>) -> bool {
+        let kind = keys.kind_now(&self.key.1);
+        self.key_is_gone = kind.is_none();
+        self.waiter.may_be_ready(kind)
+    }
 }
 
 impl Dispatcher {
@@ -100,6 +129,7 @@ impl Dispatcher {
             hashes: Vec::new(),
             last_lsn: 0,
             last_command: usize::MAX,
+            serving: None,
             now_ms: clock::now_ms(),
             batch_started: Instant::now(),
             batch_rows: Vec::new(),
@@ -163,6 +193,7 @@ impl Dispatcher {
                 Outcome::Done
             }
             Ok(Admitted::Wait) => return Outcome::WaitForMemory,
+            Ok(Admitted::Paused) => return Outcome::Paused,
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
                 if let Some(transaction) = &mut session.transaction {
@@ -194,12 +225,22 @@ impl Dispatcher {
         if !session.authenticated && !flags.has(Flags::NO_AUTH) {
             return reject(CommandError::fixed("NOAUTH Authentication required."));
         }
+        if session.only_listens() && !is_for_subscribers(row) {
+            return reject(CommandError::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                transactions::full_name(arguments, row)
+            )));
+        }
         if flags.has(Flags::DENYOOM) {
             match self.server.tier.admission() {
                 Admission::Go => {}
                 Admission::Wait => return Ok(Admitted::Wait),
                 Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
             }
+        }
+        let pause = &self.server.pause;
+        if pause.is_active() && pause.holds(writes(row, session)) {
+            return Ok(Admitted::Paused);
         }
         if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
             if flags.has(Flags::NO_MULTI) {
@@ -295,12 +336,7 @@ impl Dispatcher {
             session.database,
             self.now_ms,
         );
-        configure(
-            &mut keys,
-            row,
-            session,
-            server.frequency_log_factor(&self.settings),
-        );
+        configure(&mut keys, row, session, server, &self.settings);
         if let [named] = &*self.keys
             && self.owned_keys.is_empty()
         {
@@ -309,7 +345,11 @@ impl Dispatcher {
         if !server.tier.everything_is_hot() {
             let only_looks = row.spec.flags.has(Flags::PEEKS);
             let named = (&*self.keys, &*self.owned_keys);
-            match make_resident(server, &mut keys, named, arguments, only_looks, fetched) {
+            let reading = match self.serving {
+                Some(_) => Reading::AtOnce,
+                None => Reading::Fetched(fetched),
+            };
+            match make_resident(server, &mut keys, named, arguments, only_looks, reading) {
                 Ok(missing) if missing.is_empty() => {}
                 Ok(missing) => {
                     add(&self.metrics.fetches, missing.len() as u64);
@@ -321,25 +361,57 @@ impl Dispatcher {
                 }
             }
         }
+        if let Some(serving) = &mut self.serving
+            && !serving.may_be_ready(&keys)
+        {
+            return Outcome::StillBlocked;
+        }
+        let may_block = !session.must_not_block;
         let context = Context {
             keys,
             session,
             settings: &self.settings,
             services: server,
             now_ms: self.now_ms,
-            may_block: true,
+            may_block,
             blocked: None,
             job: None,
         };
+        let registry = self.serving.is_none().then_some(&server.blocked);
         let start = output.len();
         let protocol = context.session.protocol;
-        let called = call(row, context, arguments, Reply::new(output, protocol));
+        let reply = Reply::new(output, protocol);
+        let called = call(row, context, arguments, reply, registry);
+        self.conclude(row, called, protocol, start, output)
+    }
+
+    /// What follows a command's function, without its locks.
+    fn conclude(
+        &mut self,
+        row: Row,
+        called: Called,
+        protocol: Protocol,
+        start: usize,
+        output: &mut Vec<u8>,
+    ) -> Outcome {
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        match called.blocked {
+            Blocked::No => {}
+            Blocked::Still => return Outcome::StillBlocked,
+            Blocked::As(waiter) => return Outcome::Blocked(waiter),
+        }
+        if self.journal.has_events() {
+            self.server
+                .publish_events(&self.settings, self.journal.take_events());
+        }
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
             output.truncate(start);
             self.write_error(&error, protocol, output);
-            return Outcome::Done;
+        }
+        if self.serving.is_none() && self.journal.has_written() {
+            let written = self.journal.take_written();
+            self.serve_blocked(written);
         }
         called.job.map_or(Outcome::Done, Outcome::Job)
     }
@@ -428,15 +500,50 @@ impl Dispatcher {
 
 enum Admitted {
     Run(Row),
+    Paused,
     Queue,
     Wait,
 }
 
-/// How look-ups of this command count and leave traces.
-fn configure(keys: &mut Keys<'_>, row: Row, session: &Session, frequency_log_factor: Option<u32>) {
+/// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
+fn writes(row: Row, session: &Session) -> bool {
+    let changes =
+        |row: Row| row.spec.flags.has(Flags::WRITE) || row.spec.flags.has(Flags::MAY_REPLICATE);
+    let queue = session
+        .transaction
+        .iter()
+        .flat_map(|transaction| &transaction.queue);
+    changes(row)
+        || row.spec.name == "exec"
+            && queue
+                .filter_map(|queued| {
+                    let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+                    transactions::resolve(&arguments).ok()
+                })
+                .any(changes)
+}
+
+/// True for what a client in RESP2 may still say once it has subscribed.
+fn is_for_subscribers(row: Row) -> bool {
+    let name = row.spec.name;
+    matches!(name, "ping" | "quit" | "reset")
+        || name.ends_with("subscribe") && row.spec.group == Group::PubSub
+}
+
+/// How look-ups of this command count and leave traces, and who has to hear of its changes.
+fn configure(
+    keys: &mut Keys<'_>,
+    row: Row,
+    session: &Session,
+    server: &Server,
+    settings: &Settings,
+) {
     keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
     keys.no_touch = session.no_touch;
-    keys.frequency_log_factor = frequency_log_factor;
+    keys.frequency_log_factor = Server::frequency_log_factor(settings);
+    keys.listens_to = settings.notify_keyspace_events.worth_keeping();
+    keys.notes_written = server.blocked.any();
+    keys.keeps_expired = server.pause.is_active();
 }
 
 /// What a command's function left.
@@ -446,18 +553,53 @@ struct Called {
     lsn: Option<u64>,
     counts: LookupCounts,
     job: Option<Job>,
+    blocked: Blocked,
 }
 
-/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns.
-fn call(row: Row, mut context: Context<'_>, arguments: &[&[u8]], mut reply: Reply<'_>) -> Called {
+/// Whether the client waits now.
+enum Blocked {
+    No,
+    /// The waiter on whose behalf the command ran goes on waiting.
+    Still,
+    /// As this new waiter.
+    As(Arc<Waiter>),
+}
+
+/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns;
+/// a client that has to wait is in the registry by then.
+fn call(
+    row: Row,
+    mut context: Context<'_>,
+    arguments: &[&[u8]],
+    mut reply: Reply<'_>,
+    registry: Option<&BlockedClients>,
+) -> Called {
     let result = (row.spec.function)(&mut context, arguments, &mut reply);
     let lsn = context.keys.commit();
+    let blocked = match (context.blocked.take(), registry) {
+        (None, _) => Blocked::No,
+        (Some(_), None) => Blocked::Still,
+        (Some(request), Some(registry)) => {
+            let session = context.session.leave_placeholder();
+            Blocked::As(registry.block(session, arguments, request))
+        }
+    };
     Called {
         result,
         lsn,
         counts: context.keys.counts,
         job: context.job.take(),
+        blocked,
     }
+}
+
+/// How keys that are not in memory are read.
+#[derive(Clone, Copy)]
+enum Reading<'a> {
+    /// By the connection, which waits without a lock; this is what it brought.
+    Fetched(&'a [Fetched]),
+    /// Here and now, because there is no connection that could wait.
+    AtOnce,
 }
 
 /// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
@@ -467,7 +609,7 @@ fn make_resident(
     (named_keys, owned_keys): (&[NamedKey], &[Box<[u8]>]),
     arguments: &[&[u8]],
     only_looks: bool,
-    fetched: &[Fetched],
+    reading: Reading<'_>,
 ) -> Result<Vec<FetchTicket>, InternalError> {
     let mut missing = Vec::new();
     for named in named_keys {
@@ -485,11 +627,15 @@ fn make_resident(
             only_looks,
             now_ms: keys.now_ms(),
         };
-        let found = fetched.iter().find(|fetched| fetched.is_for(&request));
-        match server
-            .tier
-            .resolve(keys.shard_mut(named.hash), &request, found)?
-        {
+        let shard = keys.shard_mut(named.hash);
+        let residency = match reading {
+            Reading::AtOnce => server.tier.resolve_now(shard, &request)?,
+            Reading::Fetched(fetched) => {
+                let found = fetched.iter().find(|fetched| fetched.is_for(&request));
+                server.tier.resolve(shard, &request, found)?
+            }
+        };
+        match residency {
             Residency::Present | Residency::Absent => {}
             Residency::Lent(entry) => keys.lend(named.database, entry),
             Residency::Fetch(ticket) => missing.push(ticket),
@@ -515,7 +661,8 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
         .map(|transaction| transaction.queue)
 }
 
-fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {
+/// CLIENT REPLY: takes away the reply that begins at `start`, if the client wants none.
+pub fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => output.truncate(start),
