@@ -13,6 +13,7 @@ pub mod collections;
 pub mod command_info;
 pub mod connection;
 pub mod context;
+mod debug_digest;
 pub mod document;
 pub mod dump;
 pub mod generic;

@@ -62,6 +62,13 @@ pub trait Services: super::messaging::Messaging {
         request: ScanRequest<'_>,
         found: &mut dyn FnMut(&[u8]),
     ) -> Result<u64, CommandError>;
+    /// Calls `each` with every key of a database in all tiers, its value and its deadline. Moves and uses nothing; what changes
+    /// meanwhile is told as it was before or after, or not at all.
+    fn each_value(
+        &self,
+        database: u32,
+        each: &mut dyn FnMut(&[u8], &crate::value::Value, Option<u64>),
+    ) -> Result<(), CommandError>;
     /// A key chosen at random from all tiers.
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError>;
     /// Keys of a database in all tiers, and how many have a deadline. May be called anywhere but under shard locks.

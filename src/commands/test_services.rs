@@ -142,6 +142,21 @@ impl Services for TestServices {
         Ok(0)
     }
 
+    fn each_value(
+        &self,
+        database: u32,
+        each: &mut dyn FnMut(&[u8], &crate::value::Value, Option<u64>),
+    ) -> Result<(), CommandError> {
+        for (hash, key, _) in self.entries(database) {
+            let shard = self.keyspace.lock(Keyspace::shard_of(hash));
+            let place = shard.find(database, hash, &key).expect("just found");
+            let entry = shard.entry(database, place);
+            let value = entry.to_value().expect("a live entry");
+            each(&key, &value, entry.deadline_ms());
+        }
+        Ok(())
+    }
+
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {
         let mut entries = self.entries(database);
         if entries.is_empty() {

@@ -9,6 +9,7 @@ use crate::glob;
 use crate::keyspace::Journal;
 use crate::persist::SyncPolicy;
 use crate::tier::{MaxmemoryPolicy, TierSettings};
+use crate::value::Value;
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
@@ -104,6 +105,40 @@ impl Services for Server {
                 found,
             )
             .map_err(failed)
+    }
+
+    fn each_value(
+        &self,
+        database: u32,
+        each: &mut dyn FnMut(&[u8], &Value, Option<u64>),
+    ) -> Result<(), CommandError> {
+        const KEYS_AT_A_TIME: usize = 256;
+        let mut cursor = 0;
+        loop {
+            let mut keys = Vec::new();
+            let mut found = |key: &[u8]| keys.push(key.to_vec());
+            cursor = self
+                .tier
+                .scan(
+                    database,
+                    cursor,
+                    KEYS_AT_A_TIME,
+                    &|_| true,
+                    None,
+                    &mut found,
+                )
+                .map_err(failed)?;
+            for key in keys {
+                if let Some((value, deadline_ms)) =
+                    self.tier.value(database, &key).map_err(failed)?
+                {
+                    each(&key, &value, deadline_ms);
+                }
+            }
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {

@@ -24,6 +24,7 @@ mod demote;
 mod evict;
 mod expire;
 mod expire_fields;
+mod look;
 mod memory;
 mod pool;
 mod ports;
