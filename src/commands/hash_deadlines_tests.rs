@@ -15,7 +15,7 @@ fn deadlines_are_set_and_told() {
         ("HTTL h FIELDS 4 a b c none", "[:10 :10 :-1 :-2]"),
         ("HPTTL h FIELDS 1 a", "[:10000]"),
         (
-            &"HPEXPIRETIME h FIELDS 1 a".to_owned(),
+            "HPEXPIRETIME h FIELDS 1 a",
             &format!("[:{}]", START_MS + 10_000),
         ),
         (

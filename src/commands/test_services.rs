@@ -2,7 +2,9 @@
 //! notes that it was called and answers something recognisable.
 
 use super::messaging::Messaging;
-use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use super::services::{
+    ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
+};
 use super::session::Session;
 use super::test_support::TestRecorder;
 use crate::error::CommandError;
@@ -142,11 +144,7 @@ impl Services for TestServices {
         Ok(0)
     }
 
-    fn each_value(
-        &self,
-        database: u32,
-        each: &mut dyn FnMut(&[u8], &crate::value::Value, Option<u64>),
-    ) -> Result<(), CommandError> {
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
         for (hash, key, _) in self.entries(database) {
             let shard = self.keyspace.lock(Keyspace::shard_of(hash));
             let place = shard.find(database, hash, &key).expect("just found");

@@ -2,14 +2,15 @@
 
 use super::Server;
 use crate::commands::Session;
-use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use crate::commands::services::{
+    ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
+};
 use crate::config::{AppendFsync, SetError, Settings};
 use crate::error::{CommandError, InternalError};
 use crate::glob;
 use crate::keyspace::Journal;
 use crate::persist::SyncPolicy;
 use crate::tier::{MaxmemoryPolicy, TierSettings};
-use crate::value::Value;
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
@@ -107,11 +108,7 @@ impl Services for Server {
             .map_err(failed)
     }
 
-    fn each_value(
-        &self,
-        database: u32,
-        each: &mut dyn FnMut(&[u8], &Value, Option<u64>),
-    ) -> Result<(), CommandError> {
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
         const KEYS_AT_A_TIME: usize = 256;
         let mut cursor = 0;
         loop {

@@ -128,6 +128,9 @@ impl Tier {
         drop(keys);
         self.publish_events(round.journal);
         self.counters.expired.fetch_add(expired, Ordering::Relaxed);
+        self.counters
+            .expired_fields
+            .fetch_add(fields, Ordering::Relaxed);
         // Nothing happened: it is gone already, or there is no room. The latter must not be tried again and again.
         Ok(expired + fields > 0 || recorder.has_room(due.key.len() + 256))
     }

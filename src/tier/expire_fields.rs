@@ -11,6 +11,7 @@ use super::expire::Round;
 use super::residency::KeyRequest;
 use crate::error::InternalError;
 use crate::keyspace::Keys;
+use std::sync::atomic::Ordering;
 
 impl Tier {
     /// Follows a hint; false if the log has no room.
@@ -53,6 +54,13 @@ impl Tier {
             keys.no_touch = true;
             keys.exists(&due.key);
             let removed = keys.counts.expired + keys.counts.expired_fields;
+            let counters = &self.counters;
+            counters
+                .expired
+                .fetch_add(keys.counts.expired, Ordering::Relaxed);
+            counters
+                .expired_fields
+                .fetch_add(keys.counts.expired_fields, Ordering::Relaxed);
             keys.commit();
             if removed == 0 && !recorder.has_room(due.key.len() + 256) {
                 return Ok(false);
