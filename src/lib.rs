@@ -18,4 +18,5 @@ pub mod pubsub;
 pub mod resp;
 pub mod server;
 pub mod tier;
+pub mod tracking;
 pub mod value;

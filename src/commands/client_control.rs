@@ -1,6 +1,7 @@
-//! CLIENT PAUSE, UNPAUSE and UNBLOCK: one client deciding about others.
+//! CLIENT PAUSE, UNPAUSE and UNBLOCK, and MONITOR: one client deciding about others, or watching them.
 
 use super::context::Context;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 use crate::resp::number::parse_integer;
@@ -58,3 +59,32 @@ pub fn unblock(
     reply.integer(i64::from(done));
     Ok(())
 }
+
+/// MONITOR
+fn monitor(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    const IN_TRANSACTION: CommandError =
+        CommandError::fixed("ERR MONITOR isn't allowed for DENY BLOCKING client");
+    if !context.may_block {
+        return Err(IN_TRANSACTION);
+    }
+    context.services.monitor(context.session);
+    reply.ok();
+    Ok(())
+}
+
+/// The rows of this file; the subcommands of CLIENT stand with the others.
+pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
+    since: "1.0.0",
+    summary: "Listens for all requests received by the server in real-time.",
+    ..CommandSpec::new(
+        "monitor",
+        1,
+        Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::LOADING)
+            .and(Flags::STALE),
+        KeySpec::NONE,
+        Group::Server,
+        monitor,
+    )
+}];

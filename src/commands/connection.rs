@@ -141,6 +141,8 @@ fn quit(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 }
 
 fn reset(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.services.stop_tracking(context.session);
+    context.services.stop_monitoring(context.session);
     for kind in ChannelKind::ALL {
         for topic in context.session.subscriptions[kind.index()].clone() {
             context.services.unsubscribe(context.session, kind, &topic);

@@ -70,6 +70,10 @@ pub struct Context<'a> {
     pub services: &'a dyn Services,
     /// Unix time in milliseconds; the same for the whole command.
     pub now_ms: u64,
+    /// True if clients watch by MONITOR.
+    pub is_monitored: bool,
+    /// True while a script runs: its commands are shown to those clients as the script's.
+    pub by_script: bool,
     /// False inside EXEC and scripts: what would block replies at once.
     pub may_block: bool,
     /// Set by [`Context::block`].

@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use crate::pubsub::ChannelKind;
+use crate::tracking::{TrackingOptions, TrackingState};
 
 /// Part of [`super::Services`]. Nothing in here waits; all of it may be called under shard locks.
 pub trait Messaging: Send + Sync {
@@ -23,4 +24,20 @@ pub trait Messaging: Send + Sync {
     fn pause(&self, until_ms: u64, pauses_reads: bool);
     /// Ends that.
     fn unpause(&self);
+    /// True if there is a client with this id.
+    fn has_client(&self, id: u64) -> bool;
+    /// From now on the session's client sees every command.
+    fn monitor(&self, session: &mut Session);
+    /// Ends that.
+    fn stop_monitoring(&self, session: &mut Session);
+    /// Shows a command to those clients.
+    fn show_command(&self, session: &Session, arguments: &[&[u8]], by_script: bool);
+    /// Turns CLIENT TRACKING on for the session.
+    fn track(&self, session: &mut Session, options: TrackingOptions);
+    /// Turns it off.
+    fn stop_tracking(&self, session: &mut Session);
+    /// What a client has on; `None` if it does not track.
+    fn tracking_state(&self, id: u64) -> Option<TrackingState>;
+    /// Remembers that a tracking client has read a key, whose shard is locked.
+    fn remember_read(&self, id: u64, key: &[u8]);
 }

@@ -9,6 +9,7 @@ pub mod administration;
 pub mod categories;
 pub mod client;
 pub mod client_control;
+pub mod client_tracking;
 pub mod collections;
 pub mod command_info;
 pub mod connection;

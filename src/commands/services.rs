@@ -49,6 +49,8 @@ pub struct ClientFilter {
     pub user: Option<String>,
     /// Leave out the caller (its id).
     pub skip_id: Option<u64>,
+    /// Who asks, and with which command: that is what its line shows as `cmd`.
+    pub caller: Option<(u64, &'static str)>,
     /// Older than so many seconds.
     pub older_than_seconds: Option<u64>,
 }

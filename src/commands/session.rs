@@ -39,6 +39,20 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// Which keys that it reads a client wants to hear of when they change (CLIENT TRACKING).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Remembers {
+    /// None.
+    #[default]
+    Nothing,
+    /// All.
+    Everything,
+    /// Those of the command after CLIENT CACHING YES.
+    IfGiven,
+    /// All but those of the command after CLIENT CACHING NO.
+    UnlessGiven,
+}
+
 /// See the module's comment.
 #[derive(Debug)]
 pub struct Session {
@@ -76,6 +90,12 @@ pub struct Session {
     pub local_address: String,
     /// What it is subscribed to, by [`ChannelKind`].
     pub subscriptions: [BTreeSet<Box<[u8]>>; 3],
+    /// Which reads are remembered for CLIENT TRACKING.
+    pub remembers: Remembers,
+    /// CLIENT CACHING was the command before.
+    pub caching_given: bool,
+    /// MONITOR.
+    pub monitors: bool,
     random_state: u64,
 }
 
@@ -100,6 +120,9 @@ impl Session {
             address,
             local_address,
             subscriptions: Default::default(),
+            remembers: Remembers::Nothing,
+            caching_given: false,
+            monitors: false,
             random_state: id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ crate::clock::now_ms(),
         }
     }
@@ -125,6 +148,16 @@ impl Session {
     /// True if it has subscriptions of any kind.
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions.iter().any(|topics| !topics.is_empty())
+    }
+
+    /// True if the keys of the command that runs now are to be remembered.
+    pub fn remembers_reads(&self) -> bool {
+        match self.remembers {
+            Remembers::Nothing => false,
+            Remembers::Everything => true,
+            Remembers::IfGiven => self.caching_given,
+            Remembers::UnlessGiven => !self.caching_given,
+        }
     }
 
     /// True for a subscriber in RESP2, where replies and messages could not be told apart: it may do little else.

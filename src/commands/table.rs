@@ -37,6 +37,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
     super::pubsub::COMMANDS,
+    super::client_control::COMMANDS,
     super::lists_blocking::COMMANDS,
     super::sorted_sets_blocking::COMMANDS,
     super::waiting::COMMANDS,

@@ -10,6 +10,7 @@ use super::test_support::TestRecorder;
 use crate::error::CommandError;
 use crate::keyspace::{Journal, Keyspace, Recorder, SHARDS};
 use crate::pubsub::ChannelKind;
+use crate::tracking::{TrackingOptions, TrackingState};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use storage_format::Effect;
@@ -19,6 +20,7 @@ pub struct TestServices {
     keyspace: Arc<Keyspace>,
     recorder: Arc<TestRecorder>,
     calls: Mutex<Vec<String>>,
+    tracking: Mutex<Option<TrackingOptions>>,
 }
 
 impl TestServices {
@@ -28,6 +30,7 @@ impl TestServices {
             keyspace,
             recorder,
             calls: Mutex::new(Vec::new()),
+            tracking: Mutex::new(None),
         }
     }
 
@@ -110,6 +113,42 @@ impl Messaging for TestServices {
 
     fn pause(&self, until_ms: u64, pauses_reads: bool) {
         self.note(format!("pause({until_ms}, {pauses_reads})"));
+    }
+
+    fn has_client(&self, id: u64) -> bool {
+        id < 100
+    }
+
+    fn monitor(&self, session: &mut Session) {
+        self.note(format!("monitor({})", session.id));
+    }
+
+    fn stop_monitoring(&self, session: &mut Session) {
+        self.note(format!("stop_monitoring({})", session.id));
+    }
+
+    fn show_command(&self, _session: &Session, arguments: &[&[u8]], by_script: bool) {
+        self.note(format!("show_command({}, {by_script})", arguments.len()));
+    }
+
+    fn track(&self, _session: &mut Session, options: TrackingOptions) {
+        *self.tracking.lock() = Some(options);
+    }
+
+    fn stop_tracking(&self, _session: &mut Session) {
+        *self.tracking.lock() = None;
+    }
+
+    fn tracking_state(&self, _id: u64) -> Option<TrackingState> {
+        let options = self.tracking.lock().clone()?;
+        Some(TrackingState {
+            options,
+            is_redirect_broken: false,
+        })
+    }
+
+    fn remember_read(&self, id: u64, key: &[u8]) {
+        self.note(format!("remember_read({id}, {})", key.len()));
     }
 
     fn unpause(&self) {

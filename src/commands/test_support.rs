@@ -235,6 +235,8 @@ impl TestServer {
             settings: &self.settings,
             services: &self.services,
             now_ms,
+            is_monitored: false,
+            by_script: false,
             may_block: true,
             blocked: None,
             job: None,

@@ -6,7 +6,7 @@
 
 use super::access::KeyUse;
 use super::context::Context;
-use super::session::{Transaction, WatchedKey};
+use super::session::{Remembers, Transaction, WatchedKey};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::table::{self, Row};
 use crate::error::{CommandError, CommandResult};
@@ -100,11 +100,55 @@ fn exec(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
     Ok(())
 }
 
+/// Calls a command's function, and does what goes with a call wherever it comes from (a client, EXEC, a script): shows it to
+/// MONITOR, remembers what it read for CLIENT TRACKING.
+pub fn invoke(
+    context: &mut Context<'_>,
+    row: Row,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let flags = row.spec.flags;
+    let is_shown =
+        context.is_monitored && !flags.has(Flags::SKIP_MONITOR) && !flags.has(Flags::ADMIN);
+    // A script before what it calls, a transaction after it.
+    let is_shown_first = row.spec.group == Group::Scripting;
+    if is_shown && is_shown_first {
+        show(context, arguments);
+    }
+    let result = (row.spec.function)(context, arguments, reply);
+    if is_shown && !is_shown_first && context.blocked.is_none() {
+        show(context, arguments);
+    }
+    if context.session.remembers != Remembers::Nothing {
+        remember(context, row, arguments);
+    }
+    result
+}
+
+fn show(context: &Context<'_>, arguments: &[&[u8]]) {
+    context
+        .services
+        .show_command(context.session, arguments, context.by_script);
+}
+
+fn remember(context: &mut Context<'_>, row: Row, arguments: &[&[u8]]) {
+    let session = &mut *context.session;
+    if row.spec.flags.has(Flags::READONLY) && session.remembers_reads() {
+        row.spec.for_each_key(arguments, |index| {
+            context.services.remember_read(session.id, arguments[index]);
+        });
+    }
+    if row.spec.name != "caching" && session.transaction.is_none() {
+        session.caching_given = false;
+    }
+}
+
 fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) {
     let position = reply.position();
     let result = resolve(arguments).and_then(|row| {
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
-        (row.spec.function)(context, arguments, reply)
+        invoke(context, row, arguments, reply)
     });
     if let Err(error) = result {
         reply.rewind(position);

@@ -194,6 +194,14 @@ impl Dispatcher {
             }
             Ok(Admitted::Wait) => return Outcome::WaitForMemory,
             Ok(Admitted::Paused) => return Outcome::Paused,
+            Ok(Admitted::Run(row))
+                if is_for_subscribers(row) && row.spec.group == Group::PubSub =>
+            {
+                // Confirmations are messages: CLIENT REPLY does not silence them.
+                let outcome = self.run(row, session, request, fetched, output);
+                apply_reply_mode(session, output.len(), output);
+                return outcome;
+            }
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
                 if let Some(transaction) = &mut session.transaction {
@@ -373,6 +381,8 @@ impl Dispatcher {
             settings: &self.settings,
             services: server,
             now_ms: self.now_ms,
+            is_monitored: server.monitors.any(),
+            by_script: false,
             may_block,
             blocked: None,
             job: None,
@@ -382,7 +392,7 @@ impl Dispatcher {
         let protocol = context.session.protocol;
         let reply = Reply::new(output, protocol);
         let called = call(row, context, arguments, reply, registry);
-        self.conclude(row, called, protocol, start, output)
+        self.conclude(row, called, session, start, output)
     }
 
     /// What follows a command's function, without its locks.
@@ -390,7 +400,7 @@ impl Dispatcher {
         &mut self,
         row: Row,
         called: Called,
-        protocol: Protocol,
+        session: &Session,
         start: usize,
         output: &mut Vec<u8>,
     ) -> Outcome {
@@ -407,10 +417,11 @@ impl Dispatcher {
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
             output.truncate(start);
-            self.write_error(&error, protocol, output);
+            self.write_error(&error, session.protocol, output);
         }
         if self.serving.is_none() && self.journal.has_written() {
             let written = self.journal.take_written();
+            self.server.invalidate(&written, Some(session.id));
             self.serve_blocked(written);
         }
         called.job.map_or(Outcome::Done, Outcome::Job)
@@ -464,6 +475,14 @@ impl Dispatcher {
         let changes = std::mem::take(&mut self.journal.changes);
         if changes > 0 {
             add(&metrics.changes, changes);
+        }
+    }
+
+    /// Counts a blocking command that ended without being run again: on a timeout, or by CLIENT UNBLOCK.
+    pub fn count_unserved(&mut self, arguments: &[Box<[u8]>]) {
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        if let Ok(row) = transactions::resolve(&arguments) {
+            self.count(row, LookupCounts::default(), false);
         }
     }
 
@@ -545,7 +564,7 @@ fn configure(
     keys.no_touch = session.no_touch;
     keys.frequency_log_factor = Server::frequency_log_factor(settings);
     keys.listens_to = settings.notify_keyspace_events.worth_keeping();
-    keys.notes_written = server.blocked.any();
+    keys.notes_written = server.hears_writes();
     keys.keeps_expired = server.pause.is_active();
 }
 
@@ -577,7 +596,7 @@ fn call(
     mut reply: Reply<'_>,
     registry: Option<&BlockedClients>,
 ) -> Called {
-    let result = (row.spec.function)(&mut context, arguments, &mut reply);
+    let result = transactions::invoke(&mut context, row, arguments, &mut reply);
     let lsn = context.keys.commit();
     let blocked = match (context.blocked.take(), registry) {
         (None, _) => Blocked::No,

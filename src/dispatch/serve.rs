@@ -31,7 +31,11 @@ impl Dispatcher {
                     continue;
                 }
                 is_gone = matches!(self.serve_one(&waiter, &key), Tried::KeyIsGone);
-                queue.extend(self.journal.take_written());
+                if self.journal.has_written() {
+                    let written = self.journal.take_written();
+                    self.server.invalidate(&written, Some(waiter.client));
+                    queue.extend(written);
+                }
             }
         }
     }

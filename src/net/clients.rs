@@ -50,6 +50,11 @@ pub struct ClientRecord {
     names: Mutex<Names>,
     /// Messages on their way to it.
     pub outbox: Outbox,
+    /// CLIENT TRACKING: 0 off, else a sum of 1 (on), 2 (BCAST) and 4 (the redirection is broken).
+    tracking: AtomicU32,
+    redirect: AtomicU64,
+    /// MONITOR.
+    pub monitors: AtomicBool,
     /// Subscriptions by [`crate::pubsub::ChannelKind`].
     pub subscriptions: [AtomicU32; 3],
 }
@@ -126,6 +131,9 @@ impl Clients {
             blocked: AtomicBool::new(false),
             names: Mutex::default(),
             outbox: Outbox::new(Arc::clone(&self.message_limit_bytes)),
+            tracking: AtomicU32::new(0),
+            redirect: AtomicU64::new(0),
+            monitors: AtomicBool::new(false),
             subscriptions: Default::default(),
         });
         records.insert(id, Arc::clone(&record));
@@ -169,7 +177,8 @@ impl Clients {
         let mut lines = String::new();
         let now_ms = clock::now_ms();
         for record in self.matching(filter) {
-            record.describe(now_ms, &mut lines);
+            let running = filter.caller.filter(|(id, _)| *id == record.id);
+            record.describe(now_ms, running.map(|(_, name)| name), &mut lines);
         }
         lines
     }
@@ -235,6 +244,14 @@ impl ClientRecord {
         }
     }
 
+    /// What CLIENT LIST shows of tracking: `None`: off; else whom it redirects to, BCAST, and whether that client is gone.
+    pub fn show_tracking(&self, shown: Option<(u64, bool, bool)>) {
+        let (redirect, broadcast, is_broken) = shown.unwrap_or_default();
+        let sum = u32::from(shown.is_some()) + 2 * u32::from(broadcast) + 4 * u32::from(is_broken);
+        self.tracking.store(sum, Relaxed);
+        self.redirect.store(redirect, Relaxed);
+    }
+
     /// Sends it a finished message.
     pub fn push(&self, message: &[u8]) {
         self.outbox.push(message);
@@ -277,7 +294,8 @@ impl ClientRecord {
                 .is_none_or(|seconds| now_ms - self.created_ms >= seconds * 1000)
     }
 
-    fn describe(&self, now_ms: u64, lines: &mut String) {
+    /// Writes its line. `running` is the command that it runs just now, where that is known.
+    fn describe(&self, now_ms: u64, running: Option<&str>, lines: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed) as i32;
         let last = crate::commands::table::listed()
@@ -286,6 +304,7 @@ impl ClientRecord {
                 || "NULL".to_owned(),
                 crate::commands::table::Listed::full_name,
             );
+        let last = running.map_or(last, str::to_owned);
         let mut flags = String::new();
         if queued >= 0 {
             flags.push('x');
@@ -295,6 +314,17 @@ impl ClientRecord {
         }
         if self.is_subscriber() {
             flags.push('P');
+        }
+        let tracking = self.tracking.load(Relaxed);
+        let letters = [(1, 't'), (4, 'R'), (2, 'B')];
+        flags.extend(
+            letters
+                .iter()
+                .filter(|(bit, _)| tracking & bit != 0)
+                .map(|(_, letter)| letter),
+        );
+        if self.monitors.load(Relaxed) {
+            flags.push('O');
         }
         if self.no_evict.load(Relaxed) {
             flags.push('e');
@@ -309,7 +339,7 @@ impl ClientRecord {
             lines,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             user=default redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.address,
             self.local_address,
@@ -326,6 +356,11 @@ impl ClientRecord {
             self.output_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed) + self.outbox.waiting_bytes(),
             self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
+            if tracking == 0 {
+                -1
+            } else {
+                self.redirect.load(Relaxed) as i64
+            },
             self.protocol.load(Relaxed),
             names.library_name,
             names.library_version,

@@ -98,7 +98,7 @@ impl Connection {
     pub async fn serve(mut self) -> io::Result<()> {
         let result = self.serve_to_the_end().await;
         let server = Arc::clone(self.worker.borrow().dispatcher.server());
-        server.forget_subscriptions(&mut self.session);
+        server.forget_client(&mut self.session);
         result
     }
 
@@ -217,6 +217,8 @@ impl Connection {
     fn run_batch(&mut self, worker: &mut Worker, input: &mut [u8]) -> (Step, usize) {
         let (mut step, mut consumed) = (Step::Again, 0);
         worker.durable_from = worker.dispatcher.last_lsn();
+        let record = &self.registration.record;
+        record.input_bytes.store(input.len(), Relaxed);
         let mut ranges = std::mem::take(&mut worker.ranges);
         let mut ends = std::mem::take(&mut worker.ends);
         while matches!(step, Step::Again) && worker.output.len() < OUTPUT_STOP_BYTES {

@@ -105,6 +105,8 @@ impl Connection {
             None => {
                 let reply = &mut Reply::new(&mut self.output, self.session.protocol);
                 waiter.request.timeout_reply.write(reply);
+                let mut worker = self.worker.borrow_mut();
+                worker.dispatcher.count_unserved(&waiter.arguments);
             }
         }
         crate::dispatch::apply_reply_mode(&mut self.session, start, &mut self.output);

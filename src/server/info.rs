@@ -115,7 +115,7 @@ impl Server {
             "blocked_clients",
             self.blocked.count() + self.pause.waiting(),
         );
-        field(text, "tracking_clients", 0);
+        field(text, "tracking_clients", self.tracking.figures().clients);
     }
 
     fn info_memory(&self, text: &mut String) {

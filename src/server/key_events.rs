@@ -71,6 +71,16 @@ impl EventSink for ServerEvents {
             server.publish_events(&server.settings.current().0, events);
         }
     }
+
+    fn hears_writes(&self) -> bool {
+        self.server().is_some_and(|server| server.hears_writes())
+    }
+
+    fn written(&self, keys: Vec<(u32, Box<[u8]>)>) {
+        if let Some(server) = self.server() {
+            server.written(keys, None);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod cron;
 mod info;
 mod key_events;
 mod messaging;
+mod monitor;
 mod pause;
 mod services;
 mod settings;
@@ -22,10 +23,12 @@ use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
 use crate::pubsub::PubSub;
 use crate::tier::Tier;
+use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use monitor::Monitors;
 pub use pause::Pause;
 pub use settings::SharedSettings;
 pub use start::{Running, start};
@@ -46,6 +49,10 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// Who waits in a blocking command.
     pub blocked: BlockedClients,
+    /// MONITOR.
+    pub monitors: Monitors,
+    /// CLIENT TRACKING.
+    pub tracking: Tracking,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Who listens to which channel.

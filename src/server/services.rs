@@ -171,6 +171,9 @@ impl Services for Server {
                 .drop_generation(former_generation)
                 .map_err(failed)?;
         }
+        if self.tracking.any() {
+            self.tracking.invalidate_everything(&self.clients);
+        }
         let databases: Vec<u32> = database.into_iter().collect();
         self.serve_blocked(self.blocked.keys_of(&databases));
         self.snapshotter.note_generations().map_err(failed)

@@ -5,7 +5,7 @@
 
 use super::bridge::{ColdBridge, LoaderBridge};
 use super::key_events::ServerEvents;
-use super::{LastSave, Pause, Server, SharedSettings, cron};
+use super::{LastSave, Monitors, Pause, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::table;
 use crate::config::Settings;
@@ -21,6 +21,7 @@ use crate::persist::{
 };
 use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
+use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -156,6 +157,8 @@ fn assemble(
         lazy: recovered.lazy,
         clients,
         blocked: BlockedClients::default(),
+        monitors: Monitors::default(),
+        tracking: Tracking::default(),
         pause: Pause::default(),
         pubsub: PubSub::default(),
         job_errors: AtomicU64::new(0),
@@ -163,7 +166,7 @@ fn assemble(
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
-        background: Mutex::new(Arc::new(WorkerMetrics::new(table::all().count()))),
+        background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
         started_ms,
         run_id: run_id(started_ms),
         port,

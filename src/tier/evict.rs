@@ -153,6 +153,7 @@ impl Tier {
             clock::now_ms(),
         );
         keys.listens_to = self.ports.events.listens_to();
+        keys.notes_written = self.ports.events.hears_writes();
         let gone = keys.delete(key).unwrap_or(false);
         if gone {
             keys.notify(EventClasses::EVICTED, "evicted", key);
@@ -270,6 +271,7 @@ impl Tier {
             return Ok(false);
         }
         keys.listens_to = self.ports.events.listens_to();
+        keys.notes_written = self.ports.events.hears_writes();
         let gone = keys.delete_cold(key, lsn, deadline_ms);
         if gone {
             self.warm.remove(&cold_key.to_vec());

@@ -122,6 +122,7 @@ impl Tier {
         );
         keys.no_touch = true;
         keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
         keys.exists(&due.key);
         let (expired, fields) = (keys.counts.expired, keys.counts.expired_fields);
         keys.commit();
@@ -190,6 +191,7 @@ impl Tier {
             round.now_ms,
         );
         keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
         let is_current = self.keyspace.generation(database) == due.generation;
         if !is_current
             || keys

@@ -33,6 +33,7 @@ impl Tier {
             round.now_ms,
         );
         keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
         if self.keyspace.generation(database) != due.generation {
             return Ok(true);
         }

@@ -158,6 +158,9 @@ impl Tier {
         if journal.has_events() {
             self.ports.events.publish(journal.take_events());
         }
+        if journal.has_written() {
+            self.ports.events.written(journal.take_written());
+        }
     }
 
     /// Runs a job on one of the I/O threads.

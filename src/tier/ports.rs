@@ -29,6 +29,10 @@ pub trait EventSink: Send + Sync {
     fn listens_to(&self) -> EventClasses;
     /// Publishes events, in order. Called without shard locks.
     fn publish(&self, events: Vec<KeyEvent>);
+    /// True if somebody has to hear which keys are removed, without events.
+    fn hears_writes(&self) -> bool;
+    /// Tells them. Called without shard locks.
+    fn written(&self, keys: Vec<(u32, Box<[u8]>)>);
 }
 
 /// Nobody listens.
@@ -38,6 +42,12 @@ impl EventSink for () {
     }
 
     fn publish(&self, _events: Vec<KeyEvent>) {}
+
+    fn hears_writes(&self) -> bool {
+        false
+    }
+
+    fn written(&self, _keys: Vec<(u32, Box<[u8]>)>) {}
 }
 
 /// A server without a log: there is nothing to wait for.

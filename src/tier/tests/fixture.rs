@@ -54,6 +54,12 @@ impl EventSink for TestLog {
     fn publish(&self, events: Vec<KeyEvent>) {
         self.events.lock().extend(events);
     }
+
+    fn hears_writes(&self) -> bool {
+        false
+    }
+
+    fn written(&self, _keys: Vec<(u32, Box<[u8]>)>) {}
 }
 
 impl Durability for TestLog {
