@@ -57,23 +57,34 @@ fn kind(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     Ok(())
 }
 
-/// A value on its way to another key, with its deadline.
-fn take_along(keys: &mut Keys<'_>, key: &[u8]) -> Option<(Value, Deadline)> {
+/// What a key has, on its way to another key.
+struct Load {
+    value: Value,
+    deadline: Deadline,
+    /// It was changed in place; its encoding is `raw` at the other key too.
+    is_raw_text: bool,
+}
+
+fn take_along(keys: &mut Keys<'_>, key: &[u8]) -> Option<Load> {
     let value = keys.value(key)?;
     let deadline = keys
         .peek_deadline_ms(key)
         .map_or(Deadline::None, Deadline::At);
-    Some((value, deadline))
+    let is_raw_text = keys.info(key).is_some_and(|info| info.is_raw_text);
+    Some(Load {
+        value,
+        deadline,
+        is_raw_text,
+    })
 }
 
 /// Puts what another key had. It is a new value even where there was one before, and is told so.
-fn put_down(
-    keys: &mut Keys<'_>,
-    key: &[u8],
-    (value, deadline): (Value, Deadline),
-) -> CommandResult {
+fn put_down(keys: &mut Keys<'_>, key: &[u8], load: Load) -> CommandResult {
     let replaces = keys.lsn(key) != 0;
-    keys.set_value(key, value, deadline)?;
+    keys.set_value(key, load.value, load.deadline)?;
+    if load.is_raw_text {
+        keys.mark_raw_text(key);
+    }
     if replaces {
         keys.notify(EventClasses::NEW, "new", key);
     }

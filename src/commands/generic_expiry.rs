@@ -4,7 +4,7 @@
 //! has passed already deletes the key.
 
 use super::context::Context;
-use super::options::{Options, TimeForm, integer, is_keyword};
+use super::options::{Options, TimeForm, integer, is_keyword, up_to_nul};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::EventClasses;
@@ -43,7 +43,7 @@ impl Conditions {
             } else {
                 return Err(CommandError::new(format!(
                     "ERR Unsupported option {}",
-                    String::from_utf8_lossy(word)
+                    String::from_utf8_lossy(up_to_nul(word))
                 )));
             };
             *flag = true;
@@ -390,6 +390,7 @@ mod tests {
         TestServer::new().check_all(&[
             ("EXPIRE a x", "-ERR value is not an integer or out of range"),
             ("EXPIRE a x FOO", "-ERR Unsupported option FOO"),
+            ("EXPIRE a x \"F\\x00O\"", "-ERR Unsupported option F"),
             (
                 "EXPIRE a 1 NX XX",
                 "-ERR NX and XX, GT or LT options at the same time are not compatible",

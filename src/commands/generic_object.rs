@@ -69,6 +69,7 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     let packed = |is_packed: bool, otherwise| if is_packed { "listpack" } else { otherwise };
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
+        Value::Stream(_) => "stream",
         Value::List(list) => packed(
             is_one_listpack(list, settings.list_max_listpack_size),
             "quicklist",
@@ -288,6 +289,10 @@ mod tests {
             ("OBJECT ENCODING a", "\"raw\""),
             ("APPEND new 5", ":1"),
             ("OBJECT ENCODING new", "\"int\""),
+            ("COPY a b", ":1"),
+            ("OBJECT ENCODING b", "\"raw\""),
+            ("RENAME a c", "+OK"),
+            ("OBJECT ENCODING c", "\"raw\""),
         ]);
     }
 

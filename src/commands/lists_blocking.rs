@@ -107,8 +107,8 @@ fn brpoplpush(
 
 /// `BLMPOP timeout numkeys key [key ...] LEFT|RIGHT [COUNT count]`
 fn blmpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let deadline_ms = timeout_deadline_ms(arguments[1], context.now_ms)?;
     let wanted = MultiplePop::parse(arguments, 2, side)?;
+    let deadline_ms = timeout_deadline_ms(arguments[1], context.now_ms)?;
     if !pop_from_first(&mut context.keys, &wanted, reply)? {
         wait_for(context, wanted.keys, deadline_ms, reply);
     }

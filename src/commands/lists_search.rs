@@ -3,7 +3,7 @@
 use super::access::KeyUse;
 use super::collections::{count_or, ensure_room_for};
 use super::context::Context;
-use super::options::{Options, integer_in, is_keyword};
+use super::options::{Options, integer, integer_in, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Applied, EventClasses};
@@ -100,7 +100,7 @@ fn lpos(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
 /// LREM key count element
 fn lrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let key = arguments[1];
-    let count = integer_in(arguments[2], -i64::MAX..=i64::MAX)?;
+    let count = integer(arguments[2])?;
     let search = Search {
         backwards: count < 0,
         skipped: 0,

@@ -14,6 +14,12 @@ pub fn is_keyword(argument: &[u8], word: &str) -> bool {
     argument.eq_ignore_ascii_case(word.as_bytes())
 }
 
+/// The bytes of an argument as far as C's functions see them, up to the first NUL: Redis reads some numbers with those, and
+/// writes its error messages with them.
+pub fn up_to_nul(argument: &[u8]) -> &[u8] {
+    argument.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// An integer in 64 bits.
 ///
 /// # Errors

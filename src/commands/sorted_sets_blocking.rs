@@ -71,8 +71,8 @@ fn bzpopmax(
 
 /// `BZMPOP timeout numkeys key [key ...] MIN|MAX [COUNT count]`
 fn bzmpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let deadline_ms = timeout_deadline_ms(arguments[1], context.now_ms)?;
     let wanted = MultiplePop::parse(arguments, 2, ScoreEnd::parse)?;
+    let deadline_ms = timeout_deadline_ms(arguments[1], context.now_ms)?;
     if !pop_from_first(&mut context.keys, &wanted, reply)? {
         wait_for(context, wanted.keys, deadline_ms, reply);
     }

@@ -6,6 +6,7 @@
 
 use super::access::KeyUse;
 use super::context::Context;
+use super::options::up_to_nul;
 use super::session::{Remembers, Transaction, WatchedKey};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::table::{self, Row};
@@ -196,7 +197,7 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     let container = row.spec;
     if !container.subcommands.is_empty() && arguments.len() > 1 {
         row = table::find_subcommand(row, arguments[1]).ok_or_else(|| {
-            let name = String::from_utf8_lossy(arguments[1]);
+            let name = String::from_utf8_lossy(up_to_nul(arguments[1]));
             CommandError::new(format!(
                 "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
                 container.name.to_uppercase()
@@ -227,14 +228,16 @@ pub fn full_name(arguments: &[&[u8]], row: Row) -> String {
 
 fn unknown_command(arguments: &[&[u8]]) -> CommandError {
     const SHOWN_BYTES_MAX: usize = 128;
-    let name = String::from_utf8_lossy(&arguments[0][..arguments[0].len().min(SHOWN_BYTES_MAX)]);
+    let name = up_to_nul(arguments[0]);
+    let name = String::from_utf8_lossy(&name[..name.len().min(SHOWN_BYTES_MAX)]);
     let mut shown = String::new();
     for argument in &arguments[1..] {
         if shown.len() >= SHOWN_BYTES_MAX {
             break;
         }
         let rest = SHOWN_BYTES_MAX - shown.len();
-        let text = String::from_utf8_lossy(&argument[..argument.len().min(rest)]);
+        let text = up_to_nul(argument);
+        let text = String::from_utf8_lossy(&text[..text.len().min(rest)]);
         shown.push_str(&format!("'{text}' "));
     }
     CommandError::new(format!(

@@ -405,14 +405,14 @@ impl Dispatcher {
         output: &mut Vec<u8>,
     ) -> Outcome {
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        if self.journal.has_events() {
+            let events = self.journal.take_events();
+            self.server.publish_events(&self.settings, events);
+        }
         match called.blocked {
             Blocked::No => {}
             Blocked::Still => return Outcome::StillBlocked,
             Blocked::As(waiter) => return Outcome::Blocked(waiter),
-        }
-        if self.journal.has_events() {
-            self.server
-                .publish_events(&self.settings, self.journal.take_events());
         }
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
@@ -672,7 +672,7 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
     let transaction = session.transaction.as_ref()?;
     let is_offloaded = |queued: &Vec<Box<[u8]>>| {
         let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-        transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
+        transactions::resolve(&arguments).is_ok_and(|row| row.spec.is_offloaded(&arguments))
     };
     if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
         return None;

@@ -155,6 +155,8 @@ impl Connection {
         }
         let mut input = std::mem::take(&mut worker.input);
         input.clear();
+        // Empty already, unless a command of another client panicked: nobody gets its half of a reply.
+        worker.output.clear();
         let read = self.stream.poll_read(context, &mut input);
         let result = match read {
             Poll::Pending => Poll::Pending,

@@ -28,6 +28,7 @@ mod look;
 mod memory;
 mod pool;
 mod ports;
+mod prefix;
 mod residency;
 mod scan;
 mod settings;

@@ -10,6 +10,7 @@ use std::fmt;
 use crate::error::FormatError;
 pub use crate::items::{Items, ItemsIter, ScoredItems, ScoredItemsIter};
 use crate::reader::{ByteReader, put_bytes};
+use crate::stream::StreamEffect;
 use crate::value::{ValueKind, field_deadline};
 use crate::varint::put_varint;
 
@@ -131,6 +132,8 @@ pub enum Effect<'a> {
         /// The members.
         members: Items<'a>,
     },
+    /// Something happened to a stream.
+    Stream(StreamEffect<'a>),
     /// A database is emptied by moving it to a new generation: the one that the record's `generation` names. Keyless.
     FlushDatabase {
         /// The database's index.
@@ -167,6 +170,7 @@ mod tag {
     pub(super) const SORTED_SET_REMOVE: u8 = 18;
     pub(super) const FLUSH_DATABASE: u8 = 19;
     pub(super) const SWAP_DATABASES: u8 = 20;
+    pub(super) const STREAM: u8 = 21;
     pub(super) const HASH_SET_DEADLINE: u8 = 22;
 }
 
@@ -192,6 +196,7 @@ impl<'a> Effect<'a> {
             Self::HashSetDeadline { .. } => "hash-set-deadline",
             Self::SortedSetPut { .. } => "sorted-set-put",
             Self::SortedSetRemove { .. } => "sorted-set-remove",
+            Self::Stream(effect) => effect.name(),
             Self::FlushDatabase { .. } => "flush-database",
             Self::SwapDatabases { .. } => "swap-databases",
         }
@@ -241,6 +246,7 @@ impl<'a> Effect<'a> {
             Self::HashSetDeadline { .. } => tag::HASH_SET_DEADLINE,
             Self::SortedSetPut { .. } => tag::SORTED_SET_PUT,
             Self::SortedSetRemove { .. } => tag::SORTED_SET_REMOVE,
+            Self::Stream(_) => tag::STREAM,
             Self::FlushDatabase { .. } => tag::FLUSH_DATABASE,
             Self::SwapDatabases { .. } => tag::SWAP_DATABASES,
         }
@@ -294,6 +300,7 @@ impl<'a> Effect<'a> {
                 fields.encode(out);
             }
             Self::SortedSetPut { members } => members.encode(out),
+            Self::Stream(effect) => effect.encode(out),
             Self::FlushDatabase { database } => put_varint(out, u64::from(database)),
             Self::SwapDatabases { first, second } => {
                 put_varint(out, u64::from(first));
@@ -371,6 +378,7 @@ impl<'a> Effect<'a> {
             tag::SORTED_SET_REMOVE => Self::SortedSetRemove {
                 members: Items::read(reader)?,
             },
+            tag::STREAM => Self::Stream(StreamEffect::decode(reader)?),
             tag::FLUSH_DATABASE => Self::FlushDatabase {
                 database: reader.varint_u32("effect database")?,
             },

@@ -3,7 +3,8 @@
 With `tiny` memory most keys are cold: before the scenarios start, more filler is written than fits, and a thread goes
 on reading, writing and checking it, so that what the scenarios write is pushed out all the time. The scenarios, in any
 language, direct the stage over a socket by one line: `chill` moves all their keys to disk at once (nothing happens with
-`plenty` of memory), `restart` kills the server with SIGKILL and starts it again. The answer is `ok` or an error.
+`plenty` of memory), `restart` kills the server with SIGKILL and starts it again, `clean` empties the scenarios'
+databases. The answer is `ok` or an error.
 """
 
 import hashlib
@@ -136,7 +137,7 @@ class Stage:
 
     def direct(self, order):
         """Does what a scenario asks for."""
-        actions = {"restart": self.restart, "chill": self.chill}
+        actions = {"restart": self.restart, "chill": self.chill, "clean": self.clean}
         try:
             with self.lock:
                 actions[order]()
@@ -154,10 +155,17 @@ class Stage:
         """Moves the keys of all databases that scenarios use to the cold tier."""
         if not self.has_tiers:
             return
+        self.in_all_databases("TIER", "DEMOTE", "ALL")
+
+    def clean(self):
+        """Removes what the scenario before has left behind."""
+        self.in_all_databases("FLUSHDB")
+
+    def in_all_databases(self, *words):
         connection = Connection(self.server.port)
         for database in DATABASES:
             connection.call("SELECT", database)
-            connection.call("TIER", "DEMOTE", "ALL")
+            connection.call(*words)
         connection.close()
 
     def note_statistics(self):

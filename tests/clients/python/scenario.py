@@ -15,7 +15,7 @@ REPLY_SECONDS = 20
 
 
 def direct(order):
-    """Tells the stage to `chill` the keys or to `restart` the server."""
+    """Tells the stage to `chill` the keys, `clean` up or `restart` the server."""
     with socket.create_connection(("127.0.0.1", int(os.environ["LARDER_CONTROL_PORT"])), timeout=60) as control:
         control.sendall(order.encode() + b"\n")
         answer = control.makefile().readline().strip()
@@ -46,6 +46,7 @@ def run_all(scenarios):
             continue
         print("RUN", name, flush=True)
         try:
+            direct("clean")
             function()
             print("OK", name, flush=True)
         except Exception as problem:
@@ -54,5 +55,5 @@ def run_all(scenarios):
             lines = traceback.extract_tb(problem.__traceback__)
             ours = [line for line in lines if os.path.dirname(__file__) in line.filename]
             place = f"{os.path.basename(ours[-1].filename)}:{ours[-1].lineno}"
-            print("FAILED", f"{name}: {place}: {problem!r}".replace("\n", " "), flush=True)
+            print("FAILED", f"{name}: {place}: {type(problem).__name__}: {problem}".replace("\n", " "), flush=True)
     sys.exit(1 if failed else 0)
