@@ -148,6 +148,7 @@ pub struct Settings {
     pub zset_max_listpack_value_bytes: u64,
     pub stream_node_max_bytes: u64,
     pub stream_node_max_entries: u64,
+    pub hll_sparse_max_bytes: u64,
 
     pub notify_keyspace_events: EventClasses,
     /// -1: log nothing.
@@ -289,6 +290,7 @@ impl Settings {
             zset_max_listpack_value_bytes: 0,
             stream_node_max_bytes: 0,
             stream_node_max_entries: 0,
+            hll_sparse_max_bytes: 0,
             notify_keyspace_events: EventClasses::NONE,
             slowlog_log_slower_than_us: 0,
             slowlog_max_len: 0,

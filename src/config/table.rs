@@ -280,6 +280,8 @@ pub static DIRECTIVES: &[Directive] = &[
         "Size of a stream's chunk from which on a new entry begins another; 0 is no limit. Trimming with `~` drops whole chunks.").unit("bytes"),
     row(ENCODINGS, "stream-node-max-entries", Kind::Number(|settings| &mut settings.stream_node_max_entries, 0, LONG_MAX), "100",
         "Entries of a stream's chunk from which on a new entry begins another; 0 is no limit.").unit("entries"),
+    row(ENCODINGS, "hll-sparse-max-bytes", Kind::Number(|settings| &mut settings.hll_sparse_max_bytes, 0, LONG_MAX), "3000",
+        "Size up to which a HyperLogLog is kept as runs of registers, without its header of 16 bytes.").unit("bytes"),
 
     row(OBSERVATION, "notify-keyspace-events", Kind::KeyspaceEvents, "",
         "Events to publish: K (by key) and E (by event) for the channels; g $ l s h z x e t n m for generic, string, list, set, hash, sorted set, expired, evicted, stream, new and missed; A for all but n and m. Empty publishes nothing."),

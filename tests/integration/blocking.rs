@@ -30,14 +30,14 @@ fn clients_are_served_in_the_order_in_which_they_came_and_before_the_writer_goes
     for client in &mut waiting {
         block(&server, client, "BLPOP queue 0");
     }
-    for number in 0..5 {
+    for (number, client) in waiting.iter_mut().enumerate() {
         // One pipeline: the item is gone when the second command runs.
         writer.send_line(&format!("RPUSH queue item{number}"));
         writer.send_line("LLEN queue");
         assert_eq!(writer.read(), Reply::Integer(1));
         assert_eq!(writer.read(), Reply::Integer(0));
         let item = format!("item{number}");
-        assert_eq!(waiting[number].read(), array(&["queue", &item]));
+        assert_eq!(client.read(), array(&["queue", &item]));
     }
     assert_eq!(server.info("blocked_clients"), "0");
 }

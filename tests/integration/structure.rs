@@ -47,8 +47,8 @@ const PERMITTED: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "clock", "commands", "config", "dispatch", "error", "glob", "keyspace", "metrics", "net",
-            "persist", "pubsub", "resp", "tier", "tracking", "value",
+            "clock", "commands", "config", "dispatch", "error", "glob", "keyspace", "metrics",
+            "net", "persist", "pubsub", "resp", "tier", "tracking", "value",
         ],
     ),
 ];
