@@ -10,6 +10,7 @@
 //! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
 
 use crate::clock;
+use crate::commands::acl::{self, LogContext};
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
 use crate::commands::{Context, Flags, Job, Services, Session, transactions};
@@ -19,10 +20,10 @@ use crate::keyspace::{Journal, Keys, LookupCounts};
 use crate::metrics::{WorkerMetrics, add};
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
+use crate::stopwatch::Stopwatch;
 use crate::tier::{Admission, FetchTicket, Fetched, KeyRequest, Residency};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// What became of a command.
 pub enum Outcome {
@@ -80,9 +81,7 @@ pub struct Dispatcher {
     last_command: usize,
     /// Unix time of the running batch, in milliseconds.
     now_ms: u64,
-    batch_started: Instant,
-    /// Rows of the commands that ran in it.
-    batch_rows: Vec<usize>,
+    stopwatch: Stopwatch,
 }
 
 impl Dispatcher {
@@ -101,8 +100,7 @@ impl Dispatcher {
             last_lsn: 0,
             last_command: usize::MAX,
             now_ms: clock::now_ms(),
-            batch_started: Instant::now(),
-            batch_rows: Vec::new(),
+            stopwatch: Stopwatch::new(),
         }
     }
 
@@ -124,21 +122,34 @@ impl Dispatcher {
     /// Takes over changed settings and looks at the clock. Called before every batch: its commands share one time.
     pub fn begin_batch(&mut self) {
         self.now_ms = clock::now_ms();
-        self.batch_started = Instant::now();
-        self.batch_rows.clear();
+        self.stopwatch.begin_batch();
         if self.server.settings.version() != self.settings_version {
             (self.settings, self.settings_version) = self.server.settings.current();
         }
     }
 
-    /// Shares the time since [`Dispatcher::begin_batch`] among the commands that ran. A clock look for each would cost a
-    /// tenth of a pipelined GET.
+    /// The batch was decoded: what follows is the first command's time.
+    pub fn begin_commands(&mut self) {
+        self.stopwatch.begin_command();
+    }
+
+    /// Charges each command that ran since [`Dispatcher::begin_batch`] its time.
     pub fn end_batch(&mut self) {
-        let nanoseconds =
-            self.batch_started.elapsed().as_nanos() as u64 / self.batch_rows.len().max(1) as u64;
-        for row in self.batch_rows.drain(..) {
-            add(&self.metrics.by_command[row].nanoseconds, nanoseconds);
+        self.stopwatch.end_batch(&self.settings, &self.metrics);
+    }
+
+    /// Charges a command the time that it took outside of a batch, on another thread.
+    pub fn charge(&self, session: &Session, arguments: &[&[u8]], took: std::time::Duration) {
+        let Ok(row) = transactions::find_row(arguments) else {
+            return;
+        };
+        let nanoseconds = took.as_nanos() as u64;
+        let command = &self.metrics.by_command[row.number];
+        add(&command.nanoseconds, nanoseconds);
+        if self.settings.latency_tracking {
+            command.times.record(nanoseconds);
         }
+        self.server.note_slow(session, row, arguments, nanoseconds);
     }
 
     /// The LSN of the last record this worker wrote; what a reply has to wait for under `appendfsync always`.
@@ -156,6 +167,9 @@ impl Dispatcher {
     ) -> Outcome {
         let start = output.len();
         let arguments = request.arguments;
+        if session.users_version != self.server.users.version() {
+            self.refresh_user(session);
+        }
         let outcome = match self.admit(session, arguments) {
             Ok(Admitted::Queue) => {
                 self.enqueue(session, arguments);
@@ -181,18 +195,51 @@ impl Dispatcher {
     /// Writes an error reply and counts it.
     pub fn write_error(&self, error: &CommandError, protocol: Protocol, output: &mut Vec<u8>) {
         add(&self.metrics.errors, 1);
+        self.server.error_counts.note(error.text());
         Reply::new(output, protocol).error(error.text());
     }
 
+    /// Takes over what changed about the session's user. A user that is no more ends the session.
+    fn refresh_user(&self, session: &mut Session) {
+        let (users, version) = self.server.users.current();
+        match users.get(&session.user().name) {
+            Some(user) => {
+                let user = Arc::clone(user);
+                let needs_none = user.is_enabled && user.needs_no_password;
+                session.authenticated |= needs_none && user.name == b"default";
+                session.set_user(user, version);
+            }
+            None => {
+                session.authenticated = false;
+                session.closing = true;
+            }
+        }
+    }
+
     fn admit(&self, session: &Session, arguments: &[&[u8]]) -> Result<Admitted, CommandError> {
-        let row = transactions::resolve(arguments)?;
+        let row = transactions::find_row(arguments)?;
         let flags = row.spec.flags;
         let reject = |error: CommandError| {
             add(&self.metrics.by_command[row.number].rejected, 1);
             Err(error)
         };
+        if !row.spec.arity_allows(arguments.len()) {
+            return reject(transactions::wrong_arity(row));
+        }
         if !session.authenticated && !flags.has(Flags::NO_AUTH) {
             return reject(CommandError::fixed("NOAUTH Authentication required."));
+        }
+        if !session.is_unrestricted() {
+            let source = if session.transaction.is_some() {
+                LogContext::Multi
+            } else {
+                LogContext::TopLevel
+            };
+            let (settings, services) = (&*self.settings, &*self.server);
+            let checked = acl::check_and_log(session, settings, services, row, arguments, source);
+            if let Err(denial) = checked {
+                return reject(denial.error(session.user(), row, arguments));
+            }
         }
         if flags.has(Flags::DENYOOM) {
             match self.server.tier.admission() {
@@ -336,6 +383,11 @@ impl Dispatcher {
         let called = call(row, context, arguments, Reply::new(output, protocol));
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
         self.count(row, called.counts, called.result.is_err());
+        // A job's time is charged when it is done.
+        if called.job.is_none() && self.stopwatch.end_command(row.number) {
+            let nanoseconds = self.stopwatch.last_command_nanoseconds();
+            self.server.note_slow(session, row, arguments, nanoseconds);
+        }
         if let Err(error) = called.result {
             output.truncate(start);
             self.write_error(&error, protocol, output);
@@ -371,7 +423,6 @@ impl Dispatcher {
         let metrics = &*self.metrics;
         add(&metrics.commands, 1);
         self.last_command = row.number;
-        self.batch_rows.push(row.number);
         let command = &metrics.by_command[row.number];
         add(&command.calls, 1);
         if failed {
@@ -420,6 +471,7 @@ impl Dispatcher {
         if let Err(error) = job(services, &mut reply) {
             reply.rewind(0);
             reply.error(error.text());
+            server.error_counts.note(error.text());
             server.job_errors.fetch_add(1, Ordering::Relaxed);
         }
         output

@@ -15,5 +15,6 @@ pub mod net;
 pub mod persist;
 pub mod resp;
 pub mod server;
+pub mod stopwatch;
 pub mod tier;
 pub mod value;

@@ -491,7 +491,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         MEMORY,
     )
     .with_since("4.0.0"),
-    family("debug", ADMIN, "A container for debugging commands.", DEBUG),
+    family("debug", ADMIN, "A container for debugging commands.", DEBUG)
+        .with_flags(Flags::ONE_COMMAND),
     row(
         "save",
         1,

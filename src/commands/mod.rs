@@ -5,6 +5,7 @@
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
 pub mod access;
+pub mod acl;
 pub mod administration;
 pub mod categories;
 pub mod client;
@@ -21,6 +22,7 @@ pub mod hashes;
 pub mod hashes_numbers;
 pub mod hashes_walk;
 pub mod introspection;
+pub mod latency;
 pub mod lists;
 pub mod lists_move;
 pub mod lists_search;
@@ -30,6 +32,7 @@ pub mod session;
 pub mod sets;
 pub mod sets_algebra;
 pub mod sets_random;
+pub mod slow_log;
 pub mod sorted_sets;
 pub mod sorted_sets_algebra;
 pub mod sorted_sets_bounds;

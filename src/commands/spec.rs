@@ -70,6 +70,9 @@ impl Flags {
     /// ASKING.
     pub const ASKING: Flags = Flags(1 << 21);
 
+    /// Larder's own: what Redis has as one command that looks at its first argument. Its subcommands are none to anybody else.
+    pub const ONE_COMMAND: Flags = Flags(1 << 22);
+
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -268,6 +271,15 @@ impl CommandSpec {
         CommandSpec {
             flags: self.flags.and(flags),
             ..self
+        }
+    }
+
+    /// The subcommands that clients, statistics and ACL rules know of.
+    pub const fn listed_subcommands(&self) -> &'static [CommandSpec] {
+        if self.flags.has(Flags::ONE_COMMAND) {
+            &[]
+        } else {
+            self.subcommands
         }
     }
 

@@ -1,8 +1,12 @@
 //! The server around the commands of a test: whole-keyspace work is done for real, on the test's keyspace; everything else
 //! notes that it was called and answers something recognisable.
 
+use super::acl::{User, Users};
+use super::context::Ran;
+use super::latency::{CommandLatency, LatencyMonitor};
 use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
 use super::session::Session;
+use super::slow_log::SlowLog;
 use super::test_support::TestRecorder;
 use crate::error::CommandError;
 use crate::keyspace::{Journal, Keyspace, Recorder, SHARDS};
@@ -15,6 +19,9 @@ pub struct TestServices {
     keyspace: Arc<Keyspace>,
     recorder: Arc<TestRecorder>,
     calls: Mutex<Vec<String>>,
+    users: Users,
+    slow_log: SlowLog,
+    latency_monitor: LatencyMonitor,
 }
 
 impl TestServices {
@@ -24,6 +31,9 @@ impl TestServices {
             keyspace,
             recorder,
             calls: Mutex::new(Vec::new()),
+            users: Users::default(),
+            slow_log: SlowLog::default(),
+            latency_monitor: LatencyMonitor::default(),
         }
     }
 
@@ -210,8 +220,26 @@ impl Services for TestServices {
         self.note(format!("set_active_expire({on})"));
     }
 
-    fn password_matches(&self, password: &[u8]) -> bool {
-        password == b"secret"
+    fn slow_log(&self) -> &SlowLog {
+        &self.slow_log
+    }
+
+    fn latency_monitor(&self) -> &LatencyMonitor {
+        &self.latency_monitor
+    }
+
+    fn command_latencies(&self) -> Vec<CommandLatency> {
+        Vec::new()
+    }
+
+    fn ran_inside(&self, _session: &Session, _ran: &Ran<'_>) {}
+
+    fn users(&self) -> &Users {
+        &self.users
+    }
+
+    fn check_channels(&self, user: &User) {
+        self.note(format!("check_channels({})", user.name.escape_ascii()));
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {

@@ -48,6 +48,7 @@ pub struct ClientRecord {
 /// What a client says of itself.
 #[derive(Default)]
 struct Names {
+    user: String,
     name: String,
     library_name: String,
     library_version: String,
@@ -128,6 +129,7 @@ impl Clients {
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         *record.names.lock() = Names {
+            user: text(&session.user().name),
             name: text(&session.name),
             library_name: text(&session.library_name),
             library_version: text(&session.library_version),
@@ -217,7 +219,15 @@ impl ClientRecord {
             && same(&filter.address, &self.address)
             && same(&filter.local_address, &self.local_address)
             && same(&filter.kind, "normal")
-            && same(&filter.user, "default")
+            && filter.user.as_deref().is_none_or(|wanted| {
+                let names = self.names.lock();
+                wanted
+                    == if names.user.is_empty() {
+                        "default"
+                    } else {
+                        &names.user
+                    }
+            })
             && filter.skip_id != Some(self.id)
             && filter
                 .older_than_seconds
@@ -250,7 +260,7 @@ impl ClientRecord {
             lines,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={queued} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             user={} redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.address,
             self.local_address,
@@ -264,6 +274,11 @@ impl ClientRecord {
             self.output_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
+            if names.user.is_empty() {
+                "default"
+            } else {
+                &names.user
+            },
             self.protocol.load(Relaxed),
             names.library_name,
             names.library_version,

@@ -116,7 +116,7 @@ fn is_denied(worker: &Rc<RefCell<Worker>>, stream: &Stream, address: &str) -> bo
         .is_ok_and(|address| address.ip().to_canonical().is_loopback());
     matches!(stream, Stream::Tcp(_))
         && settings.protected_mode
-        && settings.requirepass.is_empty()
+        && worker.borrow().dispatcher.server().password_is_empty()
         && !is_local
 }
 

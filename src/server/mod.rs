@@ -6,14 +6,19 @@
 mod bridge;
 mod cron;
 mod info;
+mod observation;
 mod services;
 mod settings;
 mod start;
+mod users;
 
 use crate::clock;
+use crate::commands::acl::Users;
+use crate::commands::latency::LatencyMonitor;
+use crate::commands::slow_log::SlowLog;
 use crate::config::{EvictionPolicy, Settings};
 use crate::keyspace::{Keyspace, Recorder};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{ErrorCounts, WorkerMetrics};
 use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
 use crate::tier::Tier;
@@ -38,6 +43,16 @@ pub struct Server {
     pub lazy: Arc<LazySnapshot>,
     /// The clients.
     pub clients: Arc<Clients>,
+    /// Users and what they may do.
+    pub users: Users,
+    /// What took long.
+    pub slow_log: SlowLog,
+    /// Spikes.
+    pub latency_monitor: LatencyMonitor,
+    /// Error replies by code.
+    pub error_counts: ErrorCounts,
+    /// Counters of commands that ran inside others, on any thread.
+    inside: Arc<WorkerMetrics>,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
     journaling: Journaling,
@@ -73,7 +88,7 @@ struct LastSave {
 impl Server {
     /// True if clients need no password.
     pub fn password_is_empty(&self) -> bool {
-        self.settings.current().0.requirepass.is_empty()
+        self.users.default_needs_no_password()
     }
 
     /// Waits until the log is durable past `lsn`.
@@ -99,7 +114,8 @@ impl Server {
     }
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
-        crate::metrics::sum(self.workers.iter().map(|worker| &**worker), counter)
+        let workers = self.workers.iter().map(|worker| &**worker);
+        crate::metrics::sum(workers.chain([&*self.inside]), counter)
     }
 
     /// Takes a snapshot on this thread and notes how it went.

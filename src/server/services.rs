@@ -2,7 +2,11 @@
 
 use super::Server;
 use crate::commands::Session;
+use crate::commands::acl::{User, Users};
+use crate::commands::context::Ran;
+use crate::commands::latency::{CommandLatency, LatencyMonitor};
 use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use crate::commands::slow_log::SlowLog;
 use crate::config::{AppendFsync, SetError, Settings};
 use crate::error::{CommandError, InternalError};
 use crate::glob;
@@ -50,6 +54,12 @@ impl Server {
         self.journaling
             .set_sync_policy(Server::sync_policy(settings));
         self.snapshotter.set_keep(settings.snapshot_keep as usize);
+        if former.latency_tracking && !settings.latency_tracking {
+            self.reset_latencies();
+        }
+        if former.requirepass != settings.requirepass {
+            self.users.set_default_password(&settings.requirepass);
+        }
         Ok(())
     }
 
@@ -243,7 +253,10 @@ impl Services for Server {
     }
 
     fn config_rewrite(&self) -> Result<(), CommandError> {
-        let settings = self.settings.current().0;
+        let mut settings = Settings::clone(&self.settings.current().0);
+        if settings.aclfile.is_empty() {
+            settings.users = self.changed_users(&settings);
+        }
         let Some(path) = &settings.config_file else {
             return Err(CommandError::fixed(
                 "ERR The server is running without a config file",
@@ -258,6 +271,7 @@ impl Services for Server {
         self.workers.iter().for_each(|worker| worker.reset());
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
+        self.reset_observations();
         self.clients.rejected.store(0, Ordering::Relaxed);
     }
 
@@ -265,18 +279,29 @@ impl Services for Server {
         self.tier.set_active_expire(on);
     }
 
-    fn password_matches(&self, password: &[u8]) -> bool {
-        let settings = self.settings.current().0;
-        let wanted = settings.requirepass.as_bytes();
-        if wanted.is_empty() {
-            return true;
-        }
-        // As long as the longer of the two whatever they hold, so that time tells nothing of the password.
-        let longest = wanted.len().max(password.len());
-        let differences = (0..longest)
-            .filter(|index| wanted.get(*index) != password.get(*index))
-            .count();
-        differences == 0
+    fn slow_log(&self) -> &SlowLog {
+        &self.slow_log
+    }
+
+    fn latency_monitor(&self) -> &LatencyMonitor {
+        &self.latency_monitor
+    }
+
+    fn command_latencies(&self) -> Vec<CommandLatency> {
+        self.latencies()
+    }
+
+    fn ran_inside(&self, session: &Session, ran: &Ran<'_>) {
+        self.note_inside(session, ran);
+    }
+
+    fn users(&self) -> &Users {
+        &self.users
+    }
+
+    fn check_channels(&self, user: &User) {
+        // Nobody can subscribe to anything yet.
+        let _ = user;
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {
