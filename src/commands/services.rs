@@ -107,6 +107,10 @@ pub trait Services: Send + Sync {
     fn reset_statistics(&self);
     /// Turns the active expiry on or off (DEBUG SET-ACTIVE-EXPIRE).
     fn set_active_expire(&self, on: bool);
+    /// What the memory is used for. From jobs only.
+    fn memory_report(&self) -> super::memory::MemoryReport;
+    /// Gives free pages back to the system. From jobs only.
+    fn purge_memory(&self);
     /// What took long.
     fn slow_log(&self) -> &super::slow_log::SlowLog;
     /// Spikes.

@@ -20,6 +20,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::client::COMMANDS,
     super::acl::commands::COMMANDS,
     super::slow_log::COMMANDS,
+    super::memory::COMMANDS,
+    super::standalone::COMMANDS,
     super::latency::COMMANDS,
     super::introspection::COMMANDS,
     super::transactions::COMMANDS,

@@ -4,6 +4,7 @@
 use super::acl::{User, Users};
 use super::context::Ran;
 use super::latency::{CommandLatency, LatencyMonitor};
+use super::memory::MemoryReport;
 use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
 use super::session::Session;
 use super::slow_log::SlowLog;
@@ -218,6 +219,14 @@ impl Services for TestServices {
 
     fn set_active_expire(&self, on: bool) {
         self.note(format!("set_active_expire({on})"));
+    }
+
+    fn memory_report(&self) -> MemoryReport {
+        MemoryReport::default()
+    }
+
+    fn purge_memory(&self) {
+        self.note("purge_memory()");
     }
 
     fn slow_log(&self) -> &SlowLog {

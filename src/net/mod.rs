@@ -7,6 +7,7 @@ pub mod clients;
 pub mod connection;
 pub mod listener;
 pub mod stream;
+pub mod tls;
 pub mod worker;
 
 pub use clients::Clients;

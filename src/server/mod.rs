@@ -45,6 +45,8 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// Users and what they may do.
     pub users: Users,
+    /// What connections on `tls-port` are accepted with.
+    pub tls: crate::net::tls::Tls,
     /// What took long.
     pub slow_log: SlowLog,
     /// Spikes.

@@ -5,6 +5,7 @@ use crate::commands::Session;
 use crate::commands::acl::{User, Users};
 use crate::commands::context::Ran;
 use crate::commands::latency::{CommandLatency, LatencyMonitor};
+use crate::commands::memory::MemoryReport;
 use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
 use crate::commands::slow_log::SlowLog;
 use crate::config::{AppendFsync, SetError, Settings};
@@ -247,8 +248,23 @@ impl Services for Server {
             .iter()
             .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
             .collect();
+        let tls = pairs.iter().find(|(name, _)| {
+            name.get(..4)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"tls-"))
+        });
         self.settings.change(&pairs, |former, settings| {
-            self.apply_settings(former, settings)
+            self.apply_settings(former, settings)?;
+            let Some((name, _)) = tls else {
+                return Ok(());
+            };
+            self.tls.configure(settings).map_err(|error| {
+                tracing::warn!(%error, "the TLS settings were refused");
+                let name = String::from_utf8_lossy(name);
+                CommandError::new(format!(
+                    "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration. \
+                     Check server logs."
+                ))
+            })
         })
     }
 
@@ -277,6 +293,25 @@ impl Services for Server {
 
     fn set_active_expire(&self, on: bool) {
         self.tier.set_active_expire(on);
+    }
+
+    fn memory_report(&self) -> MemoryReport {
+        let memory = self.tier.memory();
+        let (input_bytes, output_bytes) = self.clients.buffer_bytes();
+        let keys =
+            (0..self.keyspace.databases()).map(|database| self.keyspace.key_counts(database).0);
+        MemoryReport {
+            peak: self.tier.budget().peak_bytes(),
+            allocated: memory.used_bytes,
+            resident: memory.resident_bytes,
+            clients: (input_bytes + output_bytes) as u64,
+            values: memory.hot_bytes + memory.warm_bytes,
+            keys: keys.sum(),
+        }
+    }
+
+    fn purge_memory(&self) {
+        crate::tier::purge_memory();
     }
 
     fn slow_log(&self) -> &SlowLog {

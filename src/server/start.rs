@@ -16,6 +16,7 @@ use crate::keyspace::{Keyspace, Placement};
 use crate::metrics::{ErrorCounts, WorkerMetrics};
 use crate::net::Clients;
 use crate::net::listener::Listeners;
+use crate::net::tls::Tls;
 use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
@@ -41,6 +42,7 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         table::rename(renamed_commands(&settings)?).map_err(InternalError::Other)?;
     }
     let users = super::users::load(&settings)?;
+    let tls = Tls::new(&settings)?;
     let listeners = Listeners::bind(&settings)?;
     let directory = DataDirectory::open(&settings.dir)?;
     let placement = Placement::new(directory.hash_seed());
@@ -62,7 +64,14 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         cold.as_ref(),
         &settings,
     )?;
-    let server = assemble(settings, users, keyspace, cold, recovered, listeners.port());
+    let server = assemble(
+        settings,
+        (users, tls),
+        keyspace,
+        cold,
+        recovered,
+        listeners.port(),
+    );
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
     }
@@ -132,7 +141,7 @@ fn relieve_memory(tier: &Tier, keyspace: &Keyspace) {
 
 fn assemble(
     settings: Settings,
-    users: Users,
+    (users, tls): (Users, Tls),
     keyspace: Arc<Keyspace>,
     cold: Option<Arc<Cold>>,
     recovered: Recovered,
@@ -167,6 +176,7 @@ fn assemble(
         lazy: recovered.lazy,
         clients: Arc::new(Clients::default()),
         users,
+        tls,
         slow_log: SlowLog::default(),
         latency_monitor: LatencyMonitor::default(),
         error_counts: ErrorCounts::default(),

@@ -18,5 +18,6 @@ mod protocol;
 mod restarts;
 mod scan;
 mod structure;
+mod tls;
 mod transactions;
 mod wire;
