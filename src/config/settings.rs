@@ -254,6 +254,11 @@ impl Settings {
         Ok(changed)
     }
 
+    /// The ACL file, if there is one; a relative path is relative to `dir`, as in Redis.
+    pub fn aclfile_path(&self) -> Option<PathBuf> {
+        (!self.aclfile.is_empty()).then(|| self.dir.join(&self.aclfile))
+    }
+
     /// Worker threads to start: `threads`, or one for each core.
     pub fn thread_count(&self) -> usize {
         match self.threads {

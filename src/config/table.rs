@@ -202,7 +202,7 @@ pub static DIRECTIVES: &[Directive] = &[
     row(NETWORK, "user", Kind::Lines(|settings| &mut settings.users), "",
         "A user and its rules, as in ACL SETUSER; one line for each user.").at_start().hidden(),
     row(NETWORK, "aclfile", Kind::Text(|settings| &mut settings.aclfile), "",
-        "File with users, one `user` line each, for ACL LOAD and ACL SAVE.").at_start(),
+        "File with users, one `user` line each, for ACL LOAD and ACL SAVE; a relative path is relative to `dir`.").at_start(),
     row(NETWORK, "acl-pubsub-default", Kind::Choice(&["resetchannels", "allchannels"],
         |settings| usize::from(settings.acl_pubsub_default_all), |settings, index| settings.acl_pubsub_default_all = index == 1), "resetchannels",
         "Whether new users may use all channels (allchannels) or none."),

@@ -38,15 +38,14 @@ pub(super) fn load(settings: &Settings) -> Result<Users, InternalError> {
             );
         }
     }
-    if settings.aclfile.is_empty() {
+    let Some(path) = settings.aclfile_path() else {
         return Ok(users);
-    }
+    };
     if !settings.users.is_empty() {
         let text = "define either an ACL file or users in the configuration file, not both";
         return Err(wrong(text.to_owned()));
     }
-    let content =
-        std::fs::read(&settings.aclfile).map_err(InternalError::io("read", &settings.aclfile))?;
+    let content = std::fs::read(&path).map_err(InternalError::io("read", &path))?;
     users
         .load(&content, &settings.aclfile, settings.acl_pubsub_default_all)
         .map_err(wrong)?;

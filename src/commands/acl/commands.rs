@@ -287,11 +287,9 @@ const NO_FILE: CommandError = CommandError::fixed(
 );
 
 fn load(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let file = context.settings.aclfile_path().ok_or(NO_FILE)?;
     let path = &context.settings.aclfile;
-    if path.is_empty() {
-        return Err(NO_FILE);
-    }
-    let content = std::fs::read(path).map_err(|error| {
+    let content = std::fs::read(file).map_err(|error| {
         CommandError::new(format!(
             "ERR Error loading ACLs, opening file '{path}': {error}"
         ))
@@ -307,10 +305,7 @@ fn load(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 }
 
 fn save(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
-    let path = std::path::PathBuf::from(&context.settings.aclfile);
-    if path.as_os_str().is_empty() {
-        return Err(NO_FILE);
-    }
+    let path = context.settings.aclfile_path().ok_or(NO_FILE)?;
     context.offload(move |services: &dyn Services, reply| {
         let content = services.users().file();
         crate::config::replace_file(&path, &content).map_err(|error| {
