@@ -107,6 +107,9 @@ pub enum Place {
     Unknown,
 }
 
+/// Tells from the arguments what is done to a key.
+pub type DecideFlags = fn(&[&[u8]]) -> KeyFlags;
+
 /// What a command does to some of its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyUse {
@@ -115,7 +118,7 @@ pub struct KeyUse {
     /// To which keys.
     pub place: Place,
     /// Tells the flags from the arguments, where they depend on them.
-    pub decide: Option<fn(&[&[u8]]) -> KeyFlags>,
+    pub decide: Option<DecideFlags>,
 }
 
 impl KeyUse {

@@ -4,6 +4,7 @@ use super::acl::{self, LogContext, Reason};
 use super::context::Context;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::pubsub::ChannelKind;
 use crate::resp::number::parse_integer;
 use crate::resp::{Protocol, Reply};
 
@@ -13,8 +14,13 @@ const NO_PASSWORD_SET: CommandError = CommandError::fixed(
     "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
 );
 
-fn ping(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn ping(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     match arguments {
+        [_, message @ ..] if message.len() < 2 && context.session.only_listens() => {
+            reply.array_header(2);
+            reply.bulk(b"pong");
+            reply.bulk(message.first().copied().unwrap_or_default());
+        }
         [_] => reply.raw(crate::resp::reply::PONG),
         [_, message] => reply.bulk(message),
         _ => return Err(CommandError::wrong_arity("ping")),
@@ -160,6 +166,13 @@ fn quit(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 }
 
 fn reset(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.services.stop_tracking(context.session);
+    context.services.stop_monitoring(context.session);
+    for kind in ChannelKind::ALL {
+        for topic in context.session.subscriptions[kind.index()].clone() {
+            context.services.unsubscribe(context.session, kind, &topic);
+        }
+    }
     let users = context.services.users();
     context.session.reset(users.default_needs_no_password());
     context.services.client_changed(context.session);

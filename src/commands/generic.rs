@@ -9,7 +9,7 @@ use super::options::{Options, integer_in, is_keyword};
 use super::session::type_name;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::{Deadline, Keys};
+use crate::keyspace::{Deadline, EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::number::parse_integer;
 use crate::value::Value;
@@ -28,7 +28,7 @@ pub(super) fn without_touch<R>(keys: &mut Keys<'_>, look: impl FnOnce(&mut Keys<
 fn del(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let mut deleted = 0;
     for key in &arguments[1..] {
-        deleted += i64::from(context.keys.delete(key)?);
+        deleted += i64::from(context.keys.delete_and_notify(key)?);
     }
     reply.integer(deleted);
     Ok(())
@@ -57,19 +57,49 @@ fn kind(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     Ok(())
 }
 
-/// A value on its way to another key, with its deadline.
-fn take_along(keys: &mut Keys<'_>, key: &[u8]) -> Option<(Value, Deadline)> {
-    let deadline = keys.deadline_ms(key)?.map_or(Deadline::None, Deadline::At);
-    Some((keys.value(key)?, deadline))
+/// What a key has, on its way to another key.
+struct Load {
+    value: Value,
+    deadline: Deadline,
+    /// It was changed in place; its encoding is `raw` at the other key too.
+    is_raw_text: bool,
+}
+
+fn take_along(keys: &mut Keys<'_>, key: &[u8]) -> Option<Load> {
+    let value = keys.value(key)?;
+    let deadline = keys
+        .peek_deadline_ms(key)
+        .map_or(Deadline::None, Deadline::At);
+    let is_raw_text = keys.info(key).is_some_and(|info| info.is_raw_text);
+    Some(Load {
+        value,
+        deadline,
+        is_raw_text,
+    })
+}
+
+/// Puts what another key had. It is a new value even where there was one before, and is told so.
+fn put_down(keys: &mut Keys<'_>, key: &[u8], load: Load) -> CommandResult {
+    let replaces = keys.lsn(key) != 0;
+    keys.set_value(key, load.value, load.deadline)?;
+    if load.is_raw_text {
+        keys.mark_raw_text(key);
+    }
+    if replaces {
+        keys.notify(EventClasses::NEW, "new", key);
+    }
+    Ok(())
 }
 
 /// Gives `destination` what `source` has, and removes the source.
 fn rename_key(context: &mut Context<'_>, source: &[u8], destination: &[u8]) -> CommandResult {
-    let (value, deadline) =
-        take_along(&mut context.keys, source).ok_or(CommandError::NO_SUCH_KEY)?;
+    let keys = &mut context.keys;
+    let taken = take_along(keys, source).ok_or(CommandError::NO_SUCH_KEY)?;
     if source != destination {
-        context.keys.set_value(destination, value, deadline)?;
-        context.keys.delete(source)?;
+        put_down(keys, destination, taken)?;
+        keys.delete(source)?;
+        keys.notify(EventClasses::GENERIC, "rename_from", source);
+        keys.notify(EventClasses::GENERIC, "rename_to", destination);
     }
     Ok(())
 }
@@ -132,7 +162,10 @@ fn copy(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     if target == context.keys.database() && source == destination {
         return Err(SAME_OBJECT);
     }
-    let Some((value, deadline)) = take_along(&mut context.keys, source) else {
+    context.keys.counts_lookups = true;
+    let taken = take_along(&mut context.keys, source);
+    context.keys.counts_lookups = false;
+    let Some(taken) = taken else {
         reply.integer(0);
         return Ok(());
     };
@@ -140,7 +173,9 @@ fn copy(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
         if !replace && keys.exists(destination) {
             return Ok(false);
         }
-        keys.set_value(destination, value, deadline).map(|()| true)
+        put_down(keys, destination, taken)?;
+        keys.notify(EventClasses::GENERIC, "copy_to", destination);
+        Ok::<_, CommandError>(true)
     })?;
     reply.integer(i64::from(copied));
     Ok(())
@@ -174,7 +209,7 @@ fn move_key(
     if target == context.keys.database() {
         return Err(SAME_OBJECT);
     }
-    let Some((value, deadline)) = take_along(&mut context.keys, key) else {
+    let Some(taken) = take_along(&mut context.keys, key) else {
         reply.integer(0);
         return Ok(());
     };
@@ -182,10 +217,14 @@ fn move_key(
         if keys.exists(key) {
             return Ok(false);
         }
-        keys.set_value(key, value, deadline).map(|()| true)
+        put_down(keys, key, taken).map(|()| true)
     })?;
     if moved {
         context.keys.delete(key)?;
+        context.keys.notify(EventClasses::GENERIC, "move_from", key);
+        in_database(&mut context.keys, target, |keys| {
+            keys.notify(EventClasses::GENERIC, "move_to", key);
+        });
     }
     reply.integer(i64::from(moved));
     Ok(())

@@ -4,6 +4,7 @@ use super::access::KeyUse;
 use super::context::Context;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use storage_format::Effect;
 
@@ -22,6 +23,9 @@ fn set_fields(
             pairs: arguments[2..].into(),
         },
     )?;
+    context
+        .keys
+        .notify(EventClasses::HASH, "hset", arguments[1]);
     Ok(applied.added_or_removed)
 }
 
@@ -49,6 +53,7 @@ fn hsetnx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
                 pairs: arguments[2..].into(),
             },
         )?;
+        context.keys.notify(EventClasses::HASH, "hset", key);
     }
     reply.integer(i64::from(is_new));
     Ok(())
@@ -80,6 +85,9 @@ fn hdel(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
             fields: arguments[2..].into(),
         },
     )?;
+    context
+        .keys
+        .notify_removal(EventClasses::HASH, "hdel", arguments[1], applied);
     reply.integer(applied.added_or_removed as i64);
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::strings_numbers::{NOT_A_NUMBER, WOULD_OVERFLOW};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 use crate::resp::number::parse_integer;
@@ -25,13 +26,20 @@ fn field<'k>(
     Ok(context.keys.hash(key)?.and_then(|hash| hash.get(field)))
 }
 
-fn set_field(context: &mut Context<'_>, key: &[u8], field: &[u8], value: &[u8]) -> CommandResult {
+/// Sets a field and tells of it as `event`.
+fn set_field(
+    context: &mut Context<'_>,
+    event: &'static str,
+    key: &[u8],
+    pair: [&[u8]; 2],
+) -> CommandResult {
     context.keys.apply(
         key,
         Effect::HashSet {
-            pairs: (&[field, value]).into(),
+            pairs: (&pair).into(),
         },
     )?;
+    context.keys.notify(EventClasses::HASH, event, key);
     Ok(())
 }
 
@@ -42,12 +50,9 @@ fn hincrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         None => 0,
     };
     let sum = current.checked_add(increment).ok_or(WOULD_OVERFLOW)?;
-    set_field(
-        context,
-        arguments[1],
-        arguments[2],
-        itoa::Buffer::new().format(sum).as_bytes(),
-    )?;
+    let mut buffer = itoa::Buffer::new();
+    let pair = [arguments[2], buffer.format(sum).as_bytes()];
+    set_field(context, "hincrby", arguments[1], pair)?;
     reply.integer(sum);
     Ok(())
 }
@@ -68,7 +73,7 @@ fn hincrbyfloat(
         .checked_add(increment)
         .ok_or(NOT_A_NUMBER)?
         .format(&mut sum);
-    set_field(context, arguments[1], arguments[2], &sum)?;
+    set_field(context, "hincrbyfloat", arguments[1], [arguments[2], &sum])?;
     reply.bulk(&sum);
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::options::{integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Keys;
+use crate::keyspace::{Applied, EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::List;
@@ -57,8 +57,27 @@ fn push(
     let applied = context
         .keys
         .apply(arguments[1], Effect::ListPush { side, items })?;
+    notify_push(&mut context.keys, arguments[1], side);
     reply.count(applied.length as usize);
     Ok(())
+}
+
+/// Tells of items that were pushed.
+pub(super) fn notify_push(keys: &mut Keys<'_>, key: &[u8], side: Side) {
+    let name = match side {
+        Side::Left => "lpush",
+        Side::Right => "rpush",
+    };
+    keys.notify(EventClasses::LIST, name, key);
+}
+
+/// Tells of items that were popped, and of the list's end if they were the last ones.
+pub(super) fn notify_pop(keys: &mut Keys<'_>, key: &[u8], side: Side, applied: Applied) {
+    let name = match side {
+        Side::Left => "lpop",
+        Side::Right => "rpop",
+    };
+    keys.notify_removal(EventClasses::LIST, name, key, applied);
 }
 
 /// `LPOP key [count]`
@@ -102,7 +121,8 @@ fn pop_one(keys: &mut Keys<'_>, key: &[u8], side: Side, reply: &mut Reply<'_>) -
         return Ok(());
     };
     reply.bulk_or_null(end_item(list, side));
-    keys.apply(key, Effect::ListPop { side, count: 1 })?;
+    let applied = keys.apply(key, Effect::ListPop { side, count: 1 })?;
+    notify_pop(keys, key, side, applied);
     Ok(())
 }
 
@@ -137,7 +157,8 @@ pub(super) fn pop_items(
         }
     }
     let count = count as u64;
-    keys.apply(key, Effect::ListPop { side, count })?;
+    let applied = keys.apply(key, Effect::ListPop { side, count })?;
+    notify_pop(keys, key, side, applied);
     Ok(())
 }
 
@@ -178,6 +199,7 @@ fn lset(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let index = position(integer(arguments[2])?, list.len())
         .ok_or(CommandError::INDEX_OUT_OF_RANGE)? as u64;
     context.keys.apply(key, Effect::ListSet { index, item })?;
+    context.keys.notify(EventClasses::LIST, "lset", key);
     reply.ok();
     Ok(())
 }
@@ -202,6 +224,7 @@ fn linsert(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
     let applied = context
         .keys
         .apply(key, Effect::ListInsert { index, item })?;
+    context.keys.notify(EventClasses::LIST, "linsert", key);
     reply.count(applied.length as usize);
     Ok(())
 }
@@ -242,6 +265,10 @@ fn ltrim(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         }
         if kept.start > 0 {
             context.keys.apply(key, head)?;
+        }
+        context.keys.notify(EventClasses::LIST, "ltrim", key);
+        if kept.is_empty() {
+            context.keys.notify(EventClasses::GENERIC, "del", key);
         }
     }
     reply.ok();

@@ -6,11 +6,11 @@
 use super::access::KeyUse;
 use super::collections::{MultiplePop, ensure_room_for};
 use super::context::Context;
-use super::lists::{end_item, pop_items};
+use super::lists::{end_item, notify_pop, notify_push, pop_items};
 use super::options::is_keyword;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Keys;
+use crate::keyspace::{Applied, Keys};
 use crate::resp::Reply;
 use storage_format::{Effect, Side};
 
@@ -76,13 +76,23 @@ pub(super) fn move_item(
         // Popping would remove the key, and with it the deadline that it keeps in Redis.
         let item = &item;
         keys.apply(source, Effect::ListSet { index: 0, item })?;
+        notify_push(keys, source, to);
+        let one_left = Applied {
+            added_or_removed: 1,
+            updated: 0,
+            length: 1,
+        };
+        notify_pop(keys, source, from, one_left);
         return Ok(true);
     }
     let count = 1;
-    keys.apply(source, Effect::ListPop { side: from, count })?;
+    let popped = keys.apply(source, Effect::ListPop { side: from, count })?;
     let items = [&*item];
     let items = (&items).into();
     keys.apply(destination, Effect::ListPush { side: to, items })?;
+    // In this order, though the item is popped first.
+    notify_push(keys, destination, to);
+    notify_pop(keys, source, from, popped);
     Ok(true)
 }
 

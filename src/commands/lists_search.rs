@@ -3,9 +3,10 @@
 use super::access::KeyUse;
 use super::collections::{count_or, ensure_room_for};
 use super::context::Context;
-use super::options::{Options, integer_in, is_keyword};
+use super::options::{Options, integer, integer_in, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{Applied, EventClasses};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::List;
@@ -99,7 +100,7 @@ fn lpos(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
 /// LREM key count element
 fn lrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let key = arguments[1];
-    let count = integer_in(arguments[2], -i64::MAX..=i64::MAX)?;
+    let count = integer(arguments[2])?;
     let search = Search {
         backwards: count < 0,
         skipped: 0,
@@ -117,12 +118,16 @@ fn lrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     }
     let runs = runs_from_the_back(&found);
     ensure_room_for(&context.keys, runs.len(), key.len(), 0)?;
+    let mut applied = Applied::default();
     for run in runs {
         let (index, count) = (run.start as u64, run.len() as u64);
-        context
+        applied = context
             .keys
             .apply(key, Effect::ListRemove { index, count })?;
     }
+    context
+        .keys
+        .notify_removal(EventClasses::LIST, "lrem", key, applied);
     reply.count(found.len());
     Ok(())
 }

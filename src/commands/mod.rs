@@ -9,6 +9,8 @@ pub mod acl;
 pub mod administration;
 pub mod categories;
 pub mod client;
+pub mod client_control;
+pub mod client_tracking;
 pub mod collections;
 pub mod command_info;
 pub mod connection;
@@ -24,10 +26,13 @@ pub mod hashes_walk;
 pub mod introspection;
 pub mod latency;
 pub mod lists;
+pub mod lists_blocking;
 pub mod lists_move;
 pub mod lists_search;
 pub mod memory;
+pub mod messaging;
 pub mod options;
+pub mod pubsub;
 pub mod services;
 pub mod session;
 pub mod sets;
@@ -36,6 +41,7 @@ pub mod sets_random;
 pub mod slow_log;
 pub mod sorted_sets;
 pub mod sorted_sets_algebra;
+pub mod sorted_sets_blocking;
 pub mod sorted_sets_bounds;
 pub mod sorted_sets_pop;
 pub mod sorted_sets_range;
@@ -49,7 +55,10 @@ pub mod strings_ranges;
 pub mod table;
 pub mod tiers;
 pub mod transactions;
+pub mod waiting;
 
+#[cfg(test)]
+mod events_tests;
 #[cfg(test)]
 mod lists_tests;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::options::{Options, ScanOptions, cursor};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::CommandResult;
 use crate::glob;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::value::Set;
 use storage_format::Effect;
@@ -19,6 +20,9 @@ fn sadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let applied = context
         .keys
         .apply(arguments[1], Effect::SetAdd { members })?;
+    if applied.added_or_removed > 0 {
+        context.keys.notify(EventClasses::SET, "sadd", arguments[1]);
+    }
     reply.count(applied.added_or_removed as usize);
     Ok(())
 }
@@ -29,6 +33,9 @@ fn srem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let applied = context
         .keys
         .apply(arguments[1], Effect::SetRemove { members })?;
+    context
+        .keys
+        .notify_removal(EventClasses::SET, "srem", arguments[1], applied);
     reply.count(applied.added_or_removed as usize);
     Ok(())
 }
@@ -101,10 +108,13 @@ fn smove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         ensure_room_for(&context.keys, 2, key_bytes, member.len() * 2)?;
         let members = [member];
         let members = (&members).into();
-        context.keys.apply(source, Effect::SetRemove { members })?;
-        context
-            .keys
-            .apply(destination, Effect::SetAdd { members })?;
+        let keys = &mut context.keys;
+        let removed = keys.apply(source, Effect::SetRemove { members })?;
+        keys.notify_removal(EventClasses::SET, "srem", source, removed);
+        let added = keys.apply(destination, Effect::SetAdd { members })?;
+        if added.added_or_removed > 0 {
+            keys.notify(EventClasses::SET, "sadd", destination);
+        }
     }
     reply.integer(is_member.into());
     Ok(())

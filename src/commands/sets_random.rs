@@ -8,6 +8,7 @@ use super::context::Context;
 use super::sets::write_set;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use storage_format::Effect;
@@ -29,9 +30,15 @@ fn spop_one(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> Com
         return Ok(());
     };
     reply.bulk(&member);
-    let members = [&*member];
-    let members = (&members).into();
-    context.keys.apply(key, Effect::SetRemove { members })?;
+    remove_popped(context, key, &[&*member])
+}
+
+fn remove_popped(context: &mut Context<'_>, key: &[u8], members: &[&[u8]]) -> CommandResult {
+    let members = members.into();
+    let applied = context.keys.apply(key, Effect::SetRemove { members })?;
+    context
+        .keys
+        .notify_removal(EventClasses::SET, "spop", key, applied);
     Ok(())
 }
 
@@ -47,7 +54,8 @@ fn spop_many(
     };
     if count >= set.len() {
         write_set(reply, set);
-        context.keys.delete(key)?;
+        context.keys.notify(EventClasses::SET, "spop", key);
+        context.keys.delete_and_notify(key)?;
         return Ok(());
     }
     let session = &mut context.session;
@@ -56,11 +64,10 @@ fn spop_many(
     let members = chosen.slices();
     reply.set_header(members.len());
     members.iter().for_each(|member| reply.bulk(member));
-    if !members.is_empty() {
-        let members = (&*members).into();
-        context.keys.apply(key, Effect::SetRemove { members })?;
+    if members.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    remove_popped(context, key, &members)
 }
 
 /// `SRANDMEMBER key [count]`

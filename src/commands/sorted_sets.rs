@@ -12,6 +12,7 @@ use super::options::{Options, ScanOptions, cursor, double, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::glob;
+use crate::keyspace::EventClasses;
 use crate::resp::number::format_double;
 use crate::resp::{Protocol, Reply};
 use crate::value::SortedSet;
@@ -193,6 +194,9 @@ fn add(
     if options.is_unconditional() {
         let members = pairs[..].into();
         let applied = context.keys.apply(key, Effect::SortedSetPut { members })?;
+        if applied.added_or_removed + applied.updated > 0 {
+            context.keys.notify(EventClasses::SORTED_SET, "zadd", key);
+        }
         let updated = if options.counts_changed {
             applied.updated
         } else {
@@ -222,6 +226,8 @@ fn add_conditionally(
     if !plan.changes.is_empty() {
         let members = plan.changes[..].into();
         context.keys.apply(key, Effect::SortedSetPut { members })?;
+        let name = if options.increments { "zincr" } else { "zadd" };
+        context.keys.notify(EventClasses::SORTED_SET, name, key);
     }
     Ok(())
 }
@@ -231,6 +237,9 @@ fn zrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let members = arguments[2..].into();
     let effect = Effect::SortedSetRemove { members };
     let applied = context.keys.apply(arguments[1], effect)?;
+    context
+        .keys
+        .notify_removal(EventClasses::SORTED_SET, "zrem", arguments[1], applied);
     reply.count(applied.added_or_removed as usize);
     Ok(())
 }

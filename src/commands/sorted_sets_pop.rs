@@ -7,7 +7,7 @@ use super::options::{integer, is_keyword};
 use super::sorted_sets::write_members;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Keys;
+use crate::keyspace::{EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use storage_format::Effect;
@@ -56,7 +56,12 @@ pub(super) fn pop_members(
     let slices = popped.slices();
     if !slices.is_empty() {
         let members = slices[..].into();
-        keys.apply(key, Effect::SortedSetRemove { members })?;
+        let applied = keys.apply(key, Effect::SortedSetRemove { members })?;
+        let name = match end {
+            ScoreEnd::Least => "zpopmin",
+            ScoreEnd::Greatest => "zpopmax",
+        };
+        keys.notify_removal(EventClasses::SORTED_SET, name, key, applied);
     }
     Ok((popped, scores))
 }

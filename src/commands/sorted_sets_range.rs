@@ -4,13 +4,14 @@
 //! the other options of ZRANGE as well.
 
 use super::access::KeyUse;
+use super::collections::store_result;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::sorted_sets::write_members;
 use super::sorted_sets_bounds::{Bounds, By};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::{SortedSet, Value};
@@ -214,6 +215,7 @@ fn zrangestore(
         stores: true,
     };
     let request = Request::parse(arguments, form)?;
+    context.keys.counts_lookups = true;
     let mut result = SortedSet::default();
     if let Some(members) = context.keys.sorted_set(request.key)? {
         let ranks = request.ranks(members);
@@ -223,7 +225,8 @@ fn zrangestore(
     }
     reply.count(result.len());
     let result = Value::SortedSet(result);
-    context.keys.set_value(arguments[1], result, Deadline::None)
+    let event = (EventClasses::SORTED_SET, "zrangestore");
+    store_result(&mut context.keys, arguments[1], result, event)
 }
 
 fn count(

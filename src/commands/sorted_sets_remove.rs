@@ -8,6 +8,7 @@ use super::context::Context;
 use super::sorted_sets_bounds::{Bounds, By};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::CommandResult;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use storage_format::Effect;
 
@@ -50,10 +51,16 @@ fn remove_range(
         reply.integer(0);
         return Ok(());
     };
+    let name = match by {
+        By::Rank => "zremrangebyrank",
+        By::Score => "zremrangebyscore",
+        By::Member => "zremrangebylex",
+    };
     let ranks = bounds.ranks(members, false);
     reply.count(ranks.len());
     if ranks.len() == members.len() {
-        context.keys.delete(key)?;
+        context.keys.notify(EventClasses::SORTED_SET, name, key);
+        context.keys.delete_and_notify(key)?;
         return Ok(());
     }
     let found = members.range(ranks.start, ranks.len());
@@ -61,9 +68,9 @@ fn remove_range(
     let members = found.slices();
     if !members.is_empty() {
         let members = members[..].into();
-        context
-            .keys
-            .apply(key, Effect::SortedSetRemove { members })?;
+        let keys = &mut context.keys;
+        let applied = keys.apply(key, Effect::SortedSetRemove { members })?;
+        keys.notify_removal(EventClasses::SORTED_SET, name, key, applied);
     }
     Ok(())
 }

@@ -69,6 +69,8 @@ impl Flags {
     pub const ALLOW_BUSY: Flags = Flags(1 << 20);
     /// ASKING.
     pub const ASKING: Flags = Flags(1 << 21);
+    /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
+    pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
     /// Larder's own: what Redis has as one command that looks at its first argument. Its subcommands are none to anybody else.
     pub const ONE_COMMAND: Flags = Flags(1 << 22);

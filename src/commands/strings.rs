@@ -8,7 +8,7 @@ use super::context::Context;
 use super::options::{Options, TimeForm, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
 
 fn get(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -85,10 +85,23 @@ fn set(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
     if arguments.len() > 3 {
         return set_with_options(context, arguments, reply);
     }
-    context
-        .keys
-        .set_text(arguments[1], arguments[2], Deadline::None)?;
+    set_text(context, arguments[1], arguments[2], Deadline::None)?;
     reply.ok();
+    Ok(())
+}
+
+/// Sets a key and tells of it.
+fn set_text(
+    context: &mut Context<'_>,
+    key: &[u8],
+    text: &[u8],
+    deadline: Deadline,
+) -> CommandResult {
+    context.keys.set_text(key, text, deadline)?;
+    context.keys.notify(EventClasses::STRING, "set", key);
+    if let Deadline::At(_) = deadline {
+        context.keys.notify(EventClasses::GENERIC, "expire", key);
+    }
     Ok(())
 }
 
@@ -101,6 +114,7 @@ fn set_with_options(
     let options = SetOptions::read(Options::new(arguments, 3))?;
     let deadline = options.deadline(context.now_ms)?;
     let exists = if options.wants_former {
+        context.keys.counts_lookups = true;
         let former = context.keys.text(key)?;
         reply.bulk_or_null(former);
         former.is_some()
@@ -113,7 +127,7 @@ fn set_with_options(
         Some(Condition::Present) => exists,
     };
     if allowed {
-        context.keys.set_text(key, text, deadline)?;
+        set_text(context, key, text, deadline)?;
     }
     match (options.wants_former, allowed) {
         (true, _) => {}
@@ -126,9 +140,7 @@ fn set_with_options(
 fn setnx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let is_new = !context.keys.exists(arguments[1]);
     if is_new {
-        context
-            .keys
-            .set_text(arguments[1], arguments[2], Deadline::None)?;
+        set_text(context, arguments[1], arguments[2], Deadline::None)?;
     }
     reply.integer(i64::from(is_new));
     Ok(())
@@ -150,23 +162,26 @@ fn set_for_a_time(
     name: &str,
 ) -> CommandResult {
     let deadline_ms = form.deadline_ms(arguments[2], context.now_ms, name)?;
-    context
-        .keys
-        .set_text(arguments[1], arguments[3], Deadline::At(deadline_ms))?;
+    set_text(
+        context,
+        arguments[1],
+        arguments[3],
+        Deadline::At(deadline_ms),
+    )?;
     reply.ok();
     Ok(())
 }
 
 fn getset(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.keys.counts_lookups = true;
     reply.bulk_or_null(context.keys.text(arguments[1])?);
-    context
-        .keys
-        .set_text(arguments[1], arguments[2], Deadline::None)
+    set_text(context, arguments[1], arguments[2], Deadline::None)
 }
 
 fn getdel(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.keys.counts_lookups = true;
     reply.bulk_or_null(context.keys.text(arguments[1])?);
-    context.keys.delete(arguments[1])?;
+    context.keys.delete_and_notify(arguments[1])?;
     Ok(())
 }
 
@@ -181,6 +196,7 @@ fn getex(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
             time = Some(read_time(word, &mut options, time, persist)?);
         }
     }
+    context.keys.counts_lookups = true;
     let Some(text) = context.keys.text(key)? else {
         reply.null();
         return Ok(());
@@ -191,13 +207,14 @@ fn getex(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     reply.bulk(text);
     match deadline_ms {
         Some(deadline_ms) if deadline_ms <= now_ms => {
-            context.keys.delete(key)?;
+            context.keys.delete_and_notify(key)?;
         }
         Some(_) => {
             context.keys.set_deadline(key, deadline_ms)?;
+            context.keys.notify(EventClasses::GENERIC, "expire", key);
         }
-        None if persist => {
-            context.keys.set_deadline(key, None)?;
+        None if persist && context.keys.set_deadline(key, None)? => {
+            context.keys.notify(EventClasses::GENERIC, "persist", key);
         }
         None => {}
     }
@@ -245,7 +262,7 @@ fn set_pairs(context: &mut Context<'_>, pairs: &[[&[u8]; 2]]) -> CommandResult {
     context.keys.ensure_room(bytes.sum())?;
     pairs
         .iter()
-        .try_for_each(|[key, text]| context.keys.set_text(key, text, Deadline::None))
+        .try_for_each(|[key, text]| set_text(context, key, text, Deadline::None))
 }
 
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);

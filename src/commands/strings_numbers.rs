@@ -8,7 +8,7 @@ use super::context::Context;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 
@@ -31,6 +31,7 @@ fn add(
         itoa::Buffer::new().format(sum).as_bytes(),
         Deadline::Keep,
     )?;
+    context.keys.notify(EventClasses::STRING, "incrby", key);
     reply.integer(sum);
     Ok(())
 }
@@ -72,6 +73,9 @@ fn incrbyfloat(
         .ok_or(NOT_A_NUMBER)?
         .format(&mut sum);
     context.keys.set_text(key, &sum, Deadline::Keep)?;
+    context
+        .keys
+        .notify(EventClasses::STRING, "incrbyfloat", key);
     reply.bulk(&sum);
     Ok(())
 }

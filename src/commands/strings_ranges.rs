@@ -5,7 +5,7 @@ use super::context::Context;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
 use storage_format::Effect;
 
@@ -15,12 +15,14 @@ fn append(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     let (key, bytes) = (arguments[1], arguments[2]);
     let Some(former_bytes) = context.keys.text(key)?.map(<[u8]>::len) else {
         context.keys.set_text(key, bytes, Deadline::None)?;
+        context.keys.notify(EventClasses::STRING, "append", key);
         reply.count(bytes.len());
         return Ok(());
     };
     check_length(context, former_bytes as u64, bytes)?;
     let applied = context.keys.apply(key, Effect::Append { bytes })?;
     context.keys.mark_raw_text(key);
+    context.keys.notify(EventClasses::STRING, "append", key);
     reply.integer(applied.length as i64);
     Ok(())
 }
@@ -57,6 +59,7 @@ fn setrange(
         .keys
         .apply(key, Effect::SetRange { offset, bytes })?;
     context.keys.mark_raw_text(key);
+    context.keys.notify(EventClasses::STRING, "setrange", key);
     reply.integer(applied.length as i64);
     Ok(())
 }

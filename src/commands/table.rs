@@ -38,6 +38,11 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_object::COMMANDS,
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::client_control::COMMANDS,
+    super::lists_blocking::COMMANDS,
+    super::sorted_sets_blocking::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
 /// A row and its number in [`listed`], by which statistics are kept and ACL rules name it.

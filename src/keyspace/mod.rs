@@ -22,8 +22,9 @@ pub mod table;
 pub mod tables;
 pub mod walk;
 
+pub use crate::event_classes::EventClasses;
 pub use apply::Applied;
-pub use events::{EventClasses, KeyEvent};
+pub use events::KeyEvent;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use pre_image::PreImage;

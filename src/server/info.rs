@@ -113,8 +113,12 @@ impl Server {
             "client_recent_max_output_buffer",
             self.clients.buffer_bytes().1,
         );
-        field(text, "blocked_clients", 0);
-        field(text, "tracking_clients", 0);
+        field(
+            text,
+            "blocked_clients",
+            self.blocked.count() + self.pause.waiting(),
+        );
+        field(text, "tracking_clients", self.tracking.figures().clients);
     }
 
     fn info_memory(&self, text: &mut String) {

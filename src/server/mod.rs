@@ -6,7 +6,11 @@
 mod bridge;
 mod cron;
 mod info;
+mod key_events;
+mod messaging;
+mod monitor;
 mod observation;
+mod pause;
 mod services;
 mod settings;
 mod start;
@@ -17,15 +21,20 @@ use crate::commands::acl::Users;
 use crate::commands::latency::LatencyMonitor;
 use crate::commands::slow_log::SlowLog;
 use crate::config::{EvictionPolicy, Settings};
+use crate::dispatch::blocked::BlockedClients;
 use crate::keyspace::{Keyspace, Recorder};
 use crate::metrics::{ErrorCounts, WorkerMetrics};
 use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
+use crate::pubsub::PubSub;
 use crate::tier::Tier;
+use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use monitor::Monitors;
+pub use pause::Pause;
 pub use settings::SharedSettings;
 pub use start::{Running, start};
 
@@ -55,12 +64,24 @@ pub struct Server {
     pub error_counts: ErrorCounts,
     /// Counters of commands that ran inside others, on any thread.
     inside: Arc<WorkerMetrics>,
+    /// Who waits in a blocking command.
+    pub blocked: BlockedClients,
+    /// MONITOR.
+    pub monitors: Monitors,
+    /// CLIENT TRACKING.
+    pub tracking: Tracking,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// Who listens to which channel.
+    pub pubsub: PubSub,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
     journaling: Journaling,
     snapshotter: Arc<Snapshotter>,
     report: RecoveryReport,
     workers: Vec<Arc<WorkerMetrics>>,
+    /// Counts what commands do that run on no worker's thread, one at a time.
+    background: Mutex<Arc<WorkerMetrics>>,
     started_ms: u64,
     run_id: String,
     port: u16,
@@ -102,7 +123,7 @@ impl Server {
     }
 
     /// The LFU log factor while an LFU policy is in force.
-    pub fn frequency_log_factor(&self, settings: &Settings) -> Option<u32> {
+    pub fn frequency_log_factor(settings: &Settings) -> Option<u32> {
         let is_lfu = matches!(
             settings.maxmemory_policy,
             EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
@@ -116,8 +137,10 @@ impl Server {
     }
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
+        let background = Arc::clone(&self.background.lock());
         let workers = self.workers.iter().map(|worker| &**worker);
-        crate::metrics::sum(workers.chain([&*self.inside]), counter)
+        crate::metrics::sum(workers.chain([&*self.inside]), &counter)
+            + counter(&background).load(Ordering::Relaxed)
     }
 
     /// Takes a snapshot on this thread and notes how it went.

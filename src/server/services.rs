@@ -13,6 +13,7 @@ use crate::error::{CommandError, InternalError};
 use crate::glob;
 use crate::keyspace::Journal;
 use crate::persist::SyncPolicy;
+use crate::pubsub::ChannelKind;
 use crate::tier::{MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
@@ -51,6 +52,7 @@ impl Server {
             let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it";
             return Err(CommandError::fixed(text));
         }
+        self.clients.set_limits(settings);
         self.tier.configure(Server::tier_settings(settings));
         self.journaling
             .set_sync_policy(Server::sync_policy(settings));
@@ -149,11 +151,17 @@ impl Services for Server {
                 .drop_generation(former_generation)
                 .map_err(failed)?;
         }
+        if self.tracking.any() {
+            self.tracking.invalidate_everything(&self.clients);
+        }
+        let databases: Vec<u32> = database.into_iter().collect();
+        self.serve_blocked(self.blocked.keys_of(&databases));
         self.snapshotter.note_generations().map_err(failed)
     }
 
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
+        self.serve_blocked(self.blocked.keys_of(&[first, second]));
         self.snapshotter.note_generations().map_err(failed)
     }
 
@@ -182,6 +190,12 @@ impl Services for Server {
         Err(CommandError::fixed(
             "ERR Background save already in progress",
         ))
+    }
+
+    fn sync_log(&self) -> Result<(), CommandError> {
+        self.journaling
+            .ensure_durable(self.journaling.last_lsn())
+            .map_err(failed)
     }
 
     fn last_save_seconds(&self) -> u64 {
@@ -285,6 +299,7 @@ impl Services for Server {
 
     fn reset_statistics(&self) {
         self.workers.iter().for_each(|worker| worker.reset());
+        self.background.lock().reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
         self.reset_observations();
@@ -335,8 +350,17 @@ impl Services for Server {
     }
 
     fn check_channels(&self, user: &User) {
-        // Nobody can subscribe to anything yet.
-        let _ = user;
+        let lost = self.pubsub.subscribers_of(|kind, topic| {
+            !user.may_use_channel(topic, kind == ChannelKind::Pattern)
+        });
+        let ids: Vec<u64> = lost.iter().map(|client| client.id).collect();
+        if !ids.is_empty() {
+            self.clients.kill(&ClientFilter {
+                ids,
+                user: Some(String::from_utf8_lossy(&user.name).into_owned()),
+                ..ClientFilter::default()
+            });
+        }
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {

@@ -4,13 +4,15 @@
 //! recover, and only then accept.
 
 use super::bridge::{ColdBridge, LoaderBridge};
-use super::{LastSave, Server, SharedSettings, cron};
+use super::key_events::ServerEvents;
+use super::{LastSave, Monitors, Pause, Server, SharedSettings, cron};
 use crate::clock;
 use crate::commands::acl::Users;
 use crate::commands::latency::LatencyMonitor;
 use crate::commands::slow_log::SlowLog;
 use crate::commands::table;
 use crate::config::Settings;
+use crate::dispatch::blocked::BlockedClients;
 use crate::error::InternalError;
 use crate::keyspace::{Keyspace, Placement};
 use crate::metrics::{ErrorCounts, WorkerMetrics};
@@ -21,7 +23,9 @@ use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
+use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
+use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -114,6 +118,7 @@ fn recover(
         recorder: Arc::new(persist::NoLog::starting_at(1)),
         durability: Arc::new(()),
         loader: Arc::new(()),
+        events: Arc::new(()),
     };
     let tier = Tier::new(
         Arc::clone(keyspace),
@@ -147,7 +152,9 @@ fn assemble(
     recovered: Recovered,
     port: u16,
 ) -> Arc<Server> {
+    let events = Arc::new(ServerEvents::default());
     let ports = Ports {
+        events: events.clone(),
         recorder: recovered.journaling.recorder(),
         durability: Arc::new(recovered.journaling.clone()),
         loader: Arc::new(LoaderBridge::new(
@@ -171,21 +178,29 @@ fn assemble(
         succeeded: true,
         tried_ms: 0,
     };
-    Arc::new_cyclic(|this| Server {
+    let clients = Arc::new(Clients::default());
+    clients.set_limits(&settings);
+    let server = Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
-        clients: Arc::new(Clients::default()),
+        clients,
         users,
         tls,
         slow_log: SlowLog::default(),
         latency_monitor: LatencyMonitor::default(),
         error_counts: ErrorCounts::default(),
         inside: Arc::new(WorkerMetrics::new(table::listed().len())),
+        blocked: BlockedClients::default(),
+        monitors: Monitors::default(),
+        tracking: Tracking::default(),
+        pause: Pause::default(),
+        pubsub: PubSub::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
+        background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
         started_ms,
         run_id: run_id(started_ms),
         port,
@@ -198,7 +213,9 @@ fn assemble(
         settings: SharedSettings::new(settings),
         keyspace,
         tier,
-    })
+    });
+    events.set_server(&server);
+    server
 }
 
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {

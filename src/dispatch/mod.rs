@@ -9,11 +9,16 @@
 //! Nothing in here waits. Whatever has to (a fetch, a job, memory) is an [`Outcome`] that the connection deals with,
 //! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
 
+mod admit;
+pub mod blocked;
+mod serve;
+
+use self::admit::{Admitted, is_for_subscribers};
+use self::blocked::{BlockedClients, DatabaseKey, Waiter};
 use crate::clock;
-use crate::commands::acl::{self, LogContext};
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
-use crate::commands::{Context, Flags, Job, Services, Session, transactions};
+use crate::commands::{Context, Flags, Group, Job, Services, Session, transactions};
 use crate::config::Settings;
 use crate::error::{CommandError, CommandResult, InternalError};
 use crate::keyspace::{Journal, Keys, LookupCounts};
@@ -21,7 +26,7 @@ use crate::metrics::{WorkerMetrics, add};
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
 use crate::stopwatch::Stopwatch;
-use crate::tier::{Admission, FetchTicket, Fetched, KeyRequest, Residency};
+use crate::tier::{FetchTicket, Fetched, KeyRequest, Residency};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -37,6 +42,21 @@ pub enum Outcome {
     WaitForMemory,
     /// A transaction that holds commands without locks: its commands are to be run one after the other.
     Sequential(Vec<Vec<Box<[u8]>>>),
+    /// The client waits for its keys. Its session is in the waiter until then.
+    Blocked(Arc<Waiter>),
+    /// Only while serving a waiter: it goes on waiting.
+    StillBlocked,
+    /// CLIENT PAUSE is in force; call again when it is over.
+    Paused,
+}
+
+/// The waiter on whose behalf a command runs.
+struct Serving {
+    waiter: Arc<Waiter>,
+    /// The key that was written.
+    key: DatabaseKey,
+    /// Set if it does not exist (any more).
+    key_is_gone: bool,
 }
 
 /// A command line.
@@ -79,9 +99,19 @@ pub struct Dispatcher {
     /// LSN of the last record that this worker wrote, for `appendfsync always`.
     last_lsn: u64,
     last_command: usize,
+    serving: Option<Serving>,
     /// Unix time of the running batch, in milliseconds.
     now_ms: u64,
     stopwatch: Stopwatch,
+}
+
+impl Serving {
+    /// True if the key that was written is what the waiter waits for. Its shard is locked.
+    fn may_be_ready(&mut self, keys: &Keys<'_>) -> bool {
+        let kind = keys.kind_now(&self.key.1);
+        self.key_is_gone = kind.is_none();
+        self.waiter.may_be_ready(kind)
+    }
 }
 
 impl Dispatcher {
@@ -99,6 +129,7 @@ impl Dispatcher {
             hashes: Vec::new(),
             last_lsn: 0,
             last_command: usize::MAX,
+            serving: None,
             now_ms: clock::now_ms(),
             stopwatch: Stopwatch::new(),
         }
@@ -177,6 +208,15 @@ impl Dispatcher {
                 Outcome::Done
             }
             Ok(Admitted::Wait) => return Outcome::WaitForMemory,
+            Ok(Admitted::Paused) => return Outcome::Paused,
+            Ok(Admitted::Run(row))
+                if is_for_subscribers(row) && row.spec.group == Group::PubSub =>
+            {
+                // Confirmations are messages: CLIENT REPLY does not silence them.
+                let outcome = self.run(row, session, request, fetched, output);
+                apply_reply_mode(session, output.len(), output);
+                return outcome;
+            }
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
                 if let Some(transaction) = &mut session.transaction {
@@ -197,77 +237,6 @@ impl Dispatcher {
         add(&self.metrics.errors, 1);
         self.server.error_counts.note(error.text());
         Reply::new(output, protocol).error(error.text());
-    }
-
-    /// Takes over what changed about the session's user. A user that is no more ends the session.
-    fn refresh_user(&self, session: &mut Session) {
-        let (users, version) = self.server.users.current();
-        match users.get(&session.user().name) {
-            Some(user) => {
-                let user = Arc::clone(user);
-                let needs_none = user.is_enabled && user.needs_no_password;
-                session.authenticated |= needs_none && user.name == b"default";
-                session.set_user(user, version);
-            }
-            None => {
-                session.authenticated = false;
-                session.closing = true;
-            }
-        }
-    }
-
-    fn admit(&self, session: &Session, arguments: &[&[u8]]) -> Result<Admitted, CommandError> {
-        let row = transactions::find_row(arguments)?;
-        let flags = row.spec.flags;
-        let reject = |error: CommandError| {
-            add(&self.metrics.by_command[row.number].rejected, 1);
-            Err(error)
-        };
-        if !row.spec.arity_allows(arguments.len()) {
-            return reject(transactions::wrong_arity(row));
-        }
-        if !session.authenticated && !flags.has(Flags::NO_AUTH) {
-            return reject(CommandError::fixed("NOAUTH Authentication required."));
-        }
-        if !session.is_unrestricted() {
-            let source = if session.transaction.is_some() {
-                LogContext::Multi
-            } else {
-                LogContext::TopLevel
-            };
-            let (settings, services) = (&*self.settings, &*self.server);
-            let checked = acl::check_and_log(session, settings, services, row, arguments, source);
-            if let Err(denial) = checked {
-                return reject(denial.error(session.user(), row, arguments));
-            }
-        }
-        if flags.has(Flags::DENYOOM) {
-            match self.server.tier.admission() {
-                Admission::Go => {}
-                Admission::Wait => return Ok(Admitted::Wait),
-                Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
-            }
-        }
-        if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
-            if flags.has(Flags::NO_MULTI) {
-                return reject(CommandError::fixed(
-                    "ERR Command not allowed inside a transaction",
-                ));
-            }
-            return Ok(Admitted::Queue);
-        }
-        Ok(Admitted::Run(row))
-    }
-
-    fn enqueue(&self, session: &mut Session, arguments: &[&[u8]]) {
-        if let Some(transaction) = &mut session.transaction {
-            transaction.queue.push(
-                arguments
-                    .iter()
-                    .map(|argument| Box::from(*argument))
-                    .collect(),
-            );
-        }
     }
 
     /// Collects the keys of a command into `self.keys`.
@@ -342,12 +311,7 @@ impl Dispatcher {
             session.database,
             self.now_ms,
         );
-        configure(
-            &mut keys,
-            row,
-            session,
-            server.frequency_log_factor(&self.settings),
-        );
+        configure(&mut keys, row, session, server, &self.settings);
         if let [named] = &*self.keys
             && self.owned_keys.is_empty()
         {
@@ -356,7 +320,11 @@ impl Dispatcher {
         if !server.tier.everything_is_hot() {
             let only_looks = row.spec.flags.has(Flags::PEEKS);
             let named = (&*self.keys, &*self.owned_keys);
-            match make_resident(server, &mut keys, named, arguments, only_looks, fetched) {
+            let reading = match self.serving {
+                Some(_) => Reading::AtOnce,
+                None => Reading::Fetched(fetched),
+            };
+            match make_resident(server, &mut keys, named, arguments, only_looks, reading) {
                 Ok(missing) if missing.is_empty() => {}
                 Ok(missing) => {
                     add(&self.metrics.fetches, missing.len() as u64);
@@ -368,20 +336,52 @@ impl Dispatcher {
                 }
             }
         }
+        if let Some(serving) = &mut self.serving
+            && !serving.may_be_ready(&keys)
+        {
+            return Outcome::StillBlocked;
+        }
+        let may_block = !session.must_not_block;
         let context = Context {
             keys,
             session,
             settings: &self.settings,
             services: server,
             now_ms: self.now_ms,
-            may_block: true,
+            is_monitored: server.monitors.any(),
+            by_script: false,
+            may_block,
             blocked: None,
             job: None,
         };
+        let registry = self.serving.is_none().then_some(&server.blocked);
         let start = output.len();
         let protocol = context.session.protocol;
-        let called = call(row, context, arguments, Reply::new(output, protocol));
+        let reply = Reply::new(output, protocol);
+        let called = call(row, context, arguments, reply, registry);
+        self.conclude(row, called, session, arguments, start, output)
+    }
+
+    /// What follows a command's function, without its locks.
+    fn conclude(
+        &mut self,
+        row: Row,
+        called: Called,
+        session: &Session,
+        arguments: &[&[u8]],
+        start: usize,
+        output: &mut Vec<u8>,
+    ) -> Outcome {
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        if self.journal.has_events() {
+            let events = self.journal.take_events();
+            self.server.publish_events(&self.settings, events);
+        }
+        match called.blocked {
+            Blocked::No => {}
+            Blocked::Still => return Outcome::StillBlocked,
+            Blocked::As(waiter) => return Outcome::Blocked(waiter),
+        }
         self.count(row, called.counts, called.result.is_err());
         // A job's time is charged when it is done.
         if called.job.is_none() && self.stopwatch.end_command(row.number) {
@@ -390,8 +390,12 @@ impl Dispatcher {
         }
         if let Err(error) = called.result {
             output.truncate(start);
-            self.write_error(&error, protocol, output);
-            return Outcome::Done;
+            self.write_error(&error, session.protocol, output);
+        }
+        if self.serving.is_none() && self.journal.has_written() {
+            let written = self.journal.take_written();
+            self.server.invalidate(&written, Some(session.id));
+            self.serve_blocked(written);
         }
         called.job.map_or(Outcome::Done, Outcome::Job)
     }
@@ -443,6 +447,14 @@ impl Dispatcher {
         }
     }
 
+    /// Counts a blocking command that ended without being run again: on a timeout, or by CLIENT UNBLOCK.
+    pub fn count_unserved(&mut self, arguments: &[Box<[u8]>]) {
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        if let Ok(row) = transactions::resolve(&arguments) {
+            self.count(row, LookupCounts::default(), false);
+        }
+    }
+
     /// The placement hash of a key.
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.server.keyspace.hash(key)
@@ -478,17 +490,20 @@ impl Dispatcher {
     }
 }
 
-enum Admitted {
-    Run(Row),
-    Queue,
-    Wait,
-}
-
-/// How look-ups of this command count and leave traces.
-fn configure(keys: &mut Keys<'_>, row: Row, session: &Session, frequency_log_factor: Option<u32>) {
+/// How look-ups of this command count and leave traces, and who has to hear of its changes.
+fn configure(
+    keys: &mut Keys<'_>,
+    row: Row,
+    session: &Session,
+    server: &Server,
+    settings: &Settings,
+) {
     keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
     keys.no_touch = session.no_touch;
-    keys.frequency_log_factor = frequency_log_factor;
+    keys.frequency_log_factor = Server::frequency_log_factor(settings);
+    keys.listens_to = settings.notify_keyspace_events.worth_keeping();
+    keys.notes_written = server.hears_writes();
+    keys.keeps_expired = server.pause.is_active();
 }
 
 /// What a command's function left.
@@ -498,18 +513,53 @@ struct Called {
     lsn: Option<u64>,
     counts: LookupCounts,
     job: Option<Job>,
+    blocked: Blocked,
 }
 
-/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns.
-fn call(row: Row, mut context: Context<'_>, arguments: &[&[u8]], mut reply: Reply<'_>) -> Called {
-    let result = (row.spec.function)(&mut context, arguments, &mut reply);
+/// Whether the client waits now.
+enum Blocked {
+    No,
+    /// The waiter on whose behalf the command ran goes on waiting.
+    Still,
+    /// As this new waiter.
+    As(Arc<Waiter>),
+}
+
+/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns;
+/// a client that has to wait is in the registry by then.
+fn call(
+    row: Row,
+    mut context: Context<'_>,
+    arguments: &[&[u8]],
+    mut reply: Reply<'_>,
+    registry: Option<&BlockedClients>,
+) -> Called {
+    let result = transactions::invoke(&mut context, row, arguments, &mut reply);
     let lsn = context.keys.commit();
+    let blocked = match (context.blocked.take(), registry) {
+        (None, _) => Blocked::No,
+        (Some(_), None) => Blocked::Still,
+        (Some(request), Some(registry)) => {
+            let session = context.session.leave_placeholder();
+            Blocked::As(registry.block(session, arguments, request))
+        }
+    };
     Called {
         result,
         lsn,
         counts: context.keys.counts,
         job: context.job.take(),
+        blocked,
     }
+}
+
+/// How keys that are not in memory are read.
+#[derive(Clone, Copy)]
+enum Reading<'a> {
+    /// By the connection, which waits without a lock; this is what it brought.
+    Fetched(&'a [Fetched]),
+    /// Here and now, because there is no connection that could wait.
+    AtOnce,
 }
 
 /// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
@@ -519,7 +569,7 @@ fn make_resident(
     (named_keys, owned_keys): (&[NamedKey], &[Box<[u8]>]),
     arguments: &[&[u8]],
     only_looks: bool,
-    fetched: &[Fetched],
+    reading: Reading<'_>,
 ) -> Result<Vec<FetchTicket>, InternalError> {
     let mut missing = Vec::new();
     for named in named_keys {
@@ -537,11 +587,15 @@ fn make_resident(
             only_looks,
             now_ms: keys.now_ms(),
         };
-        let found = fetched.iter().find(|fetched| fetched.is_for(&request));
-        match server
-            .tier
-            .resolve(keys.shard_mut(named.hash), &request, found)?
-        {
+        let shard = keys.shard_mut(named.hash);
+        let residency = match reading {
+            Reading::AtOnce => server.tier.resolve_now(shard, &request)?,
+            Reading::Fetched(fetched) => {
+                let found = fetched.iter().find(|fetched| fetched.is_for(&request));
+                server.tier.resolve(shard, &request, found)?
+            }
+        };
+        match residency {
             Residency::Present | Residency::Absent => {}
             Residency::Lent(entry) => keys.lend(named.database, entry),
             Residency::Fetch(ticket) => missing.push(ticket),
@@ -567,7 +621,8 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
         .map(|transaction| transaction.queue)
 }
 
-fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {
+/// CLIENT REPLY: takes away the reply that begins at `start`, if the client wants none.
+pub fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => output.truncate(start),
