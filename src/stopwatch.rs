@@ -24,9 +24,9 @@ pub struct Stopwatch {
     slow_ticks: u64,
 }
 
-impl Stopwatch {
+impl Default for Stopwatch {
     /// A stopwatch at the beginning of a batch.
-    pub fn new() -> Stopwatch {
+    fn default() -> Stopwatch {
         Stopwatch {
             batch_started: Instant::now(),
             batch_ticks: ticks(),
@@ -36,7 +36,9 @@ impl Stopwatch {
             slow_ticks: 0,
         }
     }
+}
 
+impl Stopwatch {
     /// A batch begins.
     pub fn begin_batch(&mut self) {
         self.batch_started = Instant::now();
@@ -107,7 +109,7 @@ mod tests {
     fn commands_share_the_time_of_their_batch() {
         let metrics = WorkerMetrics::new(2);
         let settings = Settings::default();
-        let mut stopwatch = Stopwatch::new();
+        let mut stopwatch = Stopwatch::default();
         stopwatch.begin_batch();
         stopwatch.begin_command();
         std::thread::sleep(std::time::Duration::from_millis(3));

@@ -131,7 +131,7 @@ impl Dispatcher {
             last_command: usize::MAX,
             serving: None,
             now_ms: clock::now_ms(),
-            stopwatch: Stopwatch::new(),
+            stopwatch: Stopwatch::default(),
         }
     }
 
