@@ -2,7 +2,6 @@
 //!
 //! Whatever waits for the disk or walks the keyspace is a job.
 
-use super::access::KeyUse;
 use super::categories::Categories;
 use super::client::write_help;
 use super::context::Context;
@@ -168,37 +167,6 @@ fn time(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResul
     Ok(())
 }
 
-fn memory_usage(
-    context: &mut Context<'_>,
-    arguments: &[&[u8]],
-    reply: &mut Reply<'_>,
-) -> CommandResult {
-    match &arguments[3..] {
-        [] => {}
-        [option, count] if option.eq_ignore_ascii_case(b"SAMPLES") => {
-            let count = parse_integer(count).ok_or(CommandError::NOT_INTEGER)?;
-            if count < 0 {
-                return Err(CommandError::SYNTAX);
-            }
-        }
-        _ => return Err(CommandError::SYNTAX),
-    }
-    match context.keys.info(arguments[2]) {
-        Some(info) => reply.count(info.memory_bytes),
-        None => reply.null(),
-    }
-    Ok(())
-}
-
-fn memory_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    const HELP: &[&str] = &[
-        "USAGE <key> [SAMPLES <count>]",
-        "    Return memory in bytes used by <key> and its value.",
-    ];
-    write_help("MEMORY", HELP, reply);
-    Ok(())
-}
-
 /// `enable-debug-command`: nobody, everybody, or clients of this machine.
 pub(super) fn allow_debug(context: &Context<'_>) -> CommandResult {
     const NOT_ALLOWED: CommandError = CommandError::fixed(
@@ -305,7 +273,11 @@ fn debug_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
     Ok(())
 }
 
-fn container(_: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+pub(super) fn container(
+    _: &mut Context<'_>,
+    arguments: &[&[u8]],
+    _: &mut Reply<'_>,
+) -> CommandResult {
     Err(CommandError::wrong_arity(
         &text(arguments[0]).to_lowercase(),
     ))
@@ -317,7 +289,7 @@ const ADMIN: Flags = Flags::ADMIN
     .and(Flags::STALE);
 const ADMIN_JOB: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::OFFLOADED);
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     arity: i32,
     flags: Flags,
@@ -330,7 +302,7 @@ const fn row(
     }
 }
 
-const fn family(
+pub(super) const fn family(
     name: &'static str,
     flags: Flags,
     summary: &'static str,
@@ -343,7 +315,7 @@ const fn family(
 }
 
 /// The third argument is a key.
-const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range {
+pub(super) const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range {
     first: 2,
     last: 2,
     step: 1,
@@ -398,29 +370,6 @@ const CONFIG: &[CommandSpec] = &[
         config_help,
     )
     .with_since("5.0.0"),
-];
-
-const MEMORY: &[CommandSpec] = &[
-    CommandSpec {
-        keys: KEY_AFTER_SUBCOMMAND,
-        ..row(
-            "usage",
-            -3,
-            Flags::READONLY,
-            "Estimates the memory usage of a key.",
-            memory_usage,
-        )
-        .with_since("4.0.0")
-    }
-    .with_key_uses(&[KeyUse::LOOK]),
-    row(
-        "help",
-        2,
-        Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
-        memory_help,
-    )
-    .with_since("4.0.0"),
 ];
 
 const DEBUG: &[CommandSpec] = &[
@@ -512,14 +461,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         CONFIG,
     )
     .with_since("2.0.0"),
-    family(
-        "memory",
-        Flags::NONE,
-        "A container for memory diagnostics commands.",
-        MEMORY,
-    )
-    .with_since("4.0.0"),
-    family("debug", ADMIN, "A container for debugging commands.", DEBUG),
+    family("debug", ADMIN, "A container for debugging commands.", DEBUG)
+        .with_flags(Flags::ONE_COMMAND),
     row(
         "save",
         1,

@@ -5,6 +5,7 @@
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
 pub mod access;
+pub mod acl;
 pub mod administration;
 pub mod bitmaps;
 pub mod bitmaps_fields;
@@ -39,10 +40,12 @@ pub mod hyperloglog;
 pub mod hyperloglog_estimate;
 pub mod hyperloglog_format;
 pub mod introspection;
+pub mod latency;
 pub mod lists;
 pub mod lists_blocking;
 pub mod lists_move;
 pub mod lists_search;
+pub mod memory;
 pub mod messaging;
 pub mod options;
 pub mod pubsub;
@@ -51,6 +54,7 @@ pub mod session;
 pub mod sets;
 pub mod sets_algebra;
 pub mod sets_random;
+pub mod slow_log;
 pub mod sort;
 pub mod sort_order;
 pub mod sorted_sets;
@@ -61,6 +65,7 @@ pub mod sorted_sets_pop;
 pub mod sorted_sets_range;
 pub mod sorted_sets_remove;
 pub mod spec;
+pub mod standalone;
 pub mod streams;
 pub mod streams_groups;
 pub mod streams_ids;

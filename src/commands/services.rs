@@ -135,8 +135,22 @@ pub trait Services: super::messaging::Messaging {
     fn reset_statistics(&self);
     /// Turns the active expiry on or off (DEBUG SET-ACTIVE-EXPIRE).
     fn set_active_expire(&self, on: bool);
-    /// True if `password` is the right one (or none is required).
-    fn password_matches(&self, password: &[u8]) -> bool;
+    /// What the memory is used for. From jobs only.
+    fn memory_report(&self) -> super::memory::MemoryReport;
+    /// Gives free pages back to the system. From jobs only.
+    fn purge_memory(&self);
+    /// What took long.
+    fn slow_log(&self) -> &super::slow_log::SlowLog;
+    /// Spikes.
+    fn latency_monitor(&self) -> &super::latency::LatencyMonitor;
+    /// The distribution of each command's time, of those that ran.
+    fn command_latencies(&self) -> Vec<super::latency::CommandLatency>;
+    /// A command ran inside another one (EXEC, a script): statistics and slow log learn of it.
+    fn ran_inside(&self, session: &super::session::Session, ran: &super::context::Ran<'_>);
+    /// Users and what they may do.
+    fn users(&self) -> &super::acl::Users;
+    /// Ends the clients of a user that subscribe to what it may not use any more.
+    fn check_channels(&self, user: &super::acl::User);
 
     // Clients.
 

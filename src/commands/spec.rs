@@ -75,6 +75,9 @@ impl Flags {
     /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
+    /// Larder's own: what Redis has as one command that looks at its first argument. Its subcommands are none to anybody else.
+    pub const ONE_COMMAND: Flags = Flags(1 << 22);
+
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -282,6 +285,15 @@ impl CommandSpec {
         CommandSpec {
             flags: self.flags.and(flags),
             ..self
+        }
+    }
+
+    /// The subcommands that clients, statistics and ACL rules know of.
+    pub const fn listed_subcommands(&self) -> &'static [CommandSpec] {
+        if self.flags.has(Flags::ONE_COMMAND) {
+            &[]
+        } else {
+            self.subcommands
         }
     }
 

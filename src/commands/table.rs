@@ -18,6 +18,11 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::sorted_sets_remove::COMMANDS,
     super::connection::COMMANDS,
     super::client::COMMANDS,
+    super::acl::commands::COMMANDS,
+    super::slow_log::COMMANDS,
+    super::memory::COMMANDS,
+    super::standalone::COMMANDS,
+    super::latency::COMMANDS,
     super::introspection::COMMANDS,
     super::transactions::COMMANDS,
     super::administration::COMMANDS,
@@ -93,10 +98,13 @@ pub fn listed() -> &'static [Listed] {
                 spec,
                 container: None,
             };
-            let subcommands = spec.subcommands.iter().map(move |subcommand| Listed {
-                spec: subcommand,
-                container: Some(spec),
-            });
+            let subcommands = spec
+                .listed_subcommands()
+                .iter()
+                .map(move |subcommand| Listed {
+                    spec: subcommand,
+                    container: Some(spec),
+                });
             std::iter::once(own).chain(subcommands)
         };
         all().flat_map(with_subcommands).collect()
@@ -203,8 +211,9 @@ pub fn find_subcommand(container: Row, name: &[u8]) -> Option<Row> {
     let index = subcommands
         .iter()
         .position(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))?;
+    let is_listed = !container.spec.listed_subcommands().is_empty();
     Some(Row {
-        number: container.number + 1 + index,
+        number: container.number + if is_listed { 1 + index } else { 0 },
         spec: &subcommands[index],
     })
 }

@@ -1,11 +1,16 @@
 //! The server around the commands of a test: whole-keyspace work is done for real, on the test's keyspace; everything else
 //! notes that it was called and answers something recognisable.
 
+use super::acl::{User, Users};
+use super::context::Ran;
+use super::latency::{CommandLatency, LatencyMonitor};
+use super::memory::MemoryReport;
 use super::messaging::Messaging;
 use super::services::{
     ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
 };
 use super::session::Session;
+use super::slow_log::SlowLog;
 use super::test_support::START_MS;
 use super::test_support::TestRecorder;
 use crate::error::{CommandError, CommandResult};
@@ -21,6 +26,9 @@ pub struct TestServices {
     keyspace: Arc<Keyspace>,
     recorder: Arc<TestRecorder>,
     calls: Mutex<Vec<String>>,
+    users: Users,
+    slow_log: SlowLog,
+    latency_monitor: LatencyMonitor,
     tracking: Mutex<Option<TrackingOptions>>,
 }
 
@@ -31,6 +39,9 @@ impl TestServices {
             keyspace,
             recorder,
             calls: Mutex::new(Vec::new()),
+            users: Users::default(),
+            slow_log: SlowLog::default(),
+            latency_monitor: LatencyMonitor::default(),
             tracking: Mutex::new(None),
         }
     }
@@ -361,8 +372,34 @@ impl Services for TestServices {
         self.note(format!("set_active_expire({on})"));
     }
 
-    fn password_matches(&self, password: &[u8]) -> bool {
-        password == b"secret"
+    fn memory_report(&self) -> MemoryReport {
+        MemoryReport::default()
+    }
+
+    fn purge_memory(&self) {
+        self.note("purge_memory()");
+    }
+
+    fn slow_log(&self) -> &SlowLog {
+        &self.slow_log
+    }
+
+    fn latency_monitor(&self) -> &LatencyMonitor {
+        &self.latency_monitor
+    }
+
+    fn command_latencies(&self) -> Vec<CommandLatency> {
+        Vec::new()
+    }
+
+    fn ran_inside(&self, _session: &Session, _ran: &Ran<'_>) {}
+
+    fn users(&self) -> &Users {
+        &self.users
+    }
+
+    fn check_channels(&self, user: &User) {
+        self.note(format!("check_channels({})", user.name.escape_ascii()));
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {

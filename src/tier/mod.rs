@@ -43,7 +43,7 @@ mod tests;
 pub use budget::{Admission, Budget};
 pub use cold::{Cold, ColdCursor, ColdRecord, ColdSnapshot, DueRecord, Probe};
 pub use cold_options::ColdBudget;
-pub use memory::avoid_huge_pages_if_small;
+pub use memory::{avoid_huge_pages_if_small, purge as purge_memory};
 pub use pool::{FetchTicket, Fetched};
 pub use ports::{Durability, EventSink, Loader, Ports};
 pub use residency::{KeyRequest, Residency};

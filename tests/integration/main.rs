@@ -25,5 +25,6 @@ mod restarts;
 mod scan;
 mod streams;
 mod structure;
+mod tls;
 mod transactions;
 mod wire;

@@ -31,11 +31,21 @@ const PERMITTED: &[(&str, &[&str])] = &[
         &["clock", "config", "error", "glob", "keyspace", "value"],
     ),
     ("persist", &["clock", "error", "keyspace", "value"]),
+    ("stopwatch", &["clock", "config", "metrics"]),
     (
         "dispatch",
         &[
-            "clock", "commands", "config", "error", "keyspace", "metrics", "persist", "resp",
-            "server", "tier",
+            "clock",
+            "commands",
+            "config",
+            "error",
+            "keyspace",
+            "metrics",
+            "persist",
+            "resp",
+            "server",
+            "stopwatch",
+            "tier",
         ],
     ),
     (
