@@ -3,7 +3,9 @@
 //! The implementation is in `crate::server`. Calls that walk the whole keyspace or wait for the disk are made from
 //! jobs ([`super::context::Job`]), never under shard locks.
 
-use crate::error::CommandError;
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keys;
+use crate::value::Value;
 use storage_format::ValueKind;
 
 pub use crate::keyspace::Temperature;
@@ -54,6 +56,9 @@ pub struct ClientFilter {
     pub older_than_seconds: Option<u64>,
 }
 
+/// Is told a key, its value and its deadline in Unix milliseconds.
+pub type ValueVisitor<'v> = dyn FnMut(&[u8], &Value, Option<u64>) + 'v;
+
 /// See the module's comment.
 pub trait Services: super::messaging::Messaging {
     // Whole keyspace. From jobs only.
@@ -64,6 +69,9 @@ pub trait Services: super::messaging::Messaging {
         request: ScanRequest<'_>,
         found: &mut dyn FnMut(&[u8]),
     ) -> Result<u64, CommandError>;
+    /// Calls `each` with every key of a database in all tiers, its value and its deadline. Moves and uses nothing; what changes
+    /// meanwhile is told as it was before or after, or not at all.
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError>;
     /// A key chosen at random from all tiers.
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError>;
     /// Keys of a database in all tiers, and how many have a deadline. May be called anywhere but under shard locks.
@@ -72,6 +80,22 @@ pub trait Services: super::messaging::Messaging {
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError>;
     /// Exchanges two databases.
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError>;
+    /// Locks these keys, makes them resident, and runs `work` on them: for commands that find out only while they run which
+    /// keys they need (SORT ... BY). What `work` changes is one record.
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult;
+    /// Deletes every key that begins with `prefix` and was last changed before this call. Returns how many.
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError>;
+    /// The same, while the caller goes on.
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError>;
 
     // Persistence. From jobs only.
 

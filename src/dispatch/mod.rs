@@ -441,6 +441,9 @@ impl Dispatcher {
         if counts.expired > 0 {
             add(&metrics.expired, counts.expired);
         }
+        if counts.expired_fields > 0 {
+            add(&metrics.expired_fields, counts.expired_fields);
+        }
         let changes = std::mem::take(&mut self.journal.changes);
         if changes > 0 {
             add(&metrics.changes, changes);
@@ -610,7 +613,7 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
     let transaction = session.transaction.as_ref()?;
     let is_offloaded = |queued: &Vec<Box<[u8]>>| {
         let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-        transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
+        transactions::resolve(&arguments).is_ok_and(|row| row.spec.is_offloaded(&arguments))
     };
     if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
         return None;

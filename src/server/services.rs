@@ -6,12 +6,14 @@ use crate::commands::acl::{User, Users};
 use crate::commands::context::Ran;
 use crate::commands::latency::{CommandLatency, LatencyMonitor};
 use crate::commands::memory::MemoryReport;
-use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use crate::commands::services::{
+    ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
+};
 use crate::commands::slow_log::SlowLog;
 use crate::config::{AppendFsync, SetError, Settings};
-use crate::error::{CommandError, InternalError};
+use crate::error::{CommandError, CommandResult, InternalError};
 use crate::glob;
-use crate::keyspace::Journal;
+use crate::keyspace::{Journal, Keys};
 use crate::persist::SyncPolicy;
 use crate::pubsub::ChannelKind;
 use crate::tier::{MaxmemoryPolicy, TierSettings};
@@ -19,7 +21,7 @@ use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
 /// An internal error as the client learns of it; the cause is logged here.
-fn failed(error: InternalError) -> CommandError {
+pub(super) fn failed(error: InternalError) -> CommandError {
     tracing::error!(%error, "a command failed");
     CommandError::new(format!("ERR {error}"))
 }
@@ -118,6 +120,36 @@ impl Services for Server {
             .map_err(failed)
     }
 
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
+        const KEYS_AT_A_TIME: usize = 256;
+        let mut cursor = 0;
+        loop {
+            let mut keys = Vec::new();
+            let mut found = |key: &[u8]| keys.push(key.to_vec());
+            cursor = self
+                .tier
+                .scan(
+                    database,
+                    cursor,
+                    KEYS_AT_A_TIME,
+                    &|_| true,
+                    None,
+                    &mut found,
+                )
+                .map_err(failed)?;
+            for key in keys {
+                if let Some((value, deadline_ms)) =
+                    self.tier.value(database, &key).map_err(failed)?
+                {
+                    each(&key, &value, deadline_ms);
+                }
+            }
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {
         self.tier.random_key(database, random).map_err(failed)
     }
@@ -163,6 +195,27 @@ impl Services for Server {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
         self.serve_blocked(self.blocked.keys_of(&[first, second]));
         self.snapshotter.note_generations().map_err(failed)
+    }
+
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult {
+        self.run_on_keys(database, names, work)
+    }
+
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
+        self.delete_keys_with_prefix(database, prefix)
+    }
+
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.start_prefix_deletion(database, prefix)
     }
 
     fn save(&self) -> Result<(), CommandError> {
