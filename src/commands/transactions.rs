@@ -244,7 +244,10 @@ pub fn find_row(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     if row.spec.subcommands.is_empty() || arguments.len() < 2 {
         return Ok(row);
     }
-    table::find_subcommand(row, arguments[1]).ok_or_else(|| {
+    let found = table::find_subcommand(row, arguments[1]);
+    // To ACL rules it is the command itself, with an argument that it does not know.
+    let found = found.or_else(|| row.spec.flags.has(Flags::ONE_COMMAND).then_some(row));
+    found.ok_or_else(|| {
         let name = String::from_utf8_lossy(up_to_nul(arguments[1]));
         CommandError::new(format!(
             "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
