@@ -69,6 +69,7 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     let packed = |is_packed: bool, otherwise| if is_packed { "listpack" } else { otherwise };
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
+        Value::Stream(_) => "stream",
         Value::List(list) => packed(
             is_one_listpack(list, settings.list_max_listpack_size),
             "quicklist",

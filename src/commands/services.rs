@@ -3,7 +3,8 @@
 //! The implementation is in `crate::server`. Calls that walk the whole keyspace or wait for the disk are made from
 //! jobs ([`super::context::Job`]), never under shard locks.
 
-use crate::error::CommandError;
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keys;
 use storage_format::ValueKind;
 
 pub use crate::keyspace::Temperature;
@@ -72,6 +73,22 @@ pub trait Services: super::messaging::Messaging {
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError>;
     /// Exchanges two databases.
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError>;
+    /// Locks these keys, makes them resident, and runs `work` on them: for commands that find out only while they run which
+    /// keys they need (SORT ... BY). What `work` changes is one record.
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult;
+    /// Deletes every key that begins with `prefix` and was last changed before this call. Returns how many.
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError>;
+    /// The same, while the caller goes on.
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError>;
 
     // Persistence. From jobs only.
 

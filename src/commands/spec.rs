@@ -17,6 +17,9 @@ pub type CommandFunction = fn(&mut Context<'_>, &[&[u8]], &mut Reply<'_>) -> Com
 /// Finds the number of a second database among the arguments.
 pub type OtherDatabase = fn(&[&[u8]]) -> Option<u32>;
 
+/// Tells from the arguments whether a command needs a job.
+pub type TellsOffloaded = fn(&[&[u8]]) -> bool;
+
 /// A set of properties, as COMMAND INFO names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flags(pub u32);
@@ -188,6 +191,9 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// A second database in which the keys are looked up too (COPY ... DB, MOVE).
     pub other_database: Option<OtherDatabase>,
+    /// Tells from the arguments that this command needs a job, although its row is not [`Flags::OFFLOADED`] (SORT with
+    /// patterns). A transaction with such a command is not run under one set of locks.
+    pub offloaded_if: Option<TellsOffloaded>,
     /// Family.
     pub group: Group,
     /// What it does to its keys, where [`super::access::key_uses`] would not guess it.
@@ -225,6 +231,7 @@ impl CommandSpec {
             flags,
             keys,
             other_database: None,
+            offloaded_if: None,
             group,
             key_uses: &[],
             categories: None,
@@ -245,6 +252,11 @@ impl CommandSpec {
     /// The same row with another time complexity than O(1).
     pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
         CommandSpec { complexity, ..self }
+    }
+
+    /// True if this command line is run by a job, without shard locks.
+    pub fn is_offloaded(&self, arguments: &[&[u8]]) -> bool {
+        self.flags.has(Flags::OFFLOADED) || self.offloaded_if.is_some_and(|tells| tells(arguments))
     }
 
     /// The same row with this use of its keys.

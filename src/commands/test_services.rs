@@ -4,9 +4,10 @@
 use super::messaging::Messaging;
 use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
 use super::session::Session;
+use super::test_support::START_MS;
 use super::test_support::TestRecorder;
-use crate::error::CommandError;
-use crate::keyspace::{Journal, Keyspace, Recorder, SHARDS};
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{Journal, Keys, Keyspace, Recorder, SHARDS};
 use crate::pubsub::ChannelKind;
 use crate::tracking::{TrackingOptions, TrackingState};
 use parking_lot::Mutex;
@@ -214,6 +215,50 @@ impl Services for TestServices {
             .swap_databases(&mut self.keyspace.lock_all(), first, second);
         self.log(0, Effect::SwapDatabases { first, second });
         Ok(())
+    }
+
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult {
+        let hashes: Vec<u64> = names.iter().map(|name| self.keyspace.hash(name)).collect();
+        let mut journal = Journal::default();
+        let recorder = &*self.recorder;
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &hashes,
+            &mut journal,
+            recorder,
+            database,
+            START_MS,
+        );
+        let result = work(&mut keys);
+        keys.commit();
+        result
+    }
+
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
+        let names = self.entries(database).into_iter().map(|(_, key, _)| key);
+        let names: Vec<Vec<u8>> = names.filter(|key| key.starts_with(prefix)).collect();
+        let mut deleted = 0;
+        self.with_keys(database, &names, &mut |keys| {
+            for name in &names {
+                deleted += u64::from(keys.delete(name)?);
+            }
+            Ok(())
+        })?;
+        Ok(deleted)
+    }
+
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.note("delete_prefix_in_background()");
+        self.delete_prefix(database, &prefix).map(drop)
     }
 
     fn save(&self) -> Result<(), CommandError> {

@@ -7,9 +7,9 @@
 //! Replies are compared in a notation with one spelling for each reply (see [`super::test_replies`]): `+OK`, `:1`, `"text"`,
 //! `nil`, `["a" :1]`, `-ERR syntax error`.
 
-use super::context::Context;
+use super::context::{BlockRequest, Context};
 use super::session::Session;
-use super::spec::Flags;
+use super::spec::{CommandSpec, Flags};
 use super::test_replies::render;
 use super::test_services::TestServices;
 use super::transactions::{queue_keys, resolve};
@@ -96,6 +96,8 @@ pub struct TestServer {
     pub now_ms: u64,
     /// Set: as under an LFU policy.
     pub frequency_log_factor: Option<u32>,
+    /// What the last command waits for, if it does.
+    pub blocked: Option<BlockRequest>,
     /// The classes of events to keep for [`TestServer::take_events`].
     pub listens_to: EventClasses,
     events: Vec<KeyEvent>,
@@ -124,6 +126,7 @@ impl TestServer {
             recorder,
             now_ms: START_MS,
             frequency_log_factor: None,
+            blocked: None,
             listens_to: EventClasses::NONE,
             events: Vec::new(),
             replica: Keyspace::new(DATABASES, placement),
@@ -248,11 +251,10 @@ impl TestServer {
             "a command leaves its own database selected"
         );
         let lsn = context.keys.commit();
-        assert!(
-            lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0,
-            "read-only, but wrote"
-        );
+        let may_write = may_write(spec) || context.keys.counts.expired > 0;
+        assert!(lsn.is_none() || may_write, "read-only, but wrote");
         let job = context.job.take();
+        self.blocked = context.blocked.take();
         drop(context);
         self.events.extend(journal.take_events());
         result?;
@@ -312,6 +314,10 @@ impl TestServer {
             );
         }
     }
+}
+
+fn may_write(spec: &CommandSpec) -> bool {
+    !spec.flags.has(Flags::READONLY) || spec.flags.has(Flags::MAY_REPLICATE)
 }
 
 fn show(arguments: &[&[u8]]) -> String {
@@ -399,6 +405,11 @@ fn content(value: &Value) -> Vec<String> {
             .iter()
             .map(|(member, score)| format!("{} {score:?}", show(member)))
             .collect(),
+        Value::Stream(_) => {
+            let mut encoded = Vec::new();
+            value.encode(&mut encoded);
+            vec![show(&encoded)]
+        }
     };
     if matches!(value, Value::Set(_) | Value::Hash(_)) {
         elements.sort();

@@ -146,6 +146,9 @@ pub struct Settings {
     pub set_max_listpack_value_bytes: u64,
     pub zset_max_listpack_entries: u64,
     pub zset_max_listpack_value_bytes: u64,
+    pub stream_node_max_bytes: u64,
+    pub stream_node_max_entries: u64,
+    pub hll_sparse_max_bytes: u64,
 
     pub notify_keyspace_events: EventClasses,
     /// -1: log nothing.
@@ -285,6 +288,9 @@ impl Settings {
             set_max_listpack_value_bytes: 0,
             zset_max_listpack_entries: 0,
             zset_max_listpack_value_bytes: 0,
+            stream_node_max_bytes: 0,
+            stream_node_max_entries: 0,
+            hll_sparse_max_bytes: 0,
             notify_keyspace_events: EventClasses::NONE,
             slowlog_log_slower_than_us: 0,
             slowlog_max_len: 0,

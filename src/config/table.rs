@@ -276,6 +276,12 @@ pub static DIRECTIVES: &[Directive] = &[
         "Members up to which a sorted set is kept packed.").alias("zset-max-ziplist-entries"),
     row(ENCODINGS, "zset-max-listpack-value", Kind::Number(|settings| &mut settings.zset_max_listpack_value_bytes, 0, LONG_MAX), "64",
         "Longest member of a packed sorted set.").unit("bytes").alias("zset-max-ziplist-value"),
+    row(ENCODINGS, "stream-node-max-bytes", Kind::Bytes(|settings| &mut settings.stream_node_max_bytes, 0), "4096",
+        "Size of a stream's chunk from which on a new entry begins another; 0 is no limit. Trimming with `~` drops whole chunks.").unit("bytes"),
+    row(ENCODINGS, "stream-node-max-entries", Kind::Number(|settings| &mut settings.stream_node_max_entries, 0, LONG_MAX), "100",
+        "Entries of a stream's chunk from which on a new entry begins another; 0 is no limit.").unit("entries"),
+    row(ENCODINGS, "hll-sparse-max-bytes", Kind::Number(|settings| &mut settings.hll_sparse_max_bytes, 0, LONG_MAX), "3000",
+        "Size up to which a HyperLogLog is kept as runs of registers, without its header of 16 bytes.").unit("bytes"),
 
     row(OBSERVATION, "notify-keyspace-events", Kind::KeyspaceEvents, "",
         "Events to publish: K (by key) and E (by event) for the channels; g $ l s h z x e t n m for generic, string, list, set, hash, sorted set, expired, evicted, stream, new and missed; A for all but n and m. Empty publishes nothing."),

@@ -163,8 +163,6 @@ static IGNORED: &[Directive] = &[
     ignored(LIMITS, "max-new-tls-connections-per-cycle", "1"),
     ignored(LAYOUT, "list-compress-depth", "0"),
     ignored(LAYOUT, "hll-sparse-max-bytes", "3000"),
-    ignored(LAYOUT, "stream-node-max-bytes", "4096"),
-    ignored(LAYOUT, "stream-node-max-entries", "100"),
     ignored(PROCESS, "daemonize", "no").at_start(),
     ignored(PROCESS, "pidfile", "").at_start(),
     ignored(PROCESS, "supervised", "no").at_start(),

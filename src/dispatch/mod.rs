@@ -669,7 +669,7 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
     let transaction = session.transaction.as_ref()?;
     let is_offloaded = |queued: &Vec<Box<[u8]>>| {
         let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-        transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
+        transactions::resolve(&arguments).is_ok_and(|row| row.spec.is_offloaded(&arguments))
     };
     if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
         return None;

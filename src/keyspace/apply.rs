@@ -4,14 +4,14 @@
 //! snapshot, notes the effect in the journal, and tells how much changed; an effect that changes nothing is not
 //! noted. An effect that empties a collection removes the key.
 
-use super::apply_collection::{apply_to_value, collection_kind, payload_bytes};
+use super::apply_collection::{apply_to_value, collection_kind, is_gone_when_empty, payload_bytes};
 use super::entry::{Body, Entry, INLINE_TEXT_MAX, NewBody, PENDING_LSN};
 use super::keys::{Deadline, Keys};
 use super::shard::PendingDeletion;
 use super::table::Place;
 use crate::error::CommandError;
 use crate::event_classes::EventClasses;
-use crate::value::{Hash, List, Set, SortedSet, Value};
+use crate::value::{Hash, List, Set, SortedSet, Stream, Value};
 use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, ValueKind};
 
 /// What an effect did.
@@ -80,7 +80,8 @@ impl Keys<'_> {
         if applied.changed() {
             // A collection that became empty is a deletion in the log: replay must know, even where it has not got the
             // collection, that its cold record may be gone.
-            let is_emptied = applied.length == 0 && collection_kind(&effect).is_some();
+            let is_emptied =
+                applied.length == 0 && collection_kind(&effect).is_some_and(is_gone_when_empty);
             self.note(&target, if is_emptied { Effect::Delete } else { effect });
         }
         Ok(applied)
@@ -555,10 +556,11 @@ impl Keys<'_> {
                 ValueKind::List => Value::List(List::default()),
                 ValueKind::Set => Value::Set(Set::default()),
                 ValueKind::Hash => Value::Hash(Hash::default()),
+                ValueKind::Stream => Value::Stream(Stream::default()),
                 _ => Value::SortedSet(SortedSet::default()),
             };
             let applied = apply_to_value(&mut value, effect);
-            if applied.length > 0 {
+            if applied.changed() && !value.is_empty() {
                 self.put_value(target, value, None);
             }
             return Ok(applied);
@@ -573,7 +575,7 @@ impl Keys<'_> {
             Some(value) => apply_to_value(value, effect),
             None => Applied::default(),
         });
-        if applied.length == 0 {
+        if applied.length == 0 && is_gone_when_empty(kind) {
             self.remove(target, place);
         } else if !applied.changed() {
             self.guards.shard_mut(target.hash).tables[database as usize].change(place, |entry| {

@@ -11,7 +11,7 @@ use super::shards::Keyspace;
 use super::table::Place;
 use crate::error::CommandError;
 use crate::event_classes::EventClasses;
-use crate::value::{Hash, List, Set, SortedSet, Value};
+use crate::value::{Hash, List, Set, SortedSet, Stream, Value};
 use parking_lot::MutexGuard;
 use storage_format::ValueKind;
 
@@ -371,6 +371,16 @@ impl<'a> Keys<'a> {
     pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
         self.boxed(key)?
             .map(|value| Self::wrong_type(value.as_sorted_set()))
+            .transpose()
+    }
+
+    /// The stream at a key.
+    ///
+    /// # Errors
+    /// WRONGTYPE if it holds something else.
+    pub fn stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_stream()))
             .transpose()
     }
 

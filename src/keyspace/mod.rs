@@ -10,6 +10,7 @@
 
 mod apply;
 mod apply_collection;
+mod apply_stream;
 pub mod entry;
 mod events;
 mod journal;

@@ -7,6 +7,7 @@ mod bridge;
 mod cron;
 mod info;
 mod key_events;
+mod key_jobs;
 mod messaging;
 mod monitor;
 mod pause;

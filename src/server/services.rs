@@ -4,16 +4,16 @@ use super::Server;
 use crate::commands::Session;
 use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
 use crate::config::{AppendFsync, SetError, Settings};
-use crate::error::{CommandError, InternalError};
+use crate::error::{CommandError, CommandResult, InternalError};
 use crate::glob;
-use crate::keyspace::Journal;
+use crate::keyspace::{Journal, Keys};
 use crate::persist::SyncPolicy;
 use crate::tier::{MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
 /// An internal error as the client learns of it; the cause is logged here.
-fn failed(error: InternalError) -> CommandError {
+pub(super) fn failed(error: InternalError) -> CommandError {
     tracing::error!(%error, "a command failed");
     CommandError::new(format!("ERR {error}"))
 }
@@ -151,6 +151,27 @@ impl Services for Server {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
         self.serve_blocked(self.blocked.keys_of(&[first, second]));
         self.snapshotter.note_generations().map_err(failed)
+    }
+
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult {
+        self.run_on_keys(database, names, work)
+    }
+
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
+        self.delete_keys_with_prefix(database, prefix)
+    }
+
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.start_prefix_deletion(database, prefix)
     }
 
     fn save(&self) -> Result<(), CommandError> {

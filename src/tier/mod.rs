@@ -26,6 +26,7 @@ mod expire;
 mod memory;
 mod pool;
 mod ports;
+mod prefix;
 mod residency;
 mod scan;
 mod settings;

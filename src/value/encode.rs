@@ -7,7 +7,7 @@ use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_p
 use storage_format::{FormatError, ValueKind};
 
 use super::hash_table::Duplicate;
-use super::{Hash, List, Set, SharedText, SortedSet, Value};
+use super::{Hash, List, Set, SharedText, SortedSet, Stream, Value};
 
 /// Elements of an encoded chunk: about what the chunks in memory have.
 const CHUNK_ELEMENTS: usize = 128;
@@ -17,6 +17,7 @@ impl Value {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Stream(stream) => stream.encode(out),
             Self::List(list) => encode_elements(list.iter(), out, put_item),
             Self::Set(set) => encode_elements(set.iter(), out, put_item),
             Self::Hash(hash) => encode_elements(hash.iter(), out, |out, (field, value)| {
@@ -33,11 +34,13 @@ impl Value {
     /// Builds a value of this kind from its encoding.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if the bytes are not such an encoding, contain a member twice, or if the kind has no
-    /// values yet (streams).
+    /// [`FormatError::Damaged`] if the bytes are not such an encoding, or contain a member twice.
     pub fn decode(kind: ValueKind, encoded: &[u8]) -> Result<Self, FormatError> {
         if kind == ValueKind::String {
             return Ok(SharedText::new(encoded).into());
+        }
+        if kind == ValueKind::Stream {
+            return Ok(Stream::decode(encoded)?.into());
         }
         let elements = EncodedCollection::parse(kind, encoded)?;
         let repeated = |Duplicate| FormatError::damaged("distinct members", 0);

@@ -10,6 +10,7 @@ use std::fmt;
 use crate::error::FormatError;
 pub use crate::items::{Items, ItemsIter, ScoredItems, ScoredItemsIter};
 use crate::reader::{ByteReader, put_bytes};
+use crate::stream::StreamEffect;
 use crate::value::ValueKind;
 use crate::varint::put_varint;
 
@@ -124,6 +125,8 @@ pub enum Effect<'a> {
         /// The members.
         members: Items<'a>,
     },
+    /// Something happened to a stream.
+    Stream(StreamEffect<'a>),
     /// A database is emptied by moving it to a new generation: the one that the record's `generation` names. Keyless.
     FlushDatabase {
         /// The database's index.
@@ -160,6 +163,7 @@ mod tag {
     pub(super) const SORTED_SET_REMOVE: u8 = 18;
     pub(super) const FLUSH_DATABASE: u8 = 19;
     pub(super) const SWAP_DATABASES: u8 = 20;
+    pub(super) const STREAM: u8 = 21;
 }
 
 impl<'a> Effect<'a> {
@@ -183,6 +187,7 @@ impl<'a> Effect<'a> {
             Self::HashDelete { .. } => "hash-delete",
             Self::SortedSetPut { .. } => "sorted-set-put",
             Self::SortedSetRemove { .. } => "sorted-set-remove",
+            Self::Stream(effect) => effect.name(),
             Self::FlushDatabase { .. } => "flush-database",
             Self::SwapDatabases { .. } => "swap-databases",
         }
@@ -231,6 +236,7 @@ impl<'a> Effect<'a> {
             Self::HashDelete { .. } => tag::HASH_DELETE,
             Self::SortedSetPut { .. } => tag::SORTED_SET_PUT,
             Self::SortedSetRemove { .. } => tag::SORTED_SET_REMOVE,
+            Self::Stream(_) => tag::STREAM,
             Self::FlushDatabase { .. } => tag::FLUSH_DATABASE,
             Self::SwapDatabases { .. } => tag::SWAP_DATABASES,
         }
@@ -277,6 +283,7 @@ impl<'a> Effect<'a> {
             | Self::HashDelete { fields: items }
             | Self::SortedSetRemove { members: items } => items.encode(out),
             Self::SortedSetPut { members } => members.encode(out),
+            Self::Stream(effect) => effect.encode(out),
             Self::FlushDatabase { database } => put_varint(out, u64::from(database)),
             Self::SwapDatabases { first, second } => {
                 put_varint(out, u64::from(first));
@@ -350,6 +357,7 @@ impl<'a> Effect<'a> {
             tag::SORTED_SET_REMOVE => Self::SortedSetRemove {
                 members: Items::read(reader)?,
             },
+            tag::STREAM => Self::Stream(StreamEffect::decode(reader)?),
             tag::FLUSH_DATABASE => Self::FlushDatabase {
                 database: reader.varint_u32("effect database")?,
             },

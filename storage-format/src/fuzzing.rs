@@ -18,7 +18,9 @@ use crate::snapshot::block::{BLOCK_HEADER_LENGTH, DecodedBlock, reseal_block};
 use crate::snapshot::index::BlockIndex;
 use crate::snapshot::statistics::STATISTICS_ENVELOPE;
 use crate::snapshot::{HEADER_ENVELOPE, SnapshotHeader, SnapshotReader, Statistics};
+use crate::stream::{EncodedStream, StreamEntry, put_consumer, put_group_head, put_pending};
 use crate::value::{CollectionWriter, EncodedCollection, ValueKind};
+use crate::varint::put_varint;
 
 /// The value encoding: the first byte is the type.
 pub fn fuzz_value(data: &[u8]) {
@@ -28,6 +30,12 @@ pub fn fuzz_value(data: &[u8]) {
     let Some(kind) = ValueKind::from_byte(kind) else {
         return;
     };
+    if kind == ValueKind::Stream {
+        if let Ok(stream) = EncodedStream::parse(bytes) {
+            assert_eq!(write_stream(&stream), bytes, "there is one encoding");
+        }
+        return;
+    }
     let Ok(collection) = EncodedCollection::parse(kind, bytes) else {
         return;
     };
@@ -49,6 +57,38 @@ pub fn fuzz_value(data: &[u8]) {
     writer.finish();
     assert_eq!(seen, collection.len(), "every element is seen");
     assert_eq!(again, bytes, "there is one encoding");
+}
+
+/// Writes a stream anew from what its reader gives.
+fn write_stream(stream: &EncodedStream<'_>) -> Vec<u8> {
+    let mut again = Vec::new();
+    stream.head.encode(&mut again);
+    for chunk in stream.chunks() {
+        let seen: Vec<StreamEntry<'_>> = chunk.entries_from(0).collect();
+        assert_eq!(seen.len(), chunk.entry_count, "every entry is seen");
+        for entry in seen {
+            assert_eq!(entry.fields().count(), entry.field_count);
+        }
+        chunk.encode(&mut again);
+    }
+    put_varint(&mut again, stream.groups().len() as u64);
+    for group in stream.groups() {
+        put_group_head(
+            &mut again,
+            group.name,
+            group.last_delivered_id,
+            group.entries_read,
+        );
+        put_varint(&mut again, group.consumers().len() as u64);
+        group
+            .consumers()
+            .for_each(|consumer| put_consumer(&mut again, &consumer));
+        put_varint(&mut again, group.pending().len() as u64);
+        group
+            .pending()
+            .for_each(|pending| put_pending(&mut again, &pending));
+    }
+    again
 }
 
 /// The body of a log record.

@@ -9,6 +9,7 @@
 use crate::error::FormatError;
 use crate::items::{Items, ItemsIter, ScoredItems, put_scored as append_scored};
 use crate::reader::{ByteReader, put_bytes};
+use crate::stream::EncodedStream;
 use crate::varint::put_varint;
 
 /// The type of a value, as stored. 0 is nobody's: it marks the absence of a value.
@@ -25,7 +26,7 @@ pub enum ValueKind {
     SortedSet = 4,
     /// Fields with values.
     Hash = 5,
-    /// Entries by id. Its encoding follows with the type; until then it is refused.
+    /// Entries by ID, and groups that read them: see [`crate::stream`].
     Stream = 6,
 }
 
@@ -420,6 +421,7 @@ fn read_chunk<'a>(
 pub fn validate(kind: ValueKind, bytes: &[u8]) -> Result<(), FormatError> {
     match kind {
         ValueKind::String => Ok(()),
+        ValueKind::Stream => EncodedStream::parse(bytes).map(|_| ()),
         _ => EncodedCollection::parse(kind, bytes).map(|_| ()),
     }
 }

@@ -21,9 +21,11 @@ const PERMITTED: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "clock", "config", "error", "glob", "keyspace", "resp", "value",
+            "clock", "config", "error", "glob", "keyspace", "pubsub", "resp", "tracking", "value",
         ],
     ),
+    ("pubsub", &["glob", "net", "resp"]),
+    ("tracking", &["net", "resp"]),
     (
         "tier",
         &["clock", "config", "error", "glob", "keyspace", "value"],
@@ -45,8 +47,8 @@ const PERMITTED: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "clock", "commands", "config", "error", "glob", "keyspace", "metrics", "net",
-            "persist", "resp", "tier", "value",
+            "clock", "commands", "config", "dispatch", "error", "glob", "keyspace", "metrics",
+            "net", "persist", "pubsub", "resp", "tier", "tracking", "value",
         ],
     ),
 ];

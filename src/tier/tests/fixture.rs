@@ -29,6 +29,13 @@ pub struct TestLog {
     pub interruption: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
+impl TestLog {
+    /// The LSN of the last record.
+    pub fn last_lsn(&self) -> u64 {
+        self.last_lsn.load(Ordering::SeqCst)
+    }
+}
+
 impl Recorder for TestLog {
     fn append(&self, _effects: &[u8]) -> u64 {
         self.last_lsn.fetch_add(1, Ordering::SeqCst) + 1
