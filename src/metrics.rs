@@ -33,6 +33,8 @@ pub struct WorkerMetrics {
     pub misses: AtomicU64,
     /// Keys that expired.
     pub expired: AtomicU64,
+    /// Fields of hashes that expired.
+    pub expired_fields: AtomicU64,
     /// Bytes read from clients.
     pub input_bytes: AtomicU64,
     /// Bytes sent to clients.
@@ -63,6 +65,7 @@ impl WorkerMetrics {
             &self.hits,
             &self.misses,
             &self.expired,
+            &self.expired_fields,
             &self.input_bytes,
             &self.output_bytes,
             &self.fetches,

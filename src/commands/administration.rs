@@ -6,6 +6,7 @@ use super::access::KeyUse;
 use super::categories::Categories;
 use super::client::write_help;
 use super::context::Context;
+use super::debug_digest::{debug_digest, debug_digest_value};
 use super::services::ShutdownSave;
 use super::session::type_name;
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
@@ -199,7 +200,7 @@ fn memory_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comma
 }
 
 /// `enable-debug-command`: nobody, everybody, or clients of this machine.
-fn allow_debug(context: &Context<'_>) -> CommandResult {
+pub(super) fn allow_debug(context: &Context<'_>) -> CommandResult {
     const NOT_ALLOWED: CommandError = CommandError::fixed(
         "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
          connection, otherwise you need to set this option in the configuration file, and then restart the server.",
@@ -285,6 +286,10 @@ fn debug_nothing(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) 
 
 fn debug_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
+        "DIGEST",
+        "    Output a hex signature representing the current content of all databases. Not the one that Redis gives.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    Output a hex signature of the values of all the specified keys.",
         "JMAP",
         "    Does nothing.",
         "OBJECT <key>",
@@ -452,6 +457,29 @@ const DEBUG: &[CommandSpec] = &[
         )
         .with_complexity("O(N) where N is the size of the value")
     },
+    CommandSpec {
+        keys: &[KeySpec::Range {
+            first: 2,
+            last: -1,
+            step: 1,
+        }],
+        ..row(
+            "digest-value",
+            -3,
+            ADMIN,
+            "Returns a digest of each key's value.",
+            debug_digest_value,
+        )
+        .with_complexity("O(N) where N is the size of the values")
+    },
+    row(
+        "digest",
+        2,
+        ADMIN_JOB,
+        "Returns a digest of all databases.",
+        debug_digest,
+    )
+    .with_complexity("O(N) where N is the size of all values in all tiers"),
     row("jmap", -2, ADMIN, "Does nothing.", debug_nothing),
     row(
         "help",

@@ -5,6 +5,7 @@
 
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keys;
+use crate::value::Value;
 use storage_format::ValueKind;
 
 pub use crate::keyspace::Temperature;
@@ -55,6 +56,9 @@ pub struct ClientFilter {
     pub older_than_seconds: Option<u64>,
 }
 
+/// Is told a key, its value and its deadline in Unix milliseconds.
+pub type ValueVisitor<'v> = dyn FnMut(&[u8], &Value, Option<u64>) + 'v;
+
 /// See the module's comment.
 pub trait Services: super::messaging::Messaging {
     // Whole keyspace. From jobs only.
@@ -65,6 +69,9 @@ pub trait Services: super::messaging::Messaging {
         request: ScanRequest<'_>,
         found: &mut dyn FnMut(&[u8]),
     ) -> Result<u64, CommandError>;
+    /// Calls `each` with every key of a database in all tiers, its value and its deadline. Moves and uses nothing; what changes
+    /// meanwhile is told as it was before or after, or not at all.
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError>;
     /// A key chosen at random from all tiers.
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError>;
     /// Keys of a database in all tiers, and how many have a deadline. May be called anywhere but under shard locks.

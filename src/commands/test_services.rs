@@ -2,7 +2,9 @@
 //! notes that it was called and answers something recognisable.
 
 use super::messaging::Messaging;
-use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use super::services::{
+    ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
+};
 use super::session::Session;
 use super::test_support::START_MS;
 use super::test_support::TestRecorder;
@@ -180,6 +182,17 @@ impl Services for TestServices {
             }
         }
         Ok(0)
+    }
+
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
+        for (hash, key, _) in self.entries(database) {
+            let shard = self.keyspace.lock(Keyspace::shard_of(hash));
+            let place = shard.find(database, hash, &key).expect("just found");
+            let entry = shard.entry(database, place);
+            let value = entry.to_value().expect("a live entry");
+            each(&key, &value, entry.deadline_ms());
+        }
+        Ok(())
     }
 
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {

@@ -251,7 +251,8 @@ impl TestServer {
             "a command leaves its own database selected"
         );
         let lsn = context.keys.commit();
-        let may_write = may_write(spec) || context.keys.counts.expired > 0;
+        let may_write =
+            may_write(spec) || context.keys.counts.expired + context.keys.counts.expired_fields > 0;
         assert!(lsn.is_none() || may_write, "read-only, but wrote");
         let job = context.job.take();
         self.blocked = context.blocked.take();
@@ -399,7 +400,10 @@ fn content(value: &Value) -> Vec<String> {
         Value::Set(set) => set.iter().map(show).collect(),
         Value::Hash(hash) => hash
             .iter()
-            .map(|(field, value)| format!("{} = {}", show(field), show(value)))
+            .map(|(field, value)| {
+                let deadline_ms = hash.field_deadline_ms(field);
+                format!("{} = {} until {deadline_ms:?}", show(field), show(value))
+            })
             .collect(),
         Value::SortedSet(members) => members
             .iter()

@@ -162,7 +162,6 @@ static IGNORED: &[Directive] = &[
     ignored(LIMITS, "max-new-connections-per-cycle", "10"),
     ignored(LIMITS, "max-new-tls-connections-per-cycle", "1"),
     ignored(LAYOUT, "list-compress-depth", "0"),
-    ignored(LAYOUT, "hll-sparse-max-bytes", "3000"),
     ignored(PROCESS, "daemonize", "no").at_start(),
     ignored(PROCESS, "pidfile", "").at_start(),
     ignored(PROCESS, "supervised", "no").at_start(),

@@ -469,6 +469,9 @@ impl Dispatcher {
         if counts.expired > 0 {
             add(&metrics.expired, counts.expired);
         }
+        if counts.expired_fields > 0 {
+            add(&metrics.expired_fields, counts.expired_fields);
+        }
         let changes = std::mem::take(&mut self.journal.changes);
         if changes > 0 {
             add(&metrics.changes, changes);

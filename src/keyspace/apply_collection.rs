@@ -28,7 +28,7 @@ pub(super) fn payload_bytes(effect: &Effect<'_>) -> usize {
         | Effect::SetRemove { members }
         | Effect::SortedSetRemove { members } => items(members),
         Effect::HashSet { pairs } => items(pairs),
-        Effect::HashDelete { fields } => items(fields),
+        Effect::HashDelete { fields } | Effect::HashSetDeadline { fields, .. } => items(fields),
         Effect::SortedSetPut { members } => members
             .iter()
             .map(|(_, member)| member.len() + LENGTH_BYTES_MAX + SCORE_BYTES)
@@ -47,7 +47,9 @@ pub(super) fn collection_kind(effect: &Effect<'_>) -> Option<ValueKind> {
         | Effect::ListInsert { .. }
         | Effect::ListRemove { .. } => Some(ValueKind::List),
         Effect::SetAdd { .. } | Effect::SetRemove { .. } => Some(ValueKind::Set),
-        Effect::HashSet { .. } | Effect::HashDelete { .. } => Some(ValueKind::Hash),
+        Effect::HashSet { .. } | Effect::HashDelete { .. } | Effect::HashSetDeadline { .. } => {
+            Some(ValueKind::Hash)
+        }
         Effect::SortedSetPut { .. } | Effect::SortedSetRemove { .. } => Some(ValueKind::SortedSet),
         Effect::Stream(_) => Some(ValueKind::Stream),
         _ => None,
@@ -94,6 +96,19 @@ pub(super) fn apply_to_value(value: &mut Value, effect: &Effect<'_>) -> Applied 
             added_or_removed = fields
                 .iter()
                 .map(|field| u64::from(hash.remove(field)))
+                .sum();
+        }
+        (
+            Value::Hash(hash),
+            Effect::HashSetDeadline {
+                deadline_ms,
+                fields,
+            },
+        ) => {
+            let deadline_ms = (*deadline_ms != 0).then_some(*deadline_ms);
+            updated = fields
+                .iter()
+                .map(|field| u64::from(hash.set_field_deadline(field, deadline_ms)))
                 .sum();
         }
         (Value::SortedSet(sorted_set), Effect::SortedSetPut { members }) => {

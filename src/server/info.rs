@@ -277,6 +277,11 @@ impl Server {
             "expired_keys",
             self.sum(|worker| &worker.expired) + tiers.expired_keys,
         );
+        field(
+            text,
+            "expired_subkeys",
+            self.sum(|worker| &worker.expired_fields) + tiers.expired_fields,
+        );
         field(text, "evicted_keys", tiers.evicted_keys);
         field(text, "keyspace_hits", self.sum(|worker| &worker.hits));
         field(text, "keyspace_misses", self.sum(|worker| &worker.misses));

@@ -2,7 +2,9 @@
 
 use super::Server;
 use crate::commands::Session;
-use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use crate::commands::services::{
+    ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
+};
 use crate::config::{AppendFsync, SetError, Settings};
 use crate::error::{CommandError, CommandResult, InternalError};
 use crate::glob;
@@ -104,6 +106,36 @@ impl Services for Server {
                 found,
             )
             .map_err(failed)
+    }
+
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
+        const KEYS_AT_A_TIME: usize = 256;
+        let mut cursor = 0;
+        loop {
+            let mut keys = Vec::new();
+            let mut found = |key: &[u8]| keys.push(key.to_vec());
+            cursor = self
+                .tier
+                .scan(
+                    database,
+                    cursor,
+                    KEYS_AT_A_TIME,
+                    &|_| true,
+                    None,
+                    &mut found,
+                )
+                .map_err(failed)?;
+            for key in keys {
+                if let Some((value, deadline_ms)) =
+                    self.tier.value(database, &key).map_err(failed)?
+                {
+                    each(&key, &value, deadline_ms);
+                }
+            }
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {

@@ -23,6 +23,8 @@ mod deletions;
 mod demote;
 mod evict;
 mod expire;
+mod expire_fields;
+mod look;
 mod memory;
 mod pool;
 mod ports;

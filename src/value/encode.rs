@@ -3,7 +3,9 @@
 //! Decoding builds the chunks directly. It refuses what could not have been written: damaged lengths, members twice,
 //! a sorted set out of order.
 
-use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_pair, put_scored};
+use storage_format::value::{
+    CollectionWriter, EncodedCollection, put_field, put_item, put_pair, put_scored,
+};
 use storage_format::{FormatError, ValueKind};
 
 use super::hash_table::Duplicate;
@@ -20,6 +22,21 @@ impl Value {
             Self::Stream(stream) => stream.encode(out),
             Self::List(list) => encode_elements(list.iter(), out, put_item),
             Self::Set(set) => encode_elements(set.iter(), out, put_item),
+            Self::Hash(hash) if hash.has_field_deadlines() => {
+                encode_with(
+                    CollectionWriter::begin_with_field_deadlines,
+                    hash.iter(),
+                    out,
+                    |out, (field, value)| {
+                        put_field(
+                            out,
+                            field,
+                            value,
+                            hash.field_deadline_ms(field).unwrap_or(0),
+                        )
+                    },
+                );
+            }
             Self::Hash(hash) => encode_elements(hash.iter(), out, |out, (field, value)| {
                 put_pair(out, field, value)
             }),
@@ -49,6 +66,11 @@ impl Value {
             ValueKind::Set => Set::from_members(elements.len(), || elements.items())
                 .map_err(repeated)?
                 .into(),
+            ValueKind::Hash if elements.has_field_deadlines() => {
+                Hash::from_fields(elements.len(), || elements.fields())
+                    .map_err(repeated)?
+                    .into()
+            }
             ValueKind::Hash => Hash::from_pairs(elements.len(), || elements.pairs())
                 .map_err(repeated)?
                 .into(),
@@ -63,13 +85,21 @@ impl Value {
 }
 
 fn encode_elements<T>(
-    mut elements: impl ExactSizeIterator<Item = T>,
+    elements: impl ExactSizeIterator<Item = T>,
     out: &mut Vec<u8>,
     put: impl Fn(&mut Vec<u8>, T),
 ) {
+    encode_with(CollectionWriter::begin, elements, out, put);
+}
+
+fn encode_with<'o, T>(
+    begin: fn(&'o mut Vec<u8>, u64, u64) -> CollectionWriter<'o>,
+    mut elements: impl ExactSizeIterator<Item = T>,
+    out: &'o mut Vec<u8>,
+    put: impl Fn(&mut Vec<u8>, T),
+) {
     let count = elements.len();
-    let mut writer =
-        CollectionWriter::begin(out, count as u64, count.div_ceil(CHUNK_ELEMENTS) as u64);
+    let mut writer = begin(out, count as u64, count.div_ceil(CHUNK_ELEMENTS) as u64);
     while elements.len() > 0 {
         let chunk = elements.len().min(CHUNK_ELEMENTS);
         writer.chunk(chunk as u64, |out| {

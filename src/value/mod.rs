@@ -15,6 +15,7 @@ use storage_format::ValueKind;
 
 mod compact;
 mod encode;
+mod field_deadlines;
 mod hash;
 mod hash_table;
 mod list;

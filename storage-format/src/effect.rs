@@ -11,7 +11,7 @@ use crate::error::FormatError;
 pub use crate::items::{Items, ItemsIter, ScoredItems, ScoredItemsIter};
 use crate::reader::{ByteReader, put_bytes};
 use crate::stream::StreamEffect;
-use crate::value::ValueKind;
+use crate::value::{ValueKind, field_deadline};
 use crate::varint::put_varint;
 
 /// The `previous_lsn` of an effect whose key was written by an earlier effect of the same record.
@@ -115,6 +115,13 @@ pub enum Effect<'a> {
         /// The fields.
         fields: Items<'a>,
     },
+    /// Fields of a hash given a deadline, or none; fields that are not there are passed over. `HashSet` takes a field's deadline away.
+    HashSetDeadline {
+        /// Absolute deadline in Unix milliseconds; 0 = the fields persist.
+        deadline_ms: u64,
+        /// The fields.
+        fields: Items<'a>,
+    },
     /// Members put into a sorted set, or given another score.
     SortedSetPut {
         /// The members with their scores, none of which is NaN.
@@ -164,6 +171,7 @@ mod tag {
     pub(super) const FLUSH_DATABASE: u8 = 19;
     pub(super) const SWAP_DATABASES: u8 = 20;
     pub(super) const STREAM: u8 = 21;
+    pub(super) const HASH_SET_DEADLINE: u8 = 22;
 }
 
 impl<'a> Effect<'a> {
@@ -185,6 +193,7 @@ impl<'a> Effect<'a> {
             Self::SetRemove { .. } => "set-remove",
             Self::HashSet { .. } => "hash-set",
             Self::HashDelete { .. } => "hash-delete",
+            Self::HashSetDeadline { .. } => "hash-set-deadline",
             Self::SortedSetPut { .. } => "sorted-set-put",
             Self::SortedSetRemove { .. } => "sorted-set-remove",
             Self::Stream(effect) => effect.name(),
@@ -234,6 +243,7 @@ impl<'a> Effect<'a> {
             Self::SetRemove { .. } => tag::SET_REMOVE,
             Self::HashSet { .. } => tag::HASH_SET,
             Self::HashDelete { .. } => tag::HASH_DELETE,
+            Self::HashSetDeadline { .. } => tag::HASH_SET_DEADLINE,
             Self::SortedSetPut { .. } => tag::SORTED_SET_PUT,
             Self::SortedSetRemove { .. } => tag::SORTED_SET_REMOVE,
             Self::Stream(_) => tag::STREAM,
@@ -282,6 +292,13 @@ impl<'a> Effect<'a> {
             | Self::HashSet { pairs: items }
             | Self::HashDelete { fields: items }
             | Self::SortedSetRemove { members: items } => items.encode(out),
+            Self::HashSetDeadline {
+                deadline_ms,
+                fields,
+            } => {
+                put_varint(out, deadline_ms);
+                fields.encode(out);
+            }
             Self::SortedSetPut { members } => members.encode(out),
             Self::Stream(effect) => effect.encode(out),
             Self::FlushDatabase { database } => put_varint(out, u64::from(database)),
@@ -349,6 +366,10 @@ impl<'a> Effect<'a> {
                 pairs: Self::even(Items::read(reader)?, tag_offset)?,
             },
             tag::HASH_DELETE => Self::HashDelete {
+                fields: Items::read(reader)?,
+            },
+            tag::HASH_SET_DEADLINE => Self::HashSetDeadline {
+                deadline_ms: field_deadline(reader)?,
                 fields: Items::read(reader)?,
             },
             tag::SORTED_SET_PUT => Self::SortedSetPut {

@@ -57,6 +57,10 @@ fn all_effects<'a>(items: &'a [&'a [u8]], scored: &'a [(f64, &'a [u8])]) -> Vec<
         Effect::SetRemove { members: items },
         Effect::HashSet { pairs: items },
         Effect::HashDelete { fields: items },
+        Effect::HashSetDeadline {
+            deadline_ms: 1_700_000_000_000,
+            fields: items,
+        },
         Effect::SortedSetPut {
             members: ScoredItems::from(scored),
         },

@@ -127,6 +127,16 @@ fn values() {
 }
 
 #[test]
+fn rdb_values() {
+    let mut corpus = Vec::new();
+    for (payload, ..) in crate::rdb::tests::OF_REDIS_7_0 {
+        corpus.push(payload.to_vec());
+        corpus.push(payload[..payload.len() - 10].to_vec());
+    }
+    run(fuzz_rdb, &corpus);
+}
+
+#[test]
 fn effects() {
     let mut corpus = bodies();
     corpus.push(STREAM_EFFECTS.to_vec());

@@ -19,6 +19,7 @@ pub mod log;
 pub mod manifest;
 pub mod mapped;
 pub mod placement;
+pub mod rdb;
 mod reader;
 pub mod record;
 pub mod snapshot;

@@ -17,7 +17,9 @@ use storage_format::stream::{
     EncodedConsumer, EncodedPending, EncodedStream, StreamChunk, StreamHead, put_consumer,
     put_entry, put_group_head, put_master_fields, put_pending,
 };
-use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_pair, put_scored};
+use storage_format::value::{
+    CollectionWriter, EncodedCollection, put_field, put_item, put_pair, put_scored,
+};
 use storage_format::varint::put_varint;
 use storage_format::{
     Effect, EffectRecord, Items, Placement, SAME_RECORD_LSN, ScoredItems, Side, SnapshotEntry,
@@ -85,6 +87,17 @@ fn hash() -> Vec<u8> {
         put_pair(out, b"\0binary\xff", b"");
     };
     collection(&[&chunk], 2)
+}
+
+fn hash_with_field_deadlines() -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = CollectionWriter::begin_with_field_deadlines(&mut out, 2, 1);
+    writer.chunk(2, |out| {
+        put_field(out, b"name", b"Ada", 0);
+        put_field(out, b"session", b"open", 1_700_000_000_123);
+    });
+    writer.finish();
+    out
 }
 
 fn sorted_set() -> Vec<u8> {
@@ -281,12 +294,30 @@ fn values() {
     check_golden("value-list-v1", &list());
     check_golden("value-hash-v1", &hash());
     check_golden("value-sorted-set-v1", &sorted_set());
+    check_golden("value-hash-deadlines-v1", &hash_with_field_deadlines());
     let parsed = fs::read(golden_path("value-list-v1")).expect("readable");
     let items = EncodedCollection::parse(ValueKind::List, &parsed)
         .expect("valid")
         .items()
         .map(<[u8]>::len);
     assert_eq!(items.collect::<Vec<_>>(), [5, 0, 130, 4]);
+}
+
+/// An effect that came later, in a record of its own: the golden segment is older.
+#[test]
+fn field_deadlines_of_an_effect() {
+    let mut encoded = Vec::new();
+    EffectRecord {
+        generation: 3,
+        key: b"user:7",
+        previous_lsn: 41,
+        effect: Effect::HashSetDeadline {
+            deadline_ms: 1_700_000_000_123,
+            fields: (&[&b"session"[..], b""]).into(),
+        },
+    }
+    .encode(&mut encoded);
+    check_golden("effect-hash-set-deadline-v1", &encoded);
 }
 
 /// Every effect on a key once.

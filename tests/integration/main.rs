@@ -9,6 +9,7 @@ mod blocking;
 mod catalogue;
 mod clients;
 mod differential;
+mod dump;
 mod expiry_tiers;
 mod families;
 mod fuzz_smoke;

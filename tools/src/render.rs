@@ -107,8 +107,12 @@ pub fn print_value(
             }
         }
         ValueKind::Hash => {
-            for (field, value) in collection.pairs() {
-                writeln!(out, "{}: {}", quoted(field), quoted(value))?;
+            for (field, value, deadline_ms) in collection.fields() {
+                write!(out, "{}: {}", quoted(field), quoted(value))?;
+                match deadline_ms {
+                    0 => writeln!(out)?,
+                    _ => writeln!(out, " (until {deadline_ms})")?,
+                }
             }
         }
         ValueKind::SortedSet => {
@@ -189,6 +193,10 @@ pub fn effect(effect: &Effect<'_>, now_ms: u64) -> String {
         }
         Effect::HashSet { pairs } => format!("{name} {}", list(pairs)),
         Effect::HashDelete { fields } => format!("{name} {}", list(fields)),
+        Effect::HashSetDeadline {
+            deadline_ms,
+            fields,
+        } => format!("{name} {deadline_ms} {}", list(fields)),
         Effect::SortedSetPut { members } => {
             let members = members
                 .iter()
