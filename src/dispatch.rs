@@ -12,7 +12,7 @@
 use crate::clock;
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
-use crate::commands::{Context, Flags, Job, Services, Session, transactions};
+use crate::commands::{Context, Flags, Job, Retry, Services, Session, transactions};
 use crate::config::Settings;
 use crate::error::{CommandError, CommandResult, InternalError};
 use crate::keyspace::{Journal, Keys, LookupCounts};
@@ -274,26 +274,57 @@ impl Dispatcher {
         fetched: &[Fetched],
         output: &mut Vec<u8>,
     ) -> Outcome {
-        let arguments = request.arguments;
         if row.spec.name == "exec"
             && let Some(queue) = sequential_queue(session)
         {
             return Outcome::Sequential(queue);
         }
+        let mut locking = Locking::DeclaredKeys;
+        if row.spec.name == "exec" && transactions::queue_has_script(session) {
+            if let Err(error) = self.server.lazy.load_all(&self.server.keyspace) {
+                return self.fail(&error, session, output);
+            }
+            locking = Locking::Everything;
+        }
         self.collect_keys(row, session, request);
         self.hashes.clear();
         self.hashes.extend(self.keys.iter().map(|key| key.hash));
-        let server = &*self.server;
         if let Err(error) = self.load_blocks() {
             return self.fail(&error, session, output);
         }
-        let mut keys = Keys::lock(
-            &server.keyspace,
+        loop {
+            match self.attempt(row, session, request, fetched, locking, output) {
+                Attempt::Done(outcome) => return outcome,
+                Attempt::Again(Retry::UnderAllLocks) => locking = Locking::Everything,
+                Attempt::Again(Retry::WithBlock { database, hash }) => {
+                    if let Err(error) = self.server.load_block(database, hash) {
+                        self.write_error(&error, session.protocol, output);
+                        return Outcome::Done;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Locks the keys and runs the command, unless a key has to be fetched first. A script may have to start over: what it
+    /// did is rolled back then.
+    fn attempt(
+        &mut self,
+        row: Row,
+        session: &mut Session,
+        request: Request<'_>,
+        fetched: &[Fetched],
+        locking: Locking,
+        output: &mut Vec<u8>,
+    ) -> Attempt {
+        let arguments = request.arguments;
+        let server = &*self.server;
+        let mut keys = lock(
+            server,
+            locking,
             &self.hashes,
             &mut self.journal,
-            &*server.recorder,
-            session.database,
-            self.now_ms,
+            (session.database, self.now_ms),
         );
         configure(
             &mut keys,
@@ -313,13 +344,16 @@ impl Dispatcher {
                 Ok(missing) if missing.is_empty() => {}
                 Ok(missing) => {
                     add(&self.metrics.fetches, missing.len() as u64);
-                    return Outcome::Fetch(missing);
+                    return Attempt::Done(Outcome::Fetch(missing));
                 }
                 Err(error) => {
                     drop(keys);
-                    return self.fail(&error, session, output);
+                    return Attempt::Done(self.fail(&error, session, output));
                 }
             }
+        }
+        if row.spec.flags.has(Flags::RUNS_SCRIPT) {
+            keys.keep_former();
         }
         let context = Context {
             keys,
@@ -330,18 +364,23 @@ impl Dispatcher {
             may_block: true,
             blocked: None,
             job: None,
+            retry: None,
         };
         let start = output.len();
         let protocol = context.session.protocol;
         let called = call(row, context, arguments, Reply::new(output, protocol));
+        if let Some(retry) = called.retry {
+            output.truncate(start);
+            return Attempt::Again(retry);
+        }
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
             output.truncate(start);
             self.write_error(&error, protocol, output);
-            return Outcome::Done;
+            return Attempt::Done(Outcome::Done);
         }
-        called.job.map_or(Outcome::Done, Outcome::Job)
+        Attempt::Done(called.job.map_or(Outcome::Done, Outcome::Job))
     }
 
     /// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.
@@ -446,15 +485,51 @@ struct Called {
     lsn: Option<u64>,
     counts: LookupCounts,
     job: Option<Job>,
+    /// Set: the command did not come to its end, what it did is rolled back, and it is to run again.
+    retry: Option<Retry>,
+}
+
+/// Which shards a command locks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locking {
+    /// Those of the keys that it names.
+    DeclaredKeys,
+    /// All: a script that could not lock a key it had not declared, or one within a transaction.
+    Everything,
+}
+
+/// What became of one run of a command.
+enum Attempt {
+    Done(Outcome),
+    Again(Retry),
+}
+
+fn lock<'a>(
+    server: &'a Server,
+    locking: Locking,
+    hashes: &[u64],
+    journal: &'a mut Journal,
+    (database, now_ms): (u32, u64),
+) -> Keys<'a> {
+    let (keyspace, recorder) = (&*server.keyspace, &*server.recorder);
+    match locking {
+        Locking::DeclaredKeys => Keys::lock(keyspace, hashes, journal, recorder, database, now_ms),
+        Locking::Everything => Keys::lock_all(keyspace, journal, recorder, database, now_ms),
+    }
 }
 
 /// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns.
 fn call(row: Row, mut context: Context<'_>, arguments: &[&[u8]], mut reply: Reply<'_>) -> Called {
     let result = (row.spec.function)(&mut context, arguments, &mut reply);
-    let lsn = context.keys.commit();
+    if context.retry.is_some() {
+        context.keys.roll_back();
+    } else {
+        context.keys.commit();
+    }
     Called {
         result,
-        lsn,
+        lsn: context.keys.committed_lsn(),
+        retry: context.retry,
         counts: context.keys.counts,
         job: context.job.take(),
     }

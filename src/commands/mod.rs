@@ -10,6 +10,7 @@ pub mod collections;
 pub mod connection;
 pub mod context;
 pub mod document;
+pub mod functions;
 pub mod generic;
 pub mod generic_expiry;
 pub mod generic_keyspace;
@@ -22,6 +23,8 @@ pub mod lists;
 pub mod lists_move;
 pub mod lists_search;
 pub mod options;
+pub mod script;
+pub mod scripting;
 pub mod services;
 pub mod session;
 pub mod sets;
@@ -61,7 +64,7 @@ pub mod test_services;
 #[cfg(test)]
 pub mod test_support;
 
-pub use context::{BlockRequest, Context, Job, TimeoutReply};
+pub use context::{BlockRequest, Context, Job, Retry, TimeoutReply};
 pub use services::Services;
 pub use session::Session;
 pub use spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};

@@ -59,6 +59,9 @@ impl Flags {
     /// Larder's own: walks the whole keyspace, or waits for the disk; runs on the blocking pool without shard locks.
     pub const OFFLOADED: Flags = Flags(1 << 17);
 
+    /// Larder's own: runs a script, which may touch keys that it did not declare.
+    pub const RUNS_SCRIPT: Flags = Flags(1 << 24);
+
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

@@ -33,6 +33,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_object::COMMANDS,
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
+    super::scripting::COMMANDS,
+    super::functions::COMMANDS,
 ];
 
 /// A row and its number in the table, by which statistics are kept.

@@ -64,7 +64,11 @@ pub(super) struct Guards<'a> {
 
 impl Guards<'_> {
     pub(super) fn shard_mut(&mut self, hash: u64) -> &mut Shard {
-        let wanted = Keyspace::shard_of(hash);
+        self.numbered_mut(Keyspace::shard_of(hash))
+    }
+
+    /// The locked shard of a number.
+    pub(super) fn numbered_mut(&mut self, wanted: usize) -> &mut Shard {
         match &mut self.first {
             Some((shard, guard)) if *shard == wanted => guard,
             _ => {
@@ -94,6 +98,10 @@ pub struct Keys<'a> {
     pub(super) recorder: &'a dyn Recorder,
     pub(super) database: u32,
     pub(super) now_ms: u64,
+    /// Set while changes can be rolled back.
+    pub(super) undo: Option<Box<super::undo::Undo>>,
+    /// LSN of the last record that [`Keys::commit`] wrote.
+    committed_lsn: Option<u64>,
     lent: Vec<(u32, Entry)>,
     /// Address and length of a key, and its hash.
     known_hash: (usize, usize, u64),
@@ -107,6 +115,9 @@ pub struct Keys<'a> {
     pub listens_to: EventClasses,
     /// Set while the LFU policy is in force: the frequency counter is kept, with this log factor.
     pub frequency_log_factor: Option<u32>,
+    /// For tests: after so many calls of [`Keys::try_hold`], every one fails, as if another thread had the lock.
+    #[cfg(test)]
+    pub refuses_after: Option<usize>,
 }
 
 impl<'a> Keys<'a> {
@@ -179,6 +190,8 @@ impl<'a> Keys<'a> {
             recorder,
             database,
             now_ms,
+            undo: None,
+            committed_lsn: None,
             lent: Vec::new(),
             known_hash: (0, usize::MAX, 0),
             counts: LookupCounts::default(),
@@ -186,7 +199,46 @@ impl<'a> Keys<'a> {
             no_touch: false,
             listens_to: EventClasses::NONE,
             frequency_log_factor: None,
+            #[cfg(test)]
+            refuses_after: None,
         }
+    }
+
+    /// Locks the shard of a hash too, if that is possible at once; true if it is locked now. Never waits: other threads may
+    /// wait for what is locked already.
+    pub fn try_hold(&mut self, hash: u64) -> bool {
+        #[cfg(test)]
+        if let Some(left) = &mut self.refuses_after {
+            let Some(rest) = left.checked_sub(1) else {
+                return false;
+            };
+            *left = rest;
+        }
+        let wanted = Keyspace::shard_of(hash);
+        if matches!(&self.guards.first, Some((shard, _)) if *shard == wanted) {
+            return true;
+        }
+        let more = &mut self.guards.more;
+        let Err(index) = more.binary_search_by_key(&wanted, |(shard, _)| *shard) else {
+            return true;
+        };
+        let Some(guard) = self.keyspace.try_lock(wanted) else {
+            return false;
+        };
+        more.insert(index, (wanted, guard));
+        true
+    }
+
+    /// Gives up all locks, for work that takes locks itself; [`Keys::hold_everything`] is to follow. Nothing may be
+    /// uncommitted.
+    pub fn release(&mut self) {
+        self.guards.first = None;
+        self.guards.more.clear();
+    }
+
+    /// Locks all shards, after [`Keys::release`].
+    pub fn hold_everything(&mut self) {
+        self.guards.more = self.keyspace.lock_all().into_iter().enumerate().collect();
     }
 
     /// The database that look-ups go to.
@@ -420,6 +472,12 @@ impl<'a> Keys<'a> {
             stamp(self.guards.shard_mut(*hash), *database, *hash, lsn);
         }
         self.journal.clear();
+        self.committed_lsn = Some(lsn);
         Some(lsn)
+    }
+
+    /// LSN of the last record of this command, if it wrote one.
+    pub fn committed_lsn(&self) -> Option<u64> {
+        self.committed_lsn
     }
 }

@@ -20,6 +20,7 @@ pub mod shard;
 mod shards;
 pub mod table;
 pub mod tables;
+mod undo;
 pub mod walk;
 
 pub use apply::Applied;

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod cron;
+mod functions;
 mod info;
 mod services;
 mod settings;
@@ -38,8 +39,12 @@ pub struct Server {
     pub lazy: Arc<LazySnapshot>,
     /// The clients.
     pub clients: Arc<Clients>,
+    /// Scripts and functions.
+    pub scripts: crate::commands::script::store::ScriptStore,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
+    /// Where the libraries of functions are kept.
+    functions_path: std::path::PathBuf,
     journaling: Journaling,
     snapshotter: Arc<Snapshotter>,
     report: RecoveryReport,

@@ -4,7 +4,7 @@
 //! recover, and only then accept.
 
 use super::bridge::{ColdBridge, LoaderBridge};
-use super::{LastSave, Server, SharedSettings, cron};
+use super::{LastSave, Server, SharedSettings, cron, functions};
 use crate::clock;
 use crate::commands::table;
 use crate::config::Settings;
@@ -19,6 +19,7 @@ use crate::persist::{
 };
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use parking_lot::Mutex;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::{mpsc, watch};
@@ -36,6 +37,8 @@ pub struct Running {
 pub fn start(settings: Settings) -> Result<Running, InternalError> {
     let listeners = Listeners::bind(&settings)?;
     let directory = DataDirectory::open(&settings.dir)?;
+    let functions_path = directory.path().join(functions::FILE_NAME);
+    let libraries = functions::read(&functions_path)?;
     let placement = Placement::new(directory.hash_seed());
     let keyspace = Arc::new(Keyspace::new(settings.databases as u32, placement));
     let cold = match settings.maxdisk_bytes {
@@ -55,7 +58,9 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         cold.as_ref(),
         &settings,
     )?;
-    let server = assemble(settings, keyspace, cold, recovered, listeners.port());
+    let place = (listeners.port(), functions_path);
+    let server = assemble(settings, keyspace, cold, recovered, place);
+    server.scripts.set_libraries(libraries);
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
     }
@@ -117,7 +122,7 @@ fn assemble(
     keyspace: Arc<Keyspace>,
     cold: Option<Arc<Cold>>,
     recovered: Recovered,
-    port: u16,
+    (port, functions_path): (u16, PathBuf),
 ) -> Arc<Server> {
     let ports = Ports {
         recorder: recovered.journaling.recorder(),
@@ -147,6 +152,8 @@ fn assemble(
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
         clients: Arc::new(Clients::default()),
+        scripts: Default::default(),
+        functions_path,
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
