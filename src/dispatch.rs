@@ -9,17 +9,23 @@
 //! Nothing in here waits. Whatever has to (a fetch, a job, memory) is an [`Outcome`] that the connection deals with,
 //! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
 
+mod bench;
+mod scripts;
+
+pub use scripts::SuspendedScript;
+
 use crate::clock;
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
-use crate::commands::{Context, Flags, Job, Retry, Services, Session, transactions};
+use crate::commands::{Flags, Job, Services, Session, transactions};
 use crate::config::Settings;
-use crate::error::{CommandError, CommandResult, InternalError};
-use crate::keyspace::{Journal, Keys, LookupCounts};
+use crate::error::{CommandError, InternalError};
+use crate::keyspace::{Journal, LookupCounts};
 use crate::metrics::{WorkerMetrics, add};
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
-use crate::tier::{Admission, FetchTicket, Fetched, KeyRequest, Residency};
+use crate::tier::{Admission, FetchTicket, Fetched};
+use bench::{Bench, Called, Locking, Obstacle};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -34,6 +40,8 @@ pub enum Outcome {
     Job(Job),
     /// Memory is short and demotion is at work; call again in a moment.
     WaitForMemory,
+    /// A script has run for so long that the thread has to do something else; to be resumed soon, until it is done.
+    Suspended(SuspendedScript),
     /// A transaction that holds commands without locks: its commands are to be run one after the other.
     Sequential(Vec<Vec<Box<[u8]>>>),
 }
@@ -58,6 +66,7 @@ impl<'a> Request<'a> {
 }
 
 /// A key that a command names.
+#[derive(Clone)]
 struct NamedKey {
     database: u32,
     hash: u64,
@@ -165,9 +174,7 @@ impl Dispatcher {
             Ok(Admitted::Wait) => return Outcome::WaitForMemory,
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
-                if let Some(transaction) = &mut session.transaction {
-                    transaction.aborted = true;
-                }
+                let error = refuse_in_transaction(session, arguments, error);
                 self.write_error(&error, session.protocol, output);
                 Outcome::Done
             }
@@ -193,6 +200,10 @@ impl Dispatcher {
         };
         if !session.authenticated && !flags.has(Flags::NO_AUTH) {
             return reject(CommandError::fixed("NOAUTH Authentication required."));
+        }
+        let slow = &self.server.scripts.slow;
+        if slow.any() && !is_allowed_while_busy(row, arguments) {
+            return reject(slow.refusal());
         }
         if flags.has(Flags::DENYOOM) {
             match self.server.tier.admission() {
@@ -292,95 +303,52 @@ impl Dispatcher {
         if let Err(error) = self.load_blocks() {
             return self.fail(&error, session, output);
         }
-        loop {
-            match self.attempt(row, session, request, fetched, locking, output) {
-                Attempt::Done(outcome) => return outcome,
-                Attempt::Again(Retry::UnderAllLocks) => locking = Locking::Everything,
-                Attempt::Again(Retry::WithBlock { database, hash }) => {
-                    if let Err(error) = self.server.load_block(database, hash) {
-                        self.write_error(&error, session.protocol, output);
-                        return Outcome::Done;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Locks the keys and runs the command, unless a key has to be fetched first. A script may have to start over: what it
-    /// did is rolled back then.
-    fn attempt(
-        &mut self,
-        row: Row,
-        session: &mut Session,
-        request: Request<'_>,
-        fetched: &[Fetched],
-        locking: Locking,
-        output: &mut Vec<u8>,
-    ) -> Attempt {
-        let arguments = request.arguments;
-        let server = &*self.server;
-        let mut keys = lock(
-            server,
-            locking,
-            &self.hashes,
-            &mut self.journal,
-            (session.database, self.now_ms),
-        );
-        configure(
-            &mut keys,
-            row,
-            session,
-            server.frequency_log_factor(&self.settings),
-        );
-        if let [named] = &*self.keys
-            && self.owned_keys.is_empty()
-        {
-            keys.know_hash(arguments[named.argument], named.hash);
-        }
-        if !server.tier.everything_is_hot() {
-            let only_looks = row.spec.flags.has(Flags::PEEKS);
-            let named = (&*self.keys, &*self.owned_keys);
-            match make_resident(server, &mut keys, named, arguments, only_looks, fetched) {
-                Ok(missing) if missing.is_empty() => {}
-                Ok(missing) => {
-                    add(&self.metrics.fetches, missing.len() as u64);
-                    return Attempt::Done(Outcome::Fetch(missing));
-                }
-                Err(error) => {
-                    drop(keys);
-                    return Attempt::Done(self.fail(&error, session, output));
-                }
-            }
-        }
         if row.spec.flags.has(Flags::RUNS_SCRIPT) {
-            keys.keep_former();
+            return self.run_script(row, session, request, fetched, output);
         }
-        let context = Context {
-            keys,
-            session,
+        let mut bench = Bench {
+            server: &self.server,
             settings: &self.settings,
-            services: server,
+            journal: &mut self.journal,
+            keys: &self.keys,
+            owned_keys: &self.owned_keys,
+            hashes: &self.hashes,
             now_ms: self.now_ms,
-            may_block: true,
-            blocked: None,
-            job: None,
-            retry: None,
         };
         let start = output.len();
-        let protocol = context.session.protocol;
-        let called = call(row, context, arguments, Reply::new(output, protocol));
-        if let Some(retry) = called.retry {
-            output.truncate(start);
-            return Attempt::Again(retry);
-        }
+        let done = bench.run(row, session, request.arguments, fetched, locking, output);
+        self.finish(row, done, session.protocol, start, output)
+    }
+
+    /// Counts what a command did, and makes an outcome of it.
+    fn finish(
+        &mut self,
+        row: Row,
+        done: Result<Called, Obstacle>,
+        protocol: Protocol,
+        start: usize,
+        output: &mut Vec<u8>,
+    ) -> Outcome {
+        let called = match done {
+            Ok(called) => called,
+            Err(Obstacle::Fetch(missing)) => {
+                add(&self.metrics.fetches, missing.len() as u64);
+                return Outcome::Fetch(missing);
+            }
+            Err(Obstacle::Failed(error)) => {
+                output.truncate(start);
+                self.write_error(&error, protocol, output);
+                return Outcome::Done;
+            }
+        };
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
             output.truncate(start);
             self.write_error(&error, protocol, output);
-            return Attempt::Done(Outcome::Done);
+            return Outcome::Done;
         }
-        Attempt::Done(called.job.map_or(Outcome::Done, Outcome::Job))
+        called.job.map_or(Outcome::Done, Outcome::Job)
     }
 
     /// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.
@@ -397,12 +365,7 @@ impl Dispatcher {
 
     /// A command that could not run because of us: the cause is logged, the client learns that it failed.
     fn fail(&self, error: &InternalError, session: &Session, output: &mut Vec<u8>) -> Outcome {
-        tracing::error!(%error, "a command failed");
-        self.write_error(
-            &CommandError::new(format!("ERR internal error: {error}")),
-            session.protocol,
-            output,
-        );
+        self.write_error(&internal(error), session.protocol, output);
         Outcome::Done
     }
 
@@ -471,106 +434,26 @@ enum Admitted {
     Wait,
 }
 
-/// How look-ups of this command count and leave traces.
-fn configure(keys: &mut Keys<'_>, row: Row, session: &Session, frequency_log_factor: Option<u32>) {
-    keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
-    keys.no_touch = session.no_touch;
-    keys.frequency_log_factor = frequency_log_factor;
+/// An error of ours as the client learns of it; the cause is logged here.
+fn internal(error: &InternalError) -> CommandError {
+    tracing::error!(%error, "a command failed");
+    CommandError::new(format!("ERR internal error: {error}"))
 }
 
-/// What a command's function left.
-struct Called {
-    result: CommandResult,
-    /// The LSN of the record of its effects, if it had any.
-    lsn: Option<u64>,
-    counts: LookupCounts,
-    job: Option<Job>,
-    /// Set: the command did not come to its end, what it did is rolled back, and it is to run again.
-    retry: Option<Retry>,
-}
-
-/// Which shards a command locks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Locking {
-    /// Those of the keys that it names.
-    DeclaredKeys,
-    /// All: a script that could not lock a key it had not declared, or one within a transaction.
-    Everything,
-}
-
-/// What became of one run of a command.
-enum Attempt {
-    Done(Outcome),
-    Again(Retry),
-}
-
-fn lock<'a>(
-    server: &'a Server,
-    locking: Locking,
-    hashes: &[u64],
-    journal: &'a mut Journal,
-    (database, now_ms): (u32, u64),
-) -> Keys<'a> {
-    let (keyspace, recorder) = (&*server.keyspace, &*server.recorder);
-    match locking {
-        Locking::DeclaredKeys => Keys::lock(keyspace, hashes, journal, recorder, database, now_ms),
-        Locking::Everything => Keys::lock_all(keyspace, journal, recorder, database, now_ms),
-    }
-}
-
-/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns.
-fn call(row: Row, mut context: Context<'_>, arguments: &[&[u8]], mut reply: Reply<'_>) -> Called {
-    let result = (row.spec.function)(&mut context, arguments, &mut reply);
-    if context.retry.is_some() {
-        context.keys.roll_back();
-    } else {
-        context.keys.commit();
-    }
-    Called {
-        result,
-        lsn: context.keys.committed_lsn(),
-        retry: context.retry,
-        counts: context.keys.counts,
-        job: context.job.take(),
-    }
-}
-
-/// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
-fn make_resident(
-    server: &Server,
-    keys: &mut Keys<'_>,
-    (named_keys, owned_keys): (&[NamedKey], &[Box<[u8]>]),
-    arguments: &[&[u8]],
-    only_looks: bool,
-    fetched: &[Fetched],
-) -> Result<Vec<FetchTicket>, InternalError> {
-    let mut missing = Vec::new();
-    for named in named_keys {
-        let key: &[u8] = if owned_keys.is_empty() {
-            arguments[named.argument]
-        } else {
-            &owned_keys[named.argument]
-        };
-        let generation = server.keyspace.generation(named.database);
-        let request = KeyRequest {
-            database: named.database,
-            generation,
-            hash: named.hash,
-            key,
-            only_looks,
-            now_ms: keys.now_ms(),
-        };
-        let found = fetched.iter().find(|fetched| fetched.is_for(&request));
-        match server
-            .tier
-            .resolve(keys.shard_mut(named.hash), &request, found)?
-        {
-            Residency::Present | Residency::Absent => {}
-            Residency::Lent(entry) => keys.lend(named.database, entry),
-            Residency::Fetch(ticket) => missing.push(ticket),
-        }
-    }
-    Ok(missing)
+/// True for what runs while a script runs for too long: it takes no shard's lock, and among it is what ends the script.
+fn is_allowed_while_busy(row: Row, arguments: &[&[u8]]) -> bool {
+    const ALLOWED: &[&str] = &[
+        "auth", "hello", "multi", "discard", "unwatch", "quit", "reset",
+    ];
+    let is = |index: usize, name: &str| {
+        arguments
+            .get(index)
+            .is_some_and(|argument| argument.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    ALLOWED.contains(&row.spec.name)
+        || is(0, "script") && is(1, "kill")
+        || is(0, "function") && (is(1, "kill") || is(1, "stats"))
+        || is(0, "shutdown") && (1..arguments.len()).any(|index| is(index, "nosave"))
 }
 
 /// The queue of a transaction that cannot run under one set of locks, because it holds a command that walks the
@@ -588,6 +471,27 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
         .transaction
         .take()
         .map(|transaction| transaction.queue)
+}
+
+/// A refused command spoils its transaction; a refused EXEC ends it.
+fn refuse_in_transaction(
+    session: &mut Session,
+    arguments: &[&[u8]],
+    error: CommandError,
+) -> CommandError {
+    let Some(transaction) = &mut session.transaction else {
+        return error;
+    };
+    transaction.aborted = true;
+    if !arguments[0].eq_ignore_ascii_case(b"exec") || arguments.len() > 1 {
+        return error;
+    }
+    session.transaction = None;
+    session.watched.clear();
+    CommandError::new(format!(
+        "EXECABORT Transaction discarded because of: {}",
+        error.text()
+    ))
 }
 
 fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {

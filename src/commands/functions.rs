@@ -28,15 +28,19 @@ fn call(
         .ok_or(CommandError::fixed("ERR Function not found"))?;
     let count = number::parse_integer(arguments[2])
         .ok_or(CommandError::fixed("ERR Bad number of keys provided"))?;
-    let keys = split_keys(count, &arguments[3..])?;
-    engine::call_function(context, (&library, index), keys, is_read_only, reply)
+    let call = split_keys(arguments, count, is_read_only)?;
+    engine::call_function(context, (&library, index), call, reply)
 }
 
 fn fcall(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     call(context, arguments, false, reply)
 }
 
-fn fcall_ro(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn fcall_ro(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     call(context, arguments, true, reply)
 }
 
@@ -73,7 +77,9 @@ fn load(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> Co
     for option in options {
         if !option.eq_ignore_ascii_case(b"replace") {
             let option = String::from_utf8_lossy(option);
-            return Err(CommandError::new(format!("ERR Unknown option given: {option}")));
+            return Err(CommandError::new(format!(
+                "ERR Unknown option given: {option}"
+            )));
         }
     }
     let replaces = !options.is_empty();
@@ -123,7 +129,7 @@ fn flush(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> C
                 "ERR FUNCTION FLUSH only supports SYNC|ASYNC option",
             ));
         }
-        _ => return Err(subcommand_syntax("FLUSH")),
+        _ => return Err(subcommand_syntax(arguments[1])),
     }
     context.offload(|services, reply| {
         change(services, |libraries| {
@@ -136,7 +142,8 @@ fn flush(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> C
     Ok(())
 }
 
-fn subcommand_syntax(name: &str) -> CommandError {
+fn subcommand_syntax(name: &[u8]) -> CommandError {
+    let name = String::from_utf8_lossy(name);
     CommandError::new(format!(
         "ERR unknown subcommand or wrong number of arguments for '{name}'. Try FUNCTION HELP."
     ))
@@ -196,10 +203,30 @@ fn write_library(library: &Library, with_code: bool, reply: &mut Reply<'_>) {
 }
 
 fn stats(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let libraries = context.services.scripts().libraries();
+    let scripts = context.services.scripts();
+    let libraries = scripts.libraries();
+    let running = scripts.slow.first();
+    if running.as_ref().is_some_and(|script| !script.is_function) {
+        return Err(scripts.slow.refusal());
+    }
     reply.map_header(2);
     reply.bulk(b"running_script");
-    reply.null();
+    match running {
+        None => reply.null(),
+        Some(script) => {
+            reply.map_header(3);
+            reply.bulk(b"name");
+            reply.bulk(script.name.as_bytes());
+            reply.bulk(b"command");
+            reply.array_header(script.command.len());
+            script
+                .command
+                .iter()
+                .for_each(|argument| reply.bulk(argument));
+            reply.bulk(b"duration_ms");
+            reply.integer(script.started.elapsed().as_millis() as i64);
+        }
+    }
     reply.bulk(b"engines");
     reply.map_header(1);
     reply.bulk(b"LUA");
@@ -211,8 +238,10 @@ fn stats(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comma
     Ok(())
 }
 
-fn kill(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
-    Err(super::script::NOT_BUSY)
+fn kill(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.services.scripts().slow.kill(true)?;
+    reply.ok();
+    Ok(())
 }
 
 fn dump_all(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -239,14 +268,16 @@ fn restore(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) ->
                 "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
             ));
         }
-        _ => return Err(subcommand_syntax("RESTORE")),
+        _ => return Err(subcommand_syntax(arguments[1])),
     };
     let mut restored = Vec::new();
     for text in dump::decode(arguments[2])? {
         restored.push(Arc::new(engine::load_library(&text)?));
     }
     context.offload(move |services, reply| {
-        change(services, |libraries| restore_into(libraries, restored, policy))?;
+        change(services, |libraries| {
+            restore_into(libraries, restored, policy)
+        })?;
         reply.ok();
         Ok(())
     });
@@ -265,7 +296,9 @@ fn restore_into(
         if libraries.get(&library.name).is_some() {
             if policy == RestorePolicy::Append {
                 let name = &library.name;
-                return Err(CommandError::new(format!("ERR Library {name} already exists")));
+                return Err(CommandError::new(format!(
+                    "ERR Library {name} already exists"
+                )));
             }
             libraries.remove(&library.name);
         }
@@ -326,11 +359,29 @@ const fn subcommand(
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    subcommand("delete", 3, WRITES, "Deletes a library and its functions.", delete),
-    subcommand("dump", 2, Flags::NONE, "Dumps all libraries into a serialized binary payload.", dump_all)
-        .with_complexity("O(N) where N is the number of functions"),
-    subcommand("flush", -2, WRITES, "Deletes all libraries and functions.", flush)
-        .with_complexity("O(N) where N is the number of functions deleted"),
+    subcommand(
+        "delete",
+        3,
+        WRITES,
+        "Deletes a library and its functions.",
+        delete,
+    ),
+    subcommand(
+        "dump",
+        2,
+        Flags::NONE,
+        "Dumps all libraries into a serialized binary payload.",
+        dump_all,
+    )
+    .with_complexity("O(N) where N is the number of functions"),
+    subcommand(
+        "flush",
+        -2,
+        WRITES,
+        "Deletes all libraries and functions.",
+        flush,
+    )
+    .with_complexity("O(N) where N is the number of functions deleted"),
     subcommand(
         "kill",
         2,
@@ -338,8 +389,14 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Terminates a function during execution.",
         kill,
     ),
-    subcommand("list", -2, Flags::NONE, "Returns information about all libraries.", list)
-        .with_complexity("O(N) where N is the number of functions"),
+    subcommand(
+        "list",
+        -2,
+        Flags::NONE,
+        "Returns information about all libraries.",
+        list,
+    )
+    .with_complexity("O(N) where N is the number of functions"),
     subcommand(
         "load",
         -3,

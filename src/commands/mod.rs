@@ -50,6 +50,8 @@ mod lists_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
+mod scripting_tests;
+#[cfg(test)]
 mod sets_tests;
 #[cfg(test)]
 mod sorted_sets_algebra_tests;

@@ -5,23 +5,31 @@
 
 use super::client::write_help;
 use super::context::Context;
-use super::script::engine::{self, Source};
+use super::script::engine::{self, Call, Source};
 use super::script::store::{parse_digest, show_digest};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::resp::{Reply, number};
 
-/// Keys and arguments of a script: `numkeys key ... argument ...`.
-pub(super) fn split_keys<'a, 'b>(
+/// The parts of `command script numkeys key ... argument ...`.
+pub(super) fn split_keys<'a>(
+    command: &'a [&'a [u8]],
     count: i64,
-    rest: &'b [&'a [u8]],
-) -> Result<(&'b [&'a [u8]], &'b [&'a [u8]]), CommandError> {
+    is_read_only: bool,
+) -> Result<Call<'a>, CommandError> {
     let Ok(count) = usize::try_from(count) else {
         return Err(CommandError::fixed("ERR Number of keys can't be negative"));
     };
-    rest.split_at_checked(count).ok_or(CommandError::fixed(
+    let split = command[3..].split_at_checked(count);
+    let (keys, arguments) = split.ok_or(CommandError::fixed(
         "ERR Number of keys can't be greater than number of args",
-    ))
+    ))?;
+    Ok(Call {
+        command,
+        keys,
+        arguments,
+        is_read_only,
+    })
 }
 
 fn evaluate(
@@ -32,12 +40,18 @@ fn evaluate(
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     let count = number::parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)?;
-    let keys = split_keys(count, &arguments[3..])?;
-    engine::eval(context, source, keys, is_read_only, reply)
+    let call = split_keys(arguments, count, is_read_only)?;
+    engine::eval(context, source, call, reply)
 }
 
 fn eval(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    evaluate(context, arguments, false, &Source::Text(arguments[1]), reply)
+    evaluate(
+        context,
+        arguments,
+        false,
+        &Source::Text(arguments[1]),
+        reply,
+    )
 }
 
 fn eval_ro(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -45,7 +59,13 @@ fn eval_ro(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
 }
 
 fn evalsha(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    evaluate(context, arguments, false, &Source::Digest(arguments[1]), reply)
+    evaluate(
+        context,
+        arguments,
+        false,
+        &Source::Digest(arguments[1]),
+        reply,
+    )
 }
 
 fn evalsha_ro(
@@ -53,7 +73,13 @@ fn evalsha_ro(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    evaluate(context, arguments, true, &Source::Digest(arguments[1]), reply)
+    evaluate(
+        context,
+        arguments,
+        true,
+        &Source::Digest(arguments[1]),
+        reply,
+    )
 }
 
 /// SCRIPT without a known subcommand: `resolve` has refused it already.
@@ -78,9 +104,8 @@ fn exists(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
 }
 
 fn flush(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let is_known = |mode: &&[u8]| {
-        mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async")
-    };
+    let is_known =
+        |mode: &&[u8]| mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async");
     if arguments.len() > 3 || !arguments[2..].iter().all(is_known) {
         return Err(CommandError::fixed(
             "ERR SCRIPT FLUSH only support SYNC|ASYNC option",
@@ -91,8 +116,10 @@ fn flush(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     Ok(())
 }
 
-fn kill(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
-    Err(super::script::NOT_BUSY)
+fn kill(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.services.scripts().slow.kill(false)?;
+    reply.ok();
+    Ok(())
 }
 
 fn debug(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {

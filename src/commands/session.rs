@@ -96,6 +96,17 @@ impl Session {
         }
     }
 
+    /// The session of a script that this client runs: what the script changes in it ends with the script.
+    pub fn for_script(&mut self) -> Session {
+        Session {
+            database: self.database,
+            protocol: self.protocol,
+            no_touch: self.no_touch,
+            random_state: self.random(),
+            ..Session::new(self.id, self.authenticated, String::new(), String::new())
+        }
+    }
+
     /// The next number of a splitmix64 sequence.
     pub fn random(&mut self) -> u64 {
         self.random_state = self.random_state.wrapping_add(0x9e37_79b9_7f4a_7c15);

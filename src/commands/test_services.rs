@@ -237,7 +237,8 @@ impl Services for TestServices {
     }
 
     fn is_out_of_memory(&self) -> bool {
-        self.out_of_memory.load(std::sync::atomic::Ordering::Relaxed)
+        self.out_of_memory
+            .load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn make_resident(

@@ -8,7 +8,7 @@ use super::entry::{Body, Entry, EntryRef};
 use super::events::EventClasses;
 use super::journal::{Journal, Recorder, stamp};
 use super::shard::Shard;
-use super::shards::Keyspace;
+use super::shards::{Keyspace, SHARDS};
 use super::table::Place;
 use crate::error::CommandError;
 use crate::value::{Hash, List, Set, SortedSet, Value};
@@ -57,12 +57,35 @@ pub struct EntryInfo {
 }
 
 /// The guards of the shards a command needs. One is the usual case and costs no allocation.
+#[derive(Default)]
 pub(super) struct Guards<'a> {
     first: Option<(usize, MutexGuard<'a, Shard>)>,
     more: Vec<(usize, MutexGuard<'a, Shard>)>,
 }
 
-impl Guards<'_> {
+impl<'a> Guards<'a> {
+    /// Locks the shards of hashes, in order; `None` as soon as `lock` gives none.
+    fn lock(
+        hashes: &[u64],
+        lock: impl Fn(usize) -> Option<(usize, MutexGuard<'a, Shard>)>,
+    ) -> Option<Guards<'a>> {
+        let mut guards = Guards::default();
+        match hashes {
+            [] => {}
+            [hash] => guards.first = Some(lock(Keyspace::shard_of(*hash))?),
+            _ => {
+                let mut shards: Vec<usize> = hashes
+                    .iter()
+                    .map(|hash| Keyspace::shard_of(*hash))
+                    .collect();
+                shards.sort_unstable();
+                shards.dedup();
+                guards.more = shards.into_iter().map(lock).collect::<Option<_>>()?;
+            }
+        }
+        Some(guards)
+    }
+
     pub(super) fn shard_mut(&mut self, hash: u64) -> &mut Shard {
         self.numbered_mut(Keyspace::shard_of(hash))
     }
@@ -130,29 +153,8 @@ impl<'a> Keys<'a> {
         database: u32,
         now_ms: u64,
     ) -> Keys<'a> {
-        let mut guards = Guards {
-            first: None,
-            more: Vec::new(),
-        };
-        match hashes {
-            [] => {}
-            [hash] => {
-                let shard = Keyspace::shard_of(*hash);
-                guards.first = Some((shard, keyspace.lock(shard)));
-            }
-            _ => {
-                let mut shards: Vec<usize> = hashes
-                    .iter()
-                    .map(|hash| Keyspace::shard_of(*hash))
-                    .collect();
-                shards.sort_unstable();
-                shards.dedup();
-                guards.more = shards
-                    .into_iter()
-                    .map(|shard| (shard, keyspace.lock(shard)))
-                    .collect();
-            }
-        }
+        let lock = |shard| Some((shard, keyspace.lock(shard)));
+        let guards = Guards::lock(hashes, lock).unwrap_or_default();
         Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
     }
 
@@ -165,14 +167,30 @@ impl<'a> Keys<'a> {
         now_ms: u64,
     ) -> Keys<'a> {
         let more = keyspace.lock_all().into_iter().enumerate().collect();
-        Keys::with_guards(
-            keyspace,
-            Guards { first: None, more },
-            journal,
-            recorder,
-            database,
-            now_ms,
-        )
+        let guards = Guards { first: None, more };
+        Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
+    }
+
+    /// Locks the shards of `hashes`, or with `None` all; gives up when `gives_up` says so while a lock is waited for.
+    pub fn lock_unless(
+        keyspace: &'a Keyspace,
+        hashes: Option<&[u64]>,
+        journal: &'a mut Journal,
+        recorder: &'a dyn Recorder,
+        (database, now_ms): (u32, u64),
+        gives_up: &dyn Fn() -> bool,
+    ) -> Option<Keys<'a>> {
+        let lock = |shard| Some((shard, keyspace.lock_unless(shard, gives_up)?));
+        let guards = match hashes {
+            Some(hashes) => Guards::lock(hashes, lock)?,
+            None => Guards {
+                first: None,
+                more: (0..SHARDS).map(lock).collect::<Option<_>>()?,
+            },
+        };
+        Some(Keys::with_guards(
+            keyspace, guards, journal, recorder, database, now_ms,
+        ))
     }
 
     fn with_guards(

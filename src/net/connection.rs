@@ -424,6 +424,16 @@ impl Connection {
                         == Admission::Wait;
                 }
                 Outcome::Job(job) => return self.run_job(job).await,
+                Outcome::Suspended(script) => {
+                    tokio::task::yield_now().await;
+                    let mut worker = self.worker.borrow_mut();
+                    outcome = worker.dispatcher.resume_script(
+                        &mut self.session,
+                        script,
+                        &mut self.output,
+                    );
+                    continue;
+                }
                 Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
             }
             let mut worker = self.worker.borrow_mut();

@@ -66,7 +66,10 @@ mod tests {
         libraries.insert(Arc::new(library)).expect("no collision");
         write(&path, &dump::encode(&libraries)).expect("it is written");
         let found = read(&path).expect("it is read");
-        assert_eq!(found.get("lib").map(|library| library.text.clone()), Some(text.to_vec()));
+        assert_eq!(
+            found.get("lib").map(|library| library.text.clone()),
+            Some(text.to_vec())
+        );
         let mut payload = std::fs::read(&path).expect("it is there");
         payload[5] ^= 1;
         std::fs::write(&path, payload).expect("it can be written");

@@ -31,7 +31,10 @@ fn call(lua: &Lua, arguments: Variadic<Value>, raises: bool) -> Result<Value> {
 
 /// The number that Lua's `tonumber` sees in a value; 0 if it is none, as in C.
 fn number_of(lua: &Lua, value: &Value) -> f64 {
-    lua.coerce_number(value.clone()).ok().flatten().unwrap_or(0.0)
+    lua.coerce_number(value.clone())
+        .ok()
+        .flatten()
+        .unwrap_or(0.0)
 }
 
 fn sha1hex(lua: &Lua, arguments: Variadic<Value>) -> Result<String> {
@@ -39,7 +42,9 @@ fn sha1hex(lua: &Lua, arguments: Variadic<Value>) -> Result<String> {
         return Err(plain_error("wrong number of arguments"));
     };
     let text = lua.coerce_string(text.clone())?;
-    let text = text.map(|text| text.as_bytes().to_vec()).unwrap_or_default();
+    let text = text
+        .map(|text| text.as_bytes().to_vec())
+        .unwrap_or_default();
     Ok(show_digest(&ScriptStore::digest(&text)))
 }
 
@@ -62,8 +67,14 @@ fn error_reply(lua: &Lua, arguments: Variadic<Value>) -> Result<Table> {
         None => (&b"ERR"[..], text),
     };
     let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let first = message.iter().position(|byte| !is_line_end(byte)).unwrap_or(message.len());
-    let last = message.iter().rposition(|byte| !is_line_end(byte)).map_or(first, |last| last + 1);
+    let first = message
+        .iter()
+        .position(|byte| !is_line_end(byte))
+        .unwrap_or(message.len());
+    let last = message
+        .iter()
+        .rposition(|byte| !is_line_end(byte))
+        .map_or(first, |last| last + 1);
     error_table(lua, &[code, b" ", &message[first..last]].concat())
 }
 
@@ -179,8 +190,14 @@ fn fill_common(lua: &Lua, redis: &Table) -> Result<()> {
 /// What scripts of both kinds have.
 fn fill_redis(lua: &Lua, redis: &Table) -> Result<()> {
     fill_common(lua, redis)?;
-    redis.raw_set("call", lua.create_function(|lua, arguments| call(lua, arguments, true))?)?;
-    redis.raw_set("pcall", lua.create_function(|lua, arguments| call(lua, arguments, false))?)?;
+    redis.raw_set(
+        "call",
+        lua.create_function(|lua, arguments| call(lua, arguments, true))?,
+    )?;
+    redis.raw_set(
+        "pcall",
+        lua.create_function(|lua, arguments| call(lua, arguments, false))?,
+    )?;
     redis.raw_set("setresp", lua.create_function(set_protocol)?)?;
     redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
     redis.raw_set("error_reply", lua.create_function(error_reply)?)?;
@@ -199,8 +216,14 @@ pub fn redis_of_scripts(lua: &Lua) -> Result<Table> {
     fill_redis(lua, &redis)?;
     redis.raw_set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
     // There is no debugger: no breakpoint is ever hit.
-    redis.raw_set("breakpoint", lua.create_function(|_, _: Variadic<Value>| Ok(false))?)?;
-    redis.raw_set("debug", lua.create_function(|_, _: Variadic<Value>| Ok(()))?)?;
+    redis.raw_set(
+        "breakpoint",
+        lua.create_function(|_, _: Variadic<Value>| Ok(false))?,
+    )?;
+    redis.raw_set(
+        "debug",
+        lua.create_function(|_, _: Variadic<Value>| Ok(()))?,
+    )?;
     Ok(redis)
 }
 
@@ -245,7 +268,10 @@ fn bound(lua: &Lua, arguments: &[Value], index: usize) -> Result<f64> {
         Some(number) => Ok(f64::from(number as i64 as i32)),
         None => Err(located_error(
             lua,
-            format!("bad argument #{} to 'random' (number expected, got {kind})", index + 1),
+            format!(
+                "bad argument #{} to 'random' (number expected, got {kind})",
+                index + 1
+            ),
         )),
     }
 }
@@ -259,7 +285,10 @@ fn random(lua: &Lua, arguments: Variadic<Value>) -> Result<f64> {
         _ => return Err(located_error(lua, "wrong number of arguments")),
     };
     if low > high {
-        let text = format!("bad argument #{} to 'random' (interval is empty)", arguments.len());
+        let text = format!(
+            "bad argument #{} to 'random' (interval is empty)",
+            arguments.len()
+        );
         return Err(located_error(lua, text));
     }
     Ok((fraction * (high - low + 1.0)).floor() + low)

@@ -29,7 +29,10 @@ fn bits(lua: &Lua, arguments: &[Value], index: usize, function: &str) -> Result<
         None => "no value",
     };
     let Some(number) = lua.coerce_number(value)? else {
-        let text = format!("bad argument #{} to '{function}' (number expected, got {kind})", index + 1);
+        let text = format!(
+            "bad argument #{} to '{function}' (number expected, got {kind})",
+            index + 1
+        );
         return Err(located_error(lua, text));
     };
     /// Adding 2^52 + 2^51 leaves the integer, rounded to even, in the low bits: what the C library does.

@@ -117,7 +117,10 @@ fn read_set(lua: &Lua, reader: &mut Reader<'_>, length: usize) -> mlua::Result<V
 fn read_verbatim(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
     let (format, text) = text.split_at(text.len().min(4));
     let verbatim = lua.create_table_with_capacity(0, 2)?;
-    verbatim.raw_set("format", lua.create_string(format.get(..3).unwrap_or(format))?)?;
+    verbatim.raw_set(
+        "format",
+        lua.create_string(format.get(..3).unwrap_or(format))?,
+    )?;
     verbatim.raw_set("string", lua.create_string(text)?)?;
     field(lua, "verbatim_string", Value::Table(verbatim))
 }

@@ -54,7 +54,11 @@ pub fn decode(payload: &[u8]) -> Result<Vec<Vec<u8>>, CommandError> {
     while let Some((mark, rest)) = body.split_first() {
         match *mark {
             LIBRARY_MARK => {}
-            246 => return Err(CommandError::fixed("ERR Pre-GA function format not supported")),
+            246 => {
+                return Err(CommandError::fixed(
+                    "ERR Pre-GA function format not supported",
+                ));
+            }
             _ => return Err(CommandError::fixed("ERR given type is not a function")),
         }
         body = rest;
@@ -145,7 +149,11 @@ fn checksum(bytes: &[u8]) -> u64 {
             let mut sum = byte as u64;
             let mut bit = 0;
             while bit < 8 {
-                sum = if sum & 1 == 1 { sum >> 1 ^ POLYNOMIAL } else { sum >> 1 };
+                sum = if sum & 1 == 1 {
+                    sum >> 1 ^ POLYNOMIAL
+                } else {
+                    sum >> 1
+                };
                 bit += 1;
             }
             table[byte] = sum;
@@ -197,7 +205,10 @@ mod tests {
     fn compressed_texts_are_read() {
         // Three literal bytes, then nine bytes from three back.
         let compressed = [2, b'a', b'b', b'c', 7 << 5, 0, 2];
-        assert_eq!(decompress(&compressed).as_deref(), Some(&b"abcabcabcabc"[..]));
+        assert_eq!(
+            decompress(&compressed).as_deref(),
+            Some(&b"abcabcabcabc"[..])
+        );
         assert_eq!(decompress(&[32, 9]), None);
     }
 }

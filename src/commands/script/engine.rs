@@ -6,22 +6,27 @@
 
 use super::convert::Replier;
 use super::libraries::{FunctionInfo, Library};
-use super::raised::PRELUDE_NAME;
+use super::raised::{PRELUDE_NAME, reply_error};
 use super::registration::Registrations;
-use super::running::{Buffers, Running};
+use super::running::{Buffers, Running, Tick, Watch};
 use super::shebang::{self, ScriptFlags};
 use super::store::{Digest, ScriptStore, show_digest};
-use super::{api, current};
+use super::{api, current, stack};
 use crate::commands::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 use hashbrown::HashMap;
 
-use mlua::{ChunkMode, Function, Lua, LuaOptions, StdLib, Table, Value};
+use mlua::{ChunkMode, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const PRELUDE: &str = include_str!("prelude.lua");
+/// How many instructions of Lua pass between two looks at the clock.
+const INSTRUCTIONS_PER_LOOK: u32 = 100_000;
+/// A library that takes longer to load is refused.
+const LOAD_TIME_MAX: Duration = Duration::from_millis(500);
 /// After so many runs, the garbage collector takes a step.
 const RUNS_PER_COLLECTION: u32 = 50;
 
@@ -56,17 +61,32 @@ struct Engine {
     flushes: u64,
     runs: u32,
     buffers: Buffers,
+    /// A run was ended by force: the hook that did so is still there.
+    is_spoiled: bool,
+}
+
+/// A command that runs a script.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The whole command line.
+    pub command: &'a [&'a [u8]],
+    /// The keys that it declares.
+    pub keys: &'a [&'a [u8]],
+    /// The other arguments of the script.
+    pub arguments: &'a [&'a [u8]],
+    /// It is one of the read-only forms.
+    pub is_read_only: bool,
 }
 
 /// What is run, and how.
 struct Run<'a> {
+    call: Call<'a>,
     function: &'a Function,
-    keys: &'a [&'a [u8]],
-    arguments: &'a [&'a [u8]],
     flags: Option<ScriptFlags>,
-    is_read_only: bool,
     /// What error replies call it.
     name: &'a str,
+    /// A function gets these as arguments; a script has them as global variables.
+    tables: Option<(Table, Table)>,
 }
 
 /// A script that does not compile, or a state that cannot be made: for want of memory.
@@ -89,25 +109,23 @@ pub enum Source<'a> {
 pub fn eval(
     context: &mut Context<'_>,
     source: &Source<'_>,
-    (keys, arguments): (&[&[u8]], &[&[u8]]),
-    is_read_only: bool,
+    call: Call<'_>,
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     with_scripts(context.services.scripts(), |engine, store| {
         let digest = engine.prepare(store, source)?;
         let flags = engine.compiled[&digest].flags;
-        super::may_start(context, flags, is_read_only)?;
+        super::may_start(context, flags, call.is_read_only)?;
         let function = engine.compiled[&digest].function.clone();
         let run = Run {
+            call,
             function: &function,
-            keys,
-            arguments,
             flags,
-            is_read_only,
             name: &show_digest(&digest),
+            tables: None,
         };
-        engine.set_globals(&run).map_err(internal)?;
-        engine.run(context, &run, None, reply).map_err(internal)
+        engine.set_globals(call).map_err(internal)?;
+        engine.run(context, run, reply).map_err(internal)
     })
 }
 
@@ -116,7 +134,9 @@ pub fn eval(
 /// # Errors
 /// It does not compile.
 pub fn load_script(store: &ScriptStore, text: &[u8]) -> Result<Digest, CommandError> {
-    with_scripts(store, |engine, store| engine.prepare(store, &Source::Text(text)))
+    with_scripts(store, |engine, store| {
+        engine.prepare(store, &Source::Text(text))
+    })
 }
 
 /// FCALL and FCALL_RO: calls function number `index` of `library`.
@@ -126,30 +146,22 @@ pub fn load_script(store: &ScriptStore, text: &[u8]) -> Result<Digest, CommandEr
 pub fn call_function(
     context: &mut Context<'_>,
     (library, index): (&Arc<Library>, usize),
-    (keys, arguments): (&[&[u8]], &[&[u8]]),
-    is_read_only: bool,
+    call: Call<'_>,
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     let info = &library.functions[index];
-    super::may_start(context, Some(info.flags), is_read_only)?;
+    super::may_start(context, Some(info.flags), call.is_read_only)?;
     with_functions(|engine| {
         let function = engine.function(library, index)?;
+        let tables = engine.tables(call).map_err(internal)?;
         let run = Run {
+            call,
             function: &function,
-            keys,
-            arguments,
             flags: Some(info.flags),
-            is_read_only,
             name: &String::from_utf8_lossy(&info.name),
+            tables: Some(tables),
         };
-        let tables = (|| {
-            Ok((
-                array(&engine.lua, keys)?,
-                array(&engine.lua, arguments)?,
-            ))
-        })();
-        let tables = tables.map_err(internal)?;
-        engine.run(context, &run, Some(tables), reply).map_err(internal)
+        engine.run(context, run, reply).map_err(internal)
     })
 }
 
@@ -177,7 +189,10 @@ fn with_scripts<R>(
 ) -> Result<R, CommandError> {
     SCRIPTS.with_borrow_mut(|slot| {
         let flushes = store.flushes();
-        if slot.as_ref().is_some_and(|engine| engine.flushes != flushes) {
+        if slot
+            .as_ref()
+            .is_some_and(|engine| engine.flushes != flushes)
+        {
             *slot = None;
         }
         let engine = made(slot, || Engine::for_scripts(flushes))?;
@@ -196,7 +211,7 @@ fn made(
     slot: &mut Option<Engine>,
     make: impl FnOnce() -> mlua::Result<Engine>,
 ) -> Result<&mut Engine, CommandError> {
-    if slot.is_none() {
+    if slot.as_ref().is_none_or(|engine| engine.is_spoiled) {
         *slot = Some(make().map_err(internal)?);
     }
     slot.as_mut().ok_or(CommandError::fixed("ERR no Lua state"))
@@ -237,6 +252,8 @@ impl Engine {
         let (proxy, globals, run, set_loading): (Table, Table, Function, Function) =
             prelude.call(natives)?;
         lua.set_globals(proxy)?;
+        let often = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_LOOK);
+        lua.set_global_hook(often, |lua, _| look_at_clock(lua))?;
         Ok(Engine {
             replier: Replier::new(&lua)?,
             lua,
@@ -248,11 +265,16 @@ impl Engine {
             flushes,
             runs: 0,
             buffers: Buffers::default(),
+            is_spoiled: false,
         })
     }
 
     /// Makes sure that a script is compiled, here, and known to all threads.
-    fn prepare(&mut self, store: &ScriptStore, source: &Source<'_>) -> Result<Digest, CommandError> {
+    fn prepare(
+        &mut self,
+        store: &ScriptStore,
+        source: &Source<'_>,
+    ) -> Result<Digest, CommandError> {
         const NO_SCRIPT: CommandError =
             CommandError::fixed("NOSCRIPT No matching script. Please use EVAL.");
         match *source {
@@ -278,9 +300,7 @@ impl Engine {
     fn compile(&mut self, digest: Digest, text: &[u8]) -> CommandResult {
         let (flags, start) = shebang::of_script(text)?;
         let function = self.chunk(&text[start..], "@user_script").map_err(|text| {
-            CommandError::new(format!(
-                "ERR Error compiling script (new function): {text}"
-            ))
+            CommandError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
         self.compiled.insert(digest, Compiled { function, flags });
         Ok(())
@@ -302,15 +322,23 @@ impl Engine {
         registered
     }
 
-    fn load_prepared(&mut self, code: &[u8]) -> Result<Vec<(FunctionInfo, Function)>, CommandError> {
-        let chunk = self.chunk(code, "@user_function").map_err(|text| {
-            CommandError::new(format!("ERR Error compiling function: {text}"))
-        })?;
-        self.lua.set_app_data(Registrations::default());
+    fn load_prepared(
+        &mut self,
+        code: &[u8],
+    ) -> Result<Vec<(FunctionInfo, Function)>, CommandError> {
+        let chunk = self
+            .chunk(code, "@user_function")
+            .map_err(|text| CommandError::new(format!("ERR Error compiling function: {text}")))?;
+        self.lua.set_app_data(Registrations {
+            functions: Vec::new(),
+            started: Instant::now(),
+        });
         let result: mlua::Result<(bool, Value)> = self.run.call(chunk);
         let registrations = self.lua.remove_app_data::<Registrations>();
+        let took = registrations.as_ref().map(|found| found.started.elapsed());
+        self.is_spoiled |= took.is_some_and(|took| took > LOAD_TIME_MAX);
         match result.map_err(internal)? {
-            (true, _) => Ok(registrations.unwrap_or_default().0),
+            (true, _) => Ok(registrations.map_or_else(Vec::new, |found| found.functions)),
             (false, failure) => {
                 let text = failure
                     .as_table()
@@ -336,38 +364,48 @@ impl Engine {
             let functions: Option<Vec<Function>> = functions.collect();
             let functions = functions.ok_or(CommandError::fixed("ERR Function not found"))?;
             let of = Arc::clone(library);
-            self.libraries.insert(library.name.clone(), LoadedLibrary { of, functions });
+            self.libraries
+                .insert(library.name.clone(), LoadedLibrary { of, functions });
         }
         Ok(self.libraries[&library.name].functions[index].clone())
     }
 
-    /// Forgets the functions of libraries that are no more.
-    fn forget_libraries_but(&mut self, exists: impl Fn(&str) -> bool) {
-        self.libraries.retain(|name, _| exists(name));
+    fn tables(&self, call: Call<'_>) -> mlua::Result<(Table, Table)> {
+        Ok((
+            array(&self.lua, call.keys)?,
+            array(&self.lua, call.arguments)?,
+        ))
     }
 
-    fn set_globals(&self, run: &Run<'_>) -> mlua::Result<()> {
-        self.globals.raw_set("KEYS", array(&self.lua, run.keys)?)?;
-        self.globals.raw_set("ARGV", array(&self.lua, run.arguments)?)
+    fn set_globals(&self, call: Call<'_>) -> mlua::Result<()> {
+        let (keys, arguments) = self.tables(call)?;
+        self.globals.raw_set("KEYS", keys)?;
+        self.globals.raw_set("ARGV", arguments)
     }
 
     fn run(
         &mut self,
         context: &mut Context<'_>,
-        run: &Run<'_>,
-        tables: Option<(Table, Table)>,
+        run: Run<'_>,
         reply: &mut Reply<'_>,
     ) -> mlua::Result<()> {
-        let client_protocol = context.session.protocol;
+        let client_protocol = std::mem::take(&mut context.session.protocol);
         let database = context.session.database;
         let may_block = std::mem::replace(&mut context.may_block, false);
-        context.session.protocol = crate::resp::Protocol::Resp2;
-        let buffers = std::mem::take(&mut self.buffers);
-        let mut running = Running::new(context, run.flags, run.is_read_only, buffers);
+        let watch = Watch {
+            name: run.name,
+            is_function: run.tables.is_some(),
+            command: run.call.command,
+            limit_ms: context.settings.busy_reply_threshold_ms,
+        };
+        let buffers = (&watch, std::mem::take(&mut self.buffers));
+        let mut running = Running::new(context, run.flags, run.call.is_read_only, buffers);
+        let tables = tables_of(run.tables);
         let result: mlua::Result<(bool, Value)> =
-            current::enter(&mut running, || self.run.call((run.function, tables_of(tables))));
+            current::enter(&mut running, || self.run.call((run.function, tables)));
         let script_protocol = running.protocol;
-        self.buffers = running.into_buffers();
+        self.is_spoiled |= running.is_killed;
+        self.buffers = running.end();
         context.may_block = may_block;
         context.session.protocol = client_protocol;
         context.session.database = database;
@@ -391,6 +429,32 @@ impl Engine {
             let _ = self.lua.gc_step_kbytes(RUNS_PER_COLLECTION as i32);
         }
     }
+}
+
+/// Called by Lua from time to time while it runs code.
+fn look_at_clock(lua: &Lua) -> mlua::Result<VmState> {
+    match current::with(|running| running.tick()) {
+        Some(Tick::Continue) => {}
+        Some(Tick::Pause) => stack::suspend(),
+        Some(Tick::End) => {
+            return end_by_force(lua, "ERR Script killed by user with SCRIPT KILL...");
+        }
+        None => {
+            let started = lua
+                .app_data_ref::<Registrations>()
+                .map(|found| found.started);
+            if started.is_some_and(|started| started.elapsed() > LOAD_TIME_MAX) {
+                return end_by_force(lua, "ERR FUNCTION LOAD timeout");
+            }
+        }
+    }
+    Ok(VmState::Continue)
+}
+
+/// Raises an error, and again at every line from now on, so that code that catches it does not get far.
+fn end_by_force(lua: &Lua, text: &'static str) -> mlua::Result<VmState> {
+    lua.set_global_hook(HookTriggers::EVERY_LINE, move |_, _| Err(reply_error(text)))?;
+    Err(reply_error(text))
 }
 
 fn tables_of(tables: Option<(Table, Table)>) -> (Value, Value) {
@@ -420,13 +484,4 @@ fn write_failure(failure: &Value, name: &str, reply: &mut Reply<'_>) -> mlua::Re
     }
     reply.error(text);
     Ok(())
-}
-
-/// Forgets, on this thread, what belongs to libraries that are no more.
-pub fn forget_libraries_but(exists: impl Fn(&str) -> bool) {
-    FUNCTIONS.with_borrow_mut(|slot| {
-        if let Some(engine) = slot {
-            engine.forget_libraries_but(exists);
-        }
-    });
 }

@@ -90,7 +90,8 @@ impl Encoder<'_> {
                 12 => b'f',
                 b'\r' => b'r',
                 0..32 | 127 => {
-                    self.output.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+                    self.output
+                        .extend_from_slice(format!("\\u{byte:04x}").as_bytes());
                     continue;
                 }
                 _ => {
@@ -116,7 +117,11 @@ impl Encoder<'_> {
                 InvalidNumbers::Write => {}
             }
         }
-        format_general(number, self.options.precision.get() as usize, &mut self.output);
+        format_general(
+            number,
+            self.options.precision.get() as usize,
+            &mut self.output,
+        );
         Ok(())
     }
 
@@ -236,7 +241,9 @@ fn integer_option(
     (low, high): (u32, u32),
 ) -> Result<u32> {
     if let Some(value) = value.filter(|value| !value.is_nil()) {
-        let number = lua.coerce_number(value.clone())?.map(|number| number as i64);
+        let number = lua
+            .coerce_number(value.clone())?
+            .map(|number| number as i64);
         let number = number.filter(|number| (i64::from(low)..=i64::from(high)).contains(number));
         let Some(number) = number else {
             let text = format!("bad argument #1 (expected integer between {low} and {high})");
@@ -292,7 +299,9 @@ fn add_options(lua: &Lua, library: &Table, options: &Rc<Options>) -> Result<()> 
             let ratio = integer_option(lua, &options.sparse_ratio, given.get(1), any)?;
             let safe = integer_option(lua, &options.sparse_safe, given.get(2), any)?;
             let numbers = [ratio, safe].map(|number| Value::Number(f64::from(number)));
-            Ok(Variadic::from_iter([Value::Boolean(convert)].into_iter().chain(numbers)))
+            Ok(Variadic::from_iter(
+                [Value::Boolean(convert)].into_iter().chain(numbers),
+            ))
         }),
         ("encode_max_depth", |lua, options, given| {
             let range = (1, i32::MAX as u32);
@@ -313,7 +322,11 @@ fn add_options(lua: &Lua, library: &Table, options: &Rc<Options>) -> Result<()> 
             Ok(Variadic::from_iter([Value::Boolean(keeps)]))
         }),
         ("encode_invalid_numbers", |lua, options, given| {
-            Ok(Variadic::from_iter([invalid_numbers(lua, options, given.first())?]))
+            Ok(Variadic::from_iter([invalid_numbers(
+                lua,
+                options,
+                given.first(),
+            )?]))
         }),
         ("decode_invalid_numbers", |lua, options, given| {
             let allows = truth_option(lua, &options.decode_invalid, given.first())?;
@@ -322,7 +335,8 @@ fn add_options(lua: &Lua, library: &Table, options: &Rc<Options>) -> Result<()> 
     ];
     for (name, set) in setters {
         let options = Rc::clone(options);
-        let function = lua.create_function(move |lua, given: Variadic<Value>| set(lua, &options, &given))?;
+        let function =
+            lua.create_function(move |lua, given: Variadic<Value>| set(lua, &options, &given))?;
         library.raw_set(name, function)?;
     }
     Ok(())

@@ -11,7 +11,10 @@ use mlua::{Error, Lua, Result, Value};
 /// It is not JSON, or nested deeper than `depth_max`.
 pub fn decode(lua: &Lua, text: &[u8], depth_max: u32, lenient: bool) -> Result<Value> {
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
-        return Err(located_error(lua, "JSON parser does not support UTF-16 or UTF-32"));
+        return Err(located_error(
+            lua,
+            "JSON parser does not support UTF-16 or UTF-32",
+        ));
     }
     let mut parser = Parser {
         lua,
@@ -84,7 +87,10 @@ impl Parser<'_> {
 
     /// The next token, and where it begins (an error in a string: where that is).
     fn next(&mut self) -> (Token, usize) {
-        while matches!(self.text.get(self.position), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        while matches!(
+            self.text.get(self.position),
+            Some(b' ' | b'\t' | b'\n' | b'\r')
+        ) {
             self.position += 1;
         }
         let at = self.position;
@@ -297,7 +303,11 @@ fn is_strict_number(text: &[u8]) -> bool {
 /// The number that a text begins with, as C's `strtod` reads it, and its length.
 fn number_at(text: &[u8]) -> Option<(f64, usize)> {
     let sign_length = usize::from(matches!(text.first(), Some(b'-' | b'+')));
-    let sign = if text.first() == Some(&b'-') { -1.0 } else { 1.0 };
+    let sign = if text.first() == Some(&b'-') {
+        -1.0
+    } else {
+        1.0
+    };
     let rest = &text[sign_length..];
     let begins_with = |word: &[u8]| {
         rest.get(..word.len())
@@ -314,9 +324,13 @@ fn number_at(text: &[u8]) -> Option<(f64, usize)> {
     }
     if begins_with(b"0x") {
         let digits = rest[2..].iter().take_while(|byte| byte.is_ascii_hexdigit());
-        let digits: Vec<u32> = digits.filter_map(|byte| char::from(*byte).to_digit(16)).collect();
+        let digits: Vec<u32> = digits
+            .filter_map(|byte| char::from(*byte).to_digit(16))
+            .collect();
         if !digits.is_empty() {
-            let value = digits.iter().fold(0.0, |sum, digit| sum * 16.0 + f64::from(*digit));
+            let value = digits
+                .iter()
+                .fold(0.0, |sum, digit| sum * 16.0 + f64::from(*digit));
             return Some((sign * value, sign_length + 2 + digits.len()));
         }
     }

@@ -30,6 +30,7 @@ pub struct Library {
 #[derive(Clone, Debug, Default)]
 pub struct LibrarySet {
     libraries: BTreeMap<String, Arc<Library>>,
+    /// By name in lower case: functions are found in any case.
     by_function: BTreeMap<Vec<u8>, (Arc<Library>, usize)>,
 }
 
@@ -41,16 +42,22 @@ impl LibrarySet {
     pub fn insert(&mut self, library: Arc<Library>) -> Result<(), Vec<u8>> {
         let taken = |name: &[u8]| {
             self.by_function
-                .get(name)
+                .get(&name.to_ascii_lowercase())
                 .is_some_and(|(other, _)| other.name != library.name)
         };
-        if let Some(function) = library.functions.iter().find(|function| taken(&function.name)) {
+        if let Some(function) = library
+            .functions
+            .iter()
+            .find(|function| taken(&function.name))
+        {
             return Err(function.name.clone());
         }
         self.remove(&library.name);
         for (index, function) in library.functions.iter().enumerate() {
-            self.by_function
-                .insert(function.name.clone(), (Arc::clone(&library), index));
+            self.by_function.insert(
+                function.name.to_ascii_lowercase(),
+                (Arc::clone(&library), index),
+            );
         }
         self.libraries.insert(library.name.clone(), library);
         Ok(())
@@ -59,7 +66,8 @@ impl LibrarySet {
     /// Removes a library; false if there is none of that name.
     pub fn remove(&mut self, name: &str) -> bool {
         let removed = self.libraries.remove(name);
-        self.by_function.retain(|_, (library, _)| library.name != name);
+        self.by_function
+            .retain(|_, (library, _)| library.name != name);
         removed.is_some()
     }
 
@@ -70,7 +78,7 @@ impl LibrarySet {
 
     /// The library that has a function, and its number there.
     pub fn function(&self, name: &[u8]) -> Option<(Arc<Library>, usize)> {
-        self.by_function.get(name).cloned()
+        self.by_function.get(&name.to_ascii_lowercase()).cloned()
     }
 
     /// All libraries, by name.

@@ -7,7 +7,12 @@ use mlua::{Error, Lua, Result, Table, Value, Variadic};
 /// Tables nested deeper are written as nil.
 const DEPTH_MAX: usize = 16;
 
-fn put_length(output: &mut Vec<u8>, length: usize, (fixed, fixed_max): (u8, usize), marks: [u8; 3]) {
+fn put_length(
+    output: &mut Vec<u8>,
+    length: usize,
+    (fixed, fixed_max): (u8, usize),
+    marks: [u8; 3],
+) {
     if length <= fixed_max {
         output.push(fixed | length as u8);
     } else if length <= 0xff && marks[0] != 0 {
@@ -155,7 +160,9 @@ impl<'a> Reader<'a> {
     /// A big-endian number of 1, 2, 4 or 8 bytes.
     fn unsigned(&mut self, bytes: usize) -> std::result::Result<u64, Failure> {
         let bytes = self.take(bytes)?;
-        Ok(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+        Ok(bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 
     fn length(&mut self, bytes: usize) -> std::result::Result<usize, Failure> {
@@ -212,7 +219,11 @@ impl<'a> Reader<'a> {
     fn descend(&mut self) -> std::result::Result<(), Failure> {
         const NESTING_MAX: usize = 1000;
         self.depth += 1;
-        if self.depth > NESTING_MAX { Err(Failure::Bad) } else { Ok(()) }
+        if self.depth > NESTING_MAX {
+            Err(Failure::Bad)
+        } else {
+            Ok(())
+        }
     }
 
     fn array(&mut self, length: usize) -> std::result::Result<Value, Failure> {
@@ -281,7 +292,11 @@ fn unpack(lua: &Lua, text: &Value, limit: i64, offset: i64, full: bool) -> Resul
     }
     if !full {
         let is_done = reader.position >= text.len();
-        let next = if is_done { -1.0 } else { reader.position as f64 };
+        let next = if is_done {
+            -1.0
+        } else {
+            reader.position as f64
+        };
         values.insert(0, Value::Number(next));
     }
     Ok(Variadic::from_iter(values))
@@ -289,7 +304,9 @@ fn unpack(lua: &Lua, text: &Value, limit: i64, offset: i64, full: bool) -> Resul
 
 fn integer(lua: &Lua, arguments: &[Value], index: usize, otherwise: Option<i64>) -> Result<i64> {
     let value = arguments.get(index).cloned().unwrap_or(Value::Nil);
-    if value.is_nil() && let Some(otherwise) = otherwise {
+    if value.is_nil()
+        && let Some(otherwise) = otherwise
+    {
         return Ok(otherwise);
     }
     match lua.coerce_number(value)? {
@@ -306,9 +323,8 @@ pub fn library(lua: &Lua) -> Result<Table> {
     let library = lua.create_table()?;
     library.raw_set("pack", lua.create_function(pack)?)?;
     let first = |arguments: &[Value]| arguments.first().cloned().unwrap_or(Value::Nil);
-    let all = move |lua: &Lua, arguments: Variadic<Value>| {
-        unpack(lua, &first(&arguments), 0, 0, true)
-    };
+    let all =
+        move |lua: &Lua, arguments: Variadic<Value>| unpack(lua, &first(&arguments), 0, 0, true);
     library.raw_set("unpack", lua.create_function(all)?)?;
     let one = move |lua: &Lua, arguments: Variadic<Value>| {
         let offset = integer(lua, &arguments, 1, Some(0))?;

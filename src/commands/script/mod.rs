@@ -4,7 +4,8 @@
 //! - `prelude.lua`: the sandbox; [`api`]: the `redis` table; [`json`], [`message_pack`], [`bits`], [`structs`]: libraries;
 //! - [`running`]: what a run may do, and its nested commands; [`convert`]: values on their way in and out;
 //! - [`store`], [`libraries`], [`shebang`], [`registration`]: what scripts and functions there are;
-//! - [`raised`], [`current`]: errors, and the way from Lua back to the running command.
+//! - [`raised`], [`current`]: errors, and the way from Lua back to the running command;
+//! - [`slow`], [`stack`]: scripts that run for too long, and how their thread gets away from them.
 //!
 //! The commands are in `scripting.rs` and `functions.rs`, one level up. Why it is built so: `docs/decisions/0014-scripts.md`.
 
@@ -22,16 +23,14 @@ mod raised;
 mod registration;
 mod running;
 pub mod shebang;
+pub mod slow;
+pub mod stack;
 pub mod store;
 mod structs;
 
 use super::context::Context;
 use crate::error::{CommandError, CommandResult};
 use shebang::ScriptFlags;
-
-/// SCRIPT KILL and FUNCTION KILL find nothing to end.
-pub const NOT_BUSY: CommandError =
-    CommandError::fixed("NOTBUSY No scripts in execution right now.");
 
 /// Checks whether a script with these flags may start; one that declared none is checked command by command.
 fn may_start(

@@ -108,7 +108,8 @@ pub fn handle(lua: &Lua, failure: Value) -> mlua::Result<Value> {
         let found = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             let name = source.source.as_deref().unwrap_or_default();
-            let is_script = source.what != "C" && name != PRELUDE_NAME && !name.starts_with("=(tail");
+            let is_script =
+                source.what != "C" && name != PRELUDE_NAME && !name.starts_with("=(tail");
             is_script.then(|| (name.to_owned(), debug.current_line()))
         });
         match found {

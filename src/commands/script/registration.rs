@@ -4,10 +4,15 @@ use super::libraries::FunctionInfo;
 use super::raised::plain_error;
 use super::shebang::{ScriptFlags, is_name};
 use mlua::{Error, Function, Lua, Result, Table, Value, Variadic};
+use std::time::Instant;
 
 /// The functions that the library being loaded has registered so far; app data of its Lua state while it is loaded.
-#[derive(Default)]
-pub struct Registrations(pub Vec<(FunctionInfo, Function)>);
+pub struct Registrations {
+    /// In order.
+    pub functions: Vec<(FunctionInfo, Function)>,
+    /// When loading began.
+    pub started: Instant,
+}
 
 /// A registration whose arguments are being read.
 #[derive(Default)]
@@ -40,9 +45,9 @@ pub fn register(lua: &Lua, arguments: Variadic<Value>) -> Result<()> {
             ));
         }
     };
-    let name = draft.name.ok_or_else(|| {
-        plain_error("redis.register_function must get a function name argument")
-    })?;
+    let name = draft
+        .name
+        .ok_or_else(|| plain_error("redis.register_function must get a function name argument"))?;
     let callback = draft
         .callback
         .ok_or_else(|| plain_error("redis.register_function must get a callback argument"))?;
@@ -64,7 +69,11 @@ fn add(
     let Some(mut registrations) = lua.app_data_mut::<Registrations>() else {
         return Ok(());
     };
-    if registrations.0.iter().any(|(info, _)| info.name == name) {
+    if registrations
+        .functions
+        .iter()
+        .any(|(info, _)| info.name == name)
+    {
         return Err(plain_error("Function already exists in the library"));
     }
     let info = FunctionInfo {
@@ -72,7 +81,7 @@ fn add(
         description,
         flags,
     };
-    registrations.0.push((info, callback));
+    registrations.functions.push((info, callback));
     Ok(())
 }
 

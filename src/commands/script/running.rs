@@ -8,12 +8,16 @@
 use super::convert;
 use super::raised::{plain_error, reply_error};
 use super::shebang::ScriptFlags;
+use super::slow::SlowScript;
 use crate::commands::context::{Context, Retry};
 use crate::commands::spec::Flags;
 use crate::commands::table::{self, Row};
 use crate::error::CommandError;
 use crate::resp::{Protocol, Reply};
 use mlua::{Lua, Value, Variadic};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Commands of at most so many arguments are called without an allocation for the list of them.
 const INLINE_ARGUMENTS: usize = 12;
@@ -40,8 +44,35 @@ pub struct Buffers {
     reply: Vec<u8>,
 }
 
+/// What a run is called, and how long it may take before others are told.
+pub struct Watch<'a> {
+    /// Digest, or name of the function.
+    pub name: &'a str,
+    /// A function, not a script of EVAL.
+    pub is_function: bool,
+    /// The command line.
+    pub command: &'a [&'a [u8]],
+    /// `busy-reply-threshold`; 0: never.
+    pub limit_ms: u64,
+}
+
+/// What a run that looked at the clock has to do.
+pub enum Tick {
+    /// Go on.
+    Continue,
+    /// Let the thread do something else.
+    Pause,
+    /// End.
+    End,
+}
+
 /// See the module's comment.
 pub struct Running<'r, 'c> {
+    watch: &'r Watch<'r>,
+    started: Instant,
+    slow: Option<Arc<SlowScript>>,
+    /// It was told to end.
+    pub is_killed: bool,
     /// What the script's own command was given.
     pub context: &'r mut Context<'c>,
     /// The dialect that the script chose with `redis.setresp`.
@@ -63,10 +94,14 @@ impl<'r, 'c> Running<'r, 'c> {
         context: &'r mut Context<'c>,
         flags: Option<ScriptFlags>,
         is_read_only: bool,
-        buffers: Buffers,
+        (watch, buffers): (&'r Watch<'r>, Buffers),
     ) -> Running<'r, 'c> {
         let declared = flags.unwrap_or_default();
         Running {
+            watch,
+            started: Instant::now(),
+            slow: None,
+            is_killed: false,
             context,
             protocol: Protocol::Resp2,
             is_read_only: is_read_only || declared.has(ScriptFlags::NO_WRITES),
@@ -77,8 +112,33 @@ impl<'r, 'c> Running<'r, 'c> {
         }
     }
 
-    /// The buffers, for the next run.
-    pub fn into_buffers(mut self) -> Buffers {
+    /// Looks at the clock: called from time to time while Lua code runs.
+    pub fn tick(&mut self) -> Tick {
+        let limit = Duration::from_millis(self.watch.limit_ms);
+        if limit.is_zero() || self.started.elapsed() < limit {
+            return Tick::Continue;
+        }
+        let slow = match &self.slow {
+            Some(slow) => slow,
+            None => self
+                .slow
+                .insert(self.watch.enter(self.started, self.context)),
+        };
+        if self.has_written {
+            slow.has_written.store(true, Ordering::Release);
+        } else if slow.is_killed.load(Ordering::Acquire) {
+            tracing::info!(name = self.watch.name, "a script was killed by a client");
+            self.is_killed = true;
+            return Tick::End;
+        }
+        Tick::Pause
+    }
+
+    /// Ends the run: others are let in again. Gives back the buffers, for the next run.
+    pub fn end(mut self) -> Buffers {
+        if let Some(slow) = self.slow.take() {
+            self.context.services.scripts().slow.leave(&slow);
+        }
         const KEPT_BYTES_MAX: usize = 1 << 20;
         self.buffers.arguments.shrink_to(KEPT_BYTES_MAX);
         self.buffers.reply.shrink_to(KEPT_BYTES_MAX);
@@ -102,7 +162,10 @@ impl<'r, 'c> Running<'r, 'c> {
         };
         let result = match called {
             Ok(()) if raises && buffers.reply.first() == Some(&b'-') => {
-                let text = buffers.reply.strip_suffix(b"\r\n").unwrap_or(&buffers.reply);
+                let text = buffers
+                    .reply
+                    .strip_suffix(b"\r\n")
+                    .unwrap_or(&buffers.reply);
                 Err(reply_error(&text[1..]))
             }
             Ok(()) => convert::to_lua(lua, &buffers.reply),
@@ -126,7 +189,10 @@ impl<'r, 'c> Running<'r, 'c> {
             argument
         });
         let arguments = if buffers.ends.len() <= INLINE_ARGUMENTS {
-            inline.iter_mut().zip(slices).for_each(|(place, slice)| *place = slice);
+            inline
+                .iter_mut()
+                .zip(slices)
+                .for_each(|(place, slice)| *place = slice);
             &inline[..buffers.ends.len()]
         } else {
             many = slices.collect();
@@ -164,10 +230,14 @@ impl<'r, 'c> Running<'r, 'c> {
     fn check(&mut self, row: Row) -> Result<(), Refusal> {
         let flags = row.spec.flags;
         if flags.has(Flags::NOSCRIPT) {
-            return Err(CommandError::fixed("ERR This Redis command is not allowed from script").into());
+            return Err(
+                CommandError::fixed("ERR This Redis command is not allowed from script").into(),
+            );
         }
         let writes = flags.has(Flags::WRITE);
-        if self.is_read_only && (writes || row.spec.name == "publish" || row.spec.name == "spublish") {
+        if self.is_read_only
+            && (writes || row.spec.name == "publish" || row.spec.name == "spublish")
+        {
             return Err(CommandError::fixed(
                 "ERR Write commands are not allowed from read-only scripts.",
             )
@@ -246,6 +316,30 @@ impl<'r, 'c> Running<'r, 'c> {
     }
 }
 
+impl Watch<'_> {
+    fn enter(&self, started: Instant, context: &Context<'_>) -> Arc<SlowScript> {
+        tracing::warn!(
+            name = self.name,
+            limit_ms = self.limit_ms,
+            "a slow script still runs; other clients get BUSY"
+        );
+        let slow = Arc::new(SlowScript {
+            is_function: self.is_function,
+            name: self.name.to_owned(),
+            command: self
+                .command
+                .iter()
+                .map(|argument| argument.to_vec())
+                .collect(),
+            started,
+            has_written: AtomicBool::new(false),
+            is_killed: AtomicBool::new(false),
+        });
+        context.services.scripts().slow.enter(Arc::clone(&slow));
+        slow
+    }
+}
+
 impl Buffers {
     /// Copies the arguments as a command sees them.
     fn read_arguments(&mut self, values: &[Value]) -> Result<(), &'static str> {
@@ -257,7 +351,9 @@ impl Buffers {
         for value in values {
             match value {
                 Value::String(text) => self.arguments.extend_from_slice(&text.as_bytes()),
-                Value::Integer(integer) => convert::push_number(*integer as f64, &mut self.arguments),
+                Value::Integer(integer) => {
+                    convert::push_number(*integer as f64, &mut self.arguments)
+                }
                 Value::Number(number) => convert::push_number(*number, &mut self.arguments),
                 _ => return Err("ERR Lua redis lib command arguments must be strings or integers"),
             }

@@ -30,7 +30,9 @@ impl ScriptFlags {
 
     /// The names of all that are set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let set = Self::NAMES.into_iter().filter(move |(_, flag)| self.has(*flag));
+        let set = Self::NAMES
+            .into_iter()
+            .filter(move |(_, flag)| self.has(*flag));
         set.map(|(name, _)| name)
     }
 
@@ -120,7 +122,9 @@ pub fn of_library(text: &[u8]) -> Result<(String, usize), CommandError> {
     }
     if !engine[2..].eq_ignore_ascii_case(b"lua") {
         let engine = String::from_utf8_lossy(&engine[2..]);
-        return Err(CommandError::new(format!("ERR Engine '{engine}' not found")));
+        return Err(CommandError::new(format!(
+            "ERR Engine '{engine}' not found"
+        )));
     }
     Ok((String::from_utf8_lossy(name).into_owned(), end))
 }
@@ -144,11 +148,23 @@ mod tests {
             ("return 1", Ok((None, 0))),
             ("#!lua\nreturn 1", Ok((Some(ScriptFlags::default()), 5))),
             ("#!lua flags=no-writes\nreturn 1", Ok((no_writes, 21))),
-            ("#!lua flags=\nreturn 1", Ok((Some(ScriptFlags::default()), 12))),
+            (
+                "#!lua flags=\nreturn 1",
+                Ok((Some(ScriptFlags::default()), 12)),
+            ),
             ("#!lua", Err("ERR Invalid script shebang")),
-            ("#!perl\n", Err("ERR Unexpected engine in script shebang: #!perl")),
-            ("#!lua name=x\n", Err("ERR Unknown lua shebang option: name=x")),
-            ("#!lua flags=a\n", Err("ERR Unexpected flag in script shebang: a")),
+            (
+                "#!perl\n",
+                Err("ERR Unexpected engine in script shebang: #!perl"),
+            ),
+            (
+                "#!lua name=x\n",
+                Err("ERR Unknown lua shebang option: name=x"),
+            ),
+            (
+                "#!lua flags=a\n",
+                Err("ERR Unexpected flag in script shebang: a"),
+            ),
         ];
         for (script, expected) in cases {
             let found = of_script(script.as_bytes());
@@ -166,7 +182,10 @@ mod tests {
             ("#!lua name=lib", Err("ERR Invalid library metadata")),
             ("#!lua\n", Err("ERR Library name was not given")),
             ("#!js name=lib\n", Err("ERR Engine 'js' not found")),
-            ("#!lua foo=bar\n", Err("ERR Invalid metadata value given: foo=bar")),
+            (
+                "#!lua foo=bar\n",
+                Err("ERR Invalid metadata value given: foo=bar"),
+            ),
             (
                 "#!lua name=a name=b\n",
                 Err("ERR Invalid metadata value, name argument was given multiple times"),
@@ -180,7 +199,10 @@ mod tests {
         ];
         for (library, expected) in cases {
             let found = of_library(library.as_bytes());
-            let found = found.as_ref().map(|(name, _)| name.as_str()).map_err(CommandError::text);
+            let found = found
+                .as_ref()
+                .map(|(name, _)| name.as_str())
+                .map_err(CommandError::text);
             assert_eq!(found, *expected, "{library}");
         }
     }

@@ -21,6 +21,8 @@ pub struct ScriptStore {
     flushes: AtomicU64,
     libraries: RwLock<Arc<LibrarySet>>,
     library_changes: AtomicU64,
+    /// Scripts that run for too long.
+    pub slow: super::slow::SlowScripts,
     /// Held while the libraries are replaced and written to disk, so that the file follows the order of changes.
     pub changing_libraries: Mutex<()>,
 }
@@ -33,7 +35,10 @@ impl ScriptStore {
 
     /// Keeps a text.
     pub fn insert(&self, digest: Digest, text: &[u8]) {
-        self.texts.write().entry(digest).or_insert_with(|| text.into());
+        self.texts
+            .write()
+            .entry(digest)
+            .or_insert_with(|| text.into());
     }
 
     /// The text of a digest.

@@ -43,13 +43,19 @@ impl<'a> Format<'a> {
 
     /// A decimal number in the format, or `otherwise`.
     fn number(&mut self, otherwise: usize) -> Result<usize> {
-        let digits = self.text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = self
+            .text
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if digits == 0 {
             return Ok(otherwise);
         }
         let (digits, rest) = self.text.split_at(digits);
         self.text = rest;
-        let number: Option<i32> = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+        let number: Option<i32> = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|text| text.parse().ok());
         number
             .map(|number| number as usize)
             .ok_or_else(|| located_error(self.lua, "integral size overflow"))
@@ -65,9 +71,8 @@ impl<'a> Format<'a> {
             b'i' | b'I' => {
                 let size = self.number(4)?;
                 if size > INTEGER_BYTES_MAX {
-                    let text = format!(
-                        "integral size {size} is larger than limit of {INTEGER_BYTES_MAX}"
-                    );
+                    let text =
+                        format!("integral size {size} is larger than limit of {INTEGER_BYTES_MAX}");
                     return Err(located_error(self.lua, text));
                 }
                 size
@@ -93,8 +98,8 @@ impl<'a> Format<'a> {
                     }
                     self.alignment = alignment;
                 }
-                b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' | b'f' | b'd' | b'x'
-                | b'c' | b's' => {
+                b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' | b'f' | b'd'
+                | b'x' | b'c' | b's' => {
                     let unit = size.min(self.alignment);
                     let padding = match option {
                         b'c' => 0,
@@ -132,7 +137,12 @@ fn kind(value: Option<&Value>) -> &'static str {
     }
 }
 
-fn text_argument(lua: &Lua, arguments: &[Value], index: usize, function: &str) -> Result<mlua::String> {
+fn text_argument(
+    lua: &Lua,
+    arguments: &[Value],
+    index: usize,
+    function: &str,
+) -> Result<mlua::String> {
     let value = arguments.get(index);
     match lua.coerce_string(value.cloned().unwrap_or(Value::Nil))? {
         Some(text) => Ok(text),
@@ -164,7 +174,11 @@ fn number_argument(lua: &Lua, arguments: &[Value], index: usize) -> Result<f64> 
 
 /// A number as 64 bits, as a C cast does it.
 fn integer_bits(number: f64) -> u64 {
-    if number < 0.0 { number as i64 as u64 } else { number as u64 }
+    if number < 0.0 {
+        number as i64 as u64
+    } else {
+        number as u64
+    }
 }
 
 fn pack(lua: &Lua, arguments: Variadic<Value>) -> Result<mlua::String> {
@@ -191,7 +205,11 @@ fn pack(lua: &Lua, arguments: Variadic<Value>) -> Result<mlua::String> {
             b's' | b'c' => {
                 let text = text_argument(lua, &arguments, argument, "pack")?;
                 let text = text.as_bytes();
-                let size = if item.size == 0 { text.len() } else { item.size };
+                let size = if item.size == 0 {
+                    text.len()
+                } else {
+                    item.size
+                };
                 let Some(text) = text.get(..size) else {
                     return Err(format.bad_argument(argument + 2, "string too short"));
                 };
