@@ -56,9 +56,14 @@ fn change(
 ) -> CommandResult {
     let scripts = services.scripts();
     let _one_at_a_time = scripts.changing_libraries.lock();
-    let mut libraries = LibrarySet::clone(&scripts.libraries());
+    let former = scripts.libraries();
+    let mut libraries = LibrarySet::clone(&former);
     change(&mut libraries)?;
-    services.store_functions(&dump::encode(&libraries))?;
+    let encoded = dump::encode(&libraries);
+    // A library that is loaded again as it is, as some clients do at every start, needs no sync.
+    if encoded != dump::encode(&former) {
+        services.store_functions(&encoded)?;
+    }
     scripts.set_libraries(libraries);
     Ok(())
 }

@@ -363,7 +363,7 @@ fn cjson_writes_and_reads_as_redis_does() {
             ("return cjson.decode('null') == cjson.null", ":1"),
             ("return tostring(cjson.decode('[0x10]')[1])", r#""16""#),
             (
-                "return {cjson.encode_sparse_array(true, 1, 2)}",
+                "local set = {cjson.encode_sparse_array(true, 1, 2)} cjson.encode_sparse_array(false, 2, 10) return set",
                 "[:1 :1 :2]",
             ),
         ],

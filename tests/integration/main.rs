@@ -17,6 +17,7 @@ mod model_state;
 mod protocol;
 mod restarts;
 mod scan;
+mod scripts;
 mod structure;
 mod transactions;
 mod wire;

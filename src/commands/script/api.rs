@@ -233,7 +233,6 @@ pub fn redis_of_functions(lua: &Lua) -> Result<(Table, Table)> {
     fill_redis(lua, &redis)?;
     fill_common(lua, &load)?;
     let register = lua.create_function(super::registration::register)?;
-    redis.raw_set("register_function", &register)?;
     load.raw_set("register_function", register)?;
     Ok((redis, load))
 }

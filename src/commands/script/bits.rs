@@ -4,6 +4,7 @@ use super::raised::located_error;
 use mlua::{Lua, Result, Table, Value, Variadic};
 
 type Operation = fn(u32, u32) -> u32;
+type Unary = fn(u32) -> u32;
 
 /// Operations that fold any number of arguments.
 const FOLDS: [(&str, Operation); 3] = [
@@ -79,7 +80,7 @@ pub fn library(lua: &Lua) -> Result<Table> {
         })?;
         library.raw_set(name, function)?;
     }
-    let unary: [(&str, fn(u32) -> u32); 3] = [
+    let unary: [(&str, Unary); 3] = [
         ("tobit", |value| value),
         ("bnot", |value| !value),
         ("bswap", u32::swap_bytes),

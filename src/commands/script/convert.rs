@@ -179,7 +179,7 @@ impl Replier {
             Value::String(text) => reply.bulk(&text.as_bytes()),
             Value::Boolean(truth) if script_protocol == Protocol::Resp3 => reply.boolean(*truth),
             Value::Boolean(true) => reply.integer(1),
-            Value::Integer(integer) => reply.integer(*integer as i64),
+            Value::Integer(integer) => reply.integer(*integer),
             Value::Number(number) => reply.integer(truncated(*number)),
             Value::Table(table) => {
                 if !self.write_marked(table, script_protocol, reply, depth)? {

@@ -35,18 +35,18 @@ fn put_integer(output: &mut Vec<u8>, integer: i64) {
     }
     let (marks, width) = if integer >= 0 {
         let width = match integer {
-            ..=0xff => 0,
-            ..=0xffff => 1,
-            ..=0xffff_ffff => 2,
-            _ => 3,
+            0x1_0000_0000.. => 3,
+            0x1_0000.. => 2,
+            0x100.. => 1,
+            _ => 0,
         };
         (UNSIGNED, width)
     } else {
         let width = match integer {
-            -0x80.. => 0,
-            -0x8000.. => 1,
-            -0x8000_0000.. => 2,
-            _ => 3,
+            ..-0x8000_0000 => 3,
+            -0x8000_0000..-0x8000 => 2,
+            -0x8000..-0x80 => 1,
+            _ => 0,
         };
         (SIGNED, width)
     };
@@ -92,7 +92,7 @@ fn put_value(output: &mut Vec<u8>, value: &Value, depth: usize) -> Result<()> {
             output.extend_from_slice(&text);
         }
         Value::Boolean(truth) => output.push(0xc2 + u8::from(*truth)),
-        Value::Integer(integer) => put_integer(output, *integer as i64),
+        Value::Integer(integer) => put_integer(output, *integer),
         Value::Number(number) => put_number(output, *number),
         Value::Table(table) if depth < DEPTH_MAX => match array_length(table)? {
             (Some(length), _) => {

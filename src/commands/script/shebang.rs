@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn scripts_declare_flags_in_their_first_line() {
         let no_writes = Some(ScriptFlags::NO_WRITES);
-        let cases: &[(&str, Result<(Option<ScriptFlags>, usize), &str>)] = &[
+        type Expected = Result<(Option<ScriptFlags>, usize), &'static str>;
+        let cases: &[(&str, Expected)] = &[
             ("return 1", Ok((None, 0))),
             ("#!lua\nreturn 1", Ok((Some(ScriptFlags::default()), 5))),
             ("#!lua flags=no-writes\nreturn 1", Ok((no_writes, 21))),
