@@ -20,7 +20,10 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 # Expanded when a recipe runs, so after `setup` had its chance.
 BUILD = $(if $(shell command -v ccache),,env CC=gcc CXX=g++) $(CARGO)
 
-.PHONY: help setup setup-test build run test lint format doc deny bench fuzz
+# For `make tcl`: a checkout of Redis or Valkey.
+SUITE ?=
+
+.PHONY: help setup setup-test build run test clients tcl lint format doc deny bench fuzz
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +33,7 @@ setup: ## Install the system packages that a build needs (asks sudo, does nothin
 
 setup-test:
 	@scripts/setup.sh build test
+	@scripts/setup.sh clients || [[ "$${CI:-}" != true ]]
 
 build: setup ## Build the release binaries larder and larderctl
 	@scripts/dependency_cache.sh restore
@@ -40,11 +44,22 @@ run: build ## Build, then serve on 127.0.0.1:PORT (6379) with the data in DATA (
 	@mkdir -p $(DATA)
 	exec $(TARGET_DIR)/release/larder --bind 127.0.0.1 --port $(PORT) --dir $(DATA) $(ARGS)
 
-test: setup-test ## Run the whole test suite (ARGS='name' runs the tests whose names hold it)
+test: setup-test ## Run the whole test suite (ARGS='name' runs the Rust tests whose names hold it, and nothing else)
 	@scripts/dependency_cache.sh restore
 	$(BUILD) test --workspace --no-run $(CARGO_FLAGS)
 	@scripts/dependency_cache.sh save debug
 	$(BUILD) test --workspace $(CARGO_FLAGS) $(ARGS)
+	$(if $(ARGS),,python3 tests/clients/run.py --binary $(TARGET_DIR)/debug/larder)
+
+clients: setup-test ## Run the scenarios of real client libraries only (ARGS='--languages go,node --memory tiny', '--help')
+	@scripts/dependency_cache.sh restore
+	$(BUILD) build --bin larder $(CARGO_FLAGS)
+	python3 tests/clients/run.py --binary $(TARGET_DIR)/debug/larder $(ARGS)
+
+tcl: build ## Run the Tcl suite of a Redis or Valkey checkout (SUITE=PATH ARGS='--profile full unit/type/list', '--help')
+	@scripts/setup.sh tcl
+	@[[ -n "$(SUITE)" ]] || { echo "tcl: which checkout of Redis or Valkey? make tcl SUITE=PATH" >&2; exit 2; }
+	python3 tests/tcl/run.py "$(SUITE)" --binary $(TARGET_DIR)/release/larder --output $(TARGET_DIR)/tcl $(ARGS)
 
 lint: setup ## Check formatting, then clippy with warnings as errors
 	@scripts/dependency_cache.sh restore

@@ -3,7 +3,9 @@
 #
 #   scripts/setup.sh build          compile Larder: C++ compiler, libclang (RocksDB's bindings), ccache
 #   scripts/setup.sh test           run the tests: redis-server to compare with, redis-cli
-#   scripts/setup.sh bench          run the benchmark: the above and Python 3
+#   scripts/setup.sh clients        run the scenarios of real clients: Python 3, Node, Go, Java and Maven
+#   scripts/setup.sh tcl            run the Tcl suites of Redis and Valkey: tclsh, Python 3
+#   scripts/setup.sh bench          run the benchmark: the tests' programs and Python 3
 #
 # Installing redis-server starts no service and enables none: the tests start their own on free ports.
 set -euo pipefail
@@ -50,6 +52,20 @@ for purpose in "${@:-build}"; do
         need_command redis-server redis-server
         need_command redis-cli redis-tools
         ;;
+    clients)
+        need_command python3 python3
+        python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+        need_command node nodejs
+        need_command npm npm
+        need_command go golang-go
+        need_command javac default-jdk-headless
+        need_command mvn maven
+        ;;
+    tcl)
+        need_command python3 python3
+        need_command tclsh tcl
+        need_command redis-cli redis-tools
+        ;;
     bench)
         need_command redis-server redis-server
         need_command redis-benchmark redis-tools
@@ -58,7 +74,7 @@ for purpose in "${@:-build}"; do
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
         ;;
     *)
-        echo "setup: unknown purpose '$purpose' (build, test, bench)" >&2
+        echo "setup: unknown purpose '$purpose' (build, test, clients, tcl, bench)" >&2
         exit 2
         ;;
     esac

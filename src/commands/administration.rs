@@ -2,6 +2,8 @@
 //!
 //! Whatever waits for the disk or walks the keyspace is a job.
 
+use super::access::KeyUse;
+use super::categories::Categories;
 use super::client::write_help;
 use super::context::Context;
 use super::services::ShutdownSave;
@@ -362,7 +364,8 @@ const CONFIG: &[CommandSpec] = &[
         config_set,
     )
     .with_since("2.0.0")
-    .with_complexity("O(N) where N is the number of configuration parameters provided"),
+    .with_complexity("O(N) where N is the number of configuration parameters provided")
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "rewrite",
         2,
@@ -370,7 +373,9 @@ const CONFIG: &[CommandSpec] = &[
         "Persists the effective configuration to file.",
         config_rewrite,
     )
-    .with_since("2.8.0"),
+    .with_since("2.8.0")
+    .with_flags(Flags::LOADING.and(Flags::STALE))
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "resetstat",
         2,
@@ -378,11 +383,12 @@ const CONFIG: &[CommandSpec] = &[
         "Resets the server's statistics.",
         config_reset_statistics,
     )
-    .with_since("2.0.0"),
+    .with_since("2.0.0")
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "help",
         2,
-        ADMIN,
+        Flags::LOADING.and(Flags::STALE),
         "Returns helpful text about the different subcommands.",
         config_help,
     )
@@ -400,11 +406,12 @@ const MEMORY: &[CommandSpec] = &[
             memory_usage,
         )
         .with_since("4.0.0")
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK]),
     row(
         "help",
         2,
-        ADMIN,
+        Flags::LOADING.and(Flags::STALE),
         "Returns helpful text about the different subcommands.",
         memory_help,
     )
@@ -449,7 +456,7 @@ const DEBUG: &[CommandSpec] = &[
     row(
         "help",
         2,
-        ADMIN,
+        Flags::LOADING.and(Flags::STALE),
         "Returns helpful text about the different subcommands.",
         debug_help,
     ),
@@ -463,7 +470,13 @@ pub const COMMANDS: &[CommandSpec] = &[
         Flags::LOADING.and(Flags::STALE).and(Flags::OFFLOADED),
         "Returns information and statistics about the server.",
         info,
-    ),
+    )
+    .with_categories(Categories::DANGEROUS)
+    .with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_shards",
+        "response_policy:special",
+    ]),
     family(
         "config",
         Flags::NONE,
@@ -486,28 +499,33 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Takes a snapshot and waits for it.",
         save,
     )
-    .with_complexity(ALL_KEYS),
+    .with_complexity(ALL_KEYS)
+    .with_flags(Flags::NO_ASYNC_LOADING),
     row(
         "bgsave",
         -1,
         ADMIN_JOB,
         "Takes a snapshot in the background.",
         background_save,
-    ),
+    )
+    .with_flags(Flags::NO_ASYNC_LOADING),
     row(
         "bgrewriteaof",
         1,
         ADMIN_JOB,
         "Takes a snapshot, after which the log before it is removed.",
         rewrite_log,
-    ),
+    )
+    .with_flags(Flags::NO_ASYNC_LOADING),
     row(
         "lastsave",
         1,
         Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
         "Returns the time of the last snapshot.",
         last_save,
-    ),
+    )
+    .with_categories(Categories::ADMIN.and(Categories::DANGEROUS))
+    .with_tips(&["nondeterministic_output"]),
     row(
         "shutdown",
         -1,
@@ -515,7 +533,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Takes a snapshot and ends the server.",
         shut_down,
     )
-    .with_complexity("O(N) when saving, where N is the number of hot keys"),
+    .with_complexity("O(N) when saving, where N is the number of hot keys")
+    .with_flags(Flags::ALLOW_BUSY.and(Flags::LOADING).and(Flags::STALE)),
     row(
         "time",
         1,
@@ -523,5 +542,6 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Returns the server time.",
         time,
     )
-    .with_since("2.6.0"),
+    .with_since("2.6.0")
+    .with_tips(&["nondeterministic_output"]),
 ];

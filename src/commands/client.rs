@@ -25,6 +25,21 @@ const HELP: &[&str] = &[
     "    Protect current client connection from eviction.",
     "NO-TOUCH (ON|OFF)",
     "    Do not change the access time of the keys this client uses.",
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients for <timeout> milliseconds.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETINFO <option> <value>",
@@ -105,6 +120,7 @@ fn set_info(
 fn info(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let filter = ClientFilter {
         ids: vec![context.session.id],
+        caller: Some((context.session.id, "client|info")),
         ..ClientFilter::default()
     };
     reply.verbatim(*b"txt", context.services.client_list(&filter).as_bytes());
@@ -130,7 +146,10 @@ fn client_id(argument: &[u8]) -> Result<u64, CommandError> {
 }
 
 fn list(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let mut filter = ClientFilter::default();
+    let mut filter = ClientFilter {
+        caller: Some((context.session.id, "client|list")),
+        ..ClientFilter::default()
+    };
     match &arguments[2..] {
         [] => {}
         [option, kind] if option.eq_ignore_ascii_case(b"TYPE") => {
@@ -349,14 +368,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns the name of the connection.",
         get_name,
     ),
-    row("setname", 3, "2.6.9", "Sets the connection name.", set_name),
+    row("setname", 3, "2.6.9", "Sets the connection name.", set_name)
+        .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "setinfo",
         4,
         "7.2.0",
         "Sets information specific to the client or connection.",
         set_info,
-    ),
+    )
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "info",
         2,
@@ -364,16 +385,23 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns information about the connection.",
         info,
     )
-    .with_complexity(CONNECTIONS),
-    row("list", -2, "2.4.0", "Lists open connections.", list).with_complexity(CONNECTIONS),
-    row("kill", -3, "2.4.0", "Terminates open connections.", kill).with_complexity(CONNECTIONS),
+    .with_complexity(CONNECTIONS)
+    .with_tips(&["nondeterministic_output"]),
+    row("list", -2, "2.4.0", "Lists open connections.", list)
+        .with_complexity(CONNECTIONS)
+        .with_flags(Flags::ADMIN)
+        .with_tips(&["nondeterministic_output"]),
+    row("kill", -3, "2.4.0", "Terminates open connections.", kill)
+        .with_complexity(CONNECTIONS)
+        .with_flags(Flags::ADMIN),
     row(
         "no-evict",
         3,
         "7.0.0",
         "Sets the client eviction mode of the connection.",
         no_evict,
-    ),
+    )
+    .with_flags(Flags::ADMIN),
     row(
         "no-touch",
         3,
@@ -389,12 +417,65 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         reply_mode,
     ),
     row(
-        "help",
-        2,
-        "5.0.0",
-        "Returns helpful text about the different subcommands.",
-        help,
+        "tracking",
+        -3,
+        "6.0.0",
+        "Controls server-assisted client-side caching for the connection.",
+        super::client_tracking::tracking,
     ),
+    row(
+        "caching",
+        3,
+        "6.0.0",
+        "Instructs the server whether to track the keys in the next request.",
+        super::client_tracking::caching,
+    ),
+    row(
+        "getredir",
+        2,
+        "6.0.0",
+        "Returns the client ID to which the connection's tracking notifications are redirected.",
+        super::client_tracking::getredir,
+    ),
+    row(
+        "trackinginfo",
+        2,
+        "6.2.0",
+        "Returns information about server-assisted client-side caching for the connection.",
+        super::client_tracking::trackinginfo,
+    ),
+    row(
+        "pause",
+        -3,
+        "3.0.0",
+        "Suspends commands processing.",
+        super::client_control::pause,
+    ),
+    row(
+        "unpause",
+        2,
+        "6.2.0",
+        "Resumes processing commands from paused clients.",
+        super::client_control::unpause,
+    ),
+    row(
+        "unblock",
+        -3,
+        "5.0.0",
+        "Unblocks a client blocked by a blocking command from a different connection.",
+        super::client_control::unblock,
+    )
+    .with_complexity("O(log N) where N is the number of client connections"),
+    CommandSpec {
+        flags: Flags::LOADING.and(Flags::STALE),
+        ..row(
+            "help",
+            2,
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        )
+    },
 ];
 
 /// The rows of this family.

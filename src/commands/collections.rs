@@ -6,9 +6,10 @@
 
 use super::options::{integer_in, is_keyword};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Keys;
+use crate::keyspace::{Deadline, EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::number::parse_integer;
+use crate::value::Value;
 use hashbrown::HashSet;
 use std::ops::{Range, RangeInclusive};
 
@@ -174,6 +175,22 @@ pub fn ensure_room_for(
         return Ok(());
     }
     keys.ensure_room(effects * (EFFECT_HEADER_BYTES_MAX + key_bytes) + payload_bytes)
+}
+
+/// Stores the result of an operation on collections and tells of it as `event`. An empty one removes the key.
+pub fn store_result(
+    keys: &mut Keys<'_>,
+    key: &[u8],
+    result: Value,
+    (class, name): (EventClasses, &'static str),
+) -> CommandResult {
+    if result.is_empty() {
+        keys.delete_and_notify(key)?;
+    } else {
+        keys.set_value(key, result, Deadline::None)?;
+        keys.notify(class, name, key);
+    }
+    Ok(())
 }
 
 /// Elements copied out of a value, so that the value can be changed by an effect that names them.

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::pubsub::ChannelKind;
 use crate::resp::number::parse_integer;
 use crate::resp::{Protocol, Reply};
 
@@ -12,8 +13,13 @@ const NO_PASSWORD_SET: CommandError = CommandError::fixed(
     "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
 );
 
-fn ping(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn ping(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     match arguments {
+        [_, message @ ..] if message.len() < 2 && context.session.only_listens() => {
+            reply.array_header(2);
+            reply.bulk(b"pong");
+            reply.bulk(message.first().copied().unwrap_or_default());
+        }
         [_] => reply.raw(crate::resp::reply::PONG),
         [_, message] => reply.bulk(message),
         _ => return Err(CommandError::wrong_arity("ping")),
@@ -135,6 +141,13 @@ fn quit(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 }
 
 fn reset(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.services.stop_tracking(context.session);
+    context.services.stop_monitoring(context.session);
+    for kind in ChannelKind::ALL {
+        for topic in context.session.subscriptions[kind.index()].clone() {
+            context.services.unsubscribe(context.session, kind, &topic);
+        }
+    }
     context
         .session
         .reset(context.settings.requirepass.is_empty());
@@ -159,7 +172,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             ping,
         )
-    },
+    }
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     CommandSpec {
         summary: "Returns the given string.",
         ..CommandSpec::new("echo", 2, ALWAYS, KeySpec::NONE, Group::Connection, echo)
@@ -175,7 +189,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             auth,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "6.0.0",
         summary: "Handshakes with the server.",
@@ -187,7 +202,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             hello,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         summary: "Changes the selected database.",
         ..CommandSpec::new(
@@ -209,7 +225,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             quit,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "6.2.0",
         summary: "Resets the connection.",
@@ -221,5 +238,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             reset,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
 ];

@@ -36,6 +36,26 @@ pub enum TimeoutReply {
     NullArray,
     /// `$-1` in RESP2.
     Null,
+    /// A number (WAIT).
+    Integer(i64),
+    /// An array of two numbers (WAITAOF).
+    Integers(i64, i64),
+}
+
+impl TimeoutReply {
+    /// Writes it.
+    pub fn write(self, reply: &mut crate::resp::Reply<'_>) {
+        match self {
+            TimeoutReply::NullArray => reply.null_array(),
+            TimeoutReply::Null => reply.null(),
+            TimeoutReply::Integer(value) => reply.integer(value),
+            TimeoutReply::Integers(first, second) => {
+                reply.array_header(2);
+                reply.integer(first);
+                reply.integer(second);
+            }
+        }
+    }
 }
 
 /// Everything a command may touch. It names no tier, no log and no socket.
@@ -50,6 +70,10 @@ pub struct Context<'a> {
     pub services: &'a dyn Services,
     /// Unix time in milliseconds; the same for the whole command.
     pub now_ms: u64,
+    /// True if clients watch by MONITOR.
+    pub is_monitored: bool,
+    /// True while a script runs: its commands are shown to those clients as the script's.
+    pub by_script: bool,
     /// False inside EXEC and scripts: what would block replies at once.
     pub may_block: bool,
     /// Set by [`Context::block`].
@@ -92,10 +116,7 @@ impl Context<'_> {
             self.blocked = Some(request);
             return;
         }
-        match request.timeout_reply {
-            TimeoutReply::NullArray => reply.null_array(),
-            TimeoutReply::Null => reply.null(),
-        }
+        request.timeout_reply.write(reply);
     }
 
     /// A random number, uniform in 64 bits; not for secrets.

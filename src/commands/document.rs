@@ -1,6 +1,6 @@
 //! `docs/commands.md`, written from the rows, so that it cannot say anything else than the server does.
 
-use super::introspection::FLAG_NAMES;
+use super::command_info::FLAG_NAMES;
 use super::spec::{CommandSpec, Flags, Group};
 use super::table;
 
@@ -36,6 +36,13 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::SortedSet, "Sorted sets"),
     (Group::Transactions, "Transactions"),
     (Group::Server, "Server"),
+    (Group::Bitmap, "Bitmaps"),
+    (Group::HyperLogLog, "HyperLogLogs"),
+    (Group::Geo, "Geographic indexes"),
+    (Group::Stream, "Streams"),
+    (Group::PubSub, "Publish and subscribe"),
+    (Group::Scripting, "Scripts and functions"),
+    (Group::Cluster, "Cluster"),
     (Group::Tier, "Tiers"),
 ];
 
@@ -45,6 +52,9 @@ pub fn markdown() -> String {
     for (group, title) in GROUPS {
         let mut rows: Vec<&CommandSpec> =
             table::all().filter(|spec| spec.group == *group).collect();
+        if rows.is_empty() {
+            continue;
+        }
         rows.sort_by_key(|spec| spec.name);
         page.push_str(&format!("\n## {title}\n\n| command | arity | since | flags | time | |\n|---|---|---|---|---|---|\n"));
         for spec in rows {

@@ -450,7 +450,12 @@ const fn caller(
 
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
-    caller("fcall", RUN, "Invokes a function.", fcall),
+    caller(
+        "fcall",
+        RUN.and(Flags::MAY_REPLICATE),
+        "Invokes a function.",
+        fcall,
+    ),
     caller(
         "fcall_ro",
         RUN.and(Flags::READONLY),

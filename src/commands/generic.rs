@@ -3,12 +3,13 @@
 //! Values are cheap to clone, so COPY, RENAME and MOVE hand over a clone instead of copying elements; the log gets the
 //! whole value, because the destination has to be rebuilt without the source.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::{Options, integer_in, is_keyword};
 use super::session::type_name;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::{Deadline, Keys};
+use crate::keyspace::{Deadline, EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::number::parse_integer;
 use crate::value::Value;
@@ -27,7 +28,7 @@ pub(super) fn without_touch<R>(keys: &mut Keys<'_>, look: impl FnOnce(&mut Keys<
 fn del(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let mut deleted = 0;
     for key in &arguments[1..] {
-        deleted += i64::from(context.keys.delete(key)?);
+        deleted += i64::from(context.keys.delete_and_notify(key)?);
     }
     reply.integer(deleted);
     Ok(())
@@ -56,19 +57,49 @@ fn kind(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     Ok(())
 }
 
-/// A value on its way to another key, with its deadline.
-fn take_along(keys: &mut Keys<'_>, key: &[u8]) -> Option<(Value, Deadline)> {
-    let deadline = keys.deadline_ms(key)?.map_or(Deadline::None, Deadline::At);
-    Some((keys.value(key)?, deadline))
+/// What a key has, on its way to another key.
+struct Load {
+    value: Value,
+    deadline: Deadline,
+    /// It was changed in place; its encoding is `raw` at the other key too.
+    is_raw_text: bool,
+}
+
+fn take_along(keys: &mut Keys<'_>, key: &[u8]) -> Option<Load> {
+    let value = keys.value(key)?;
+    let deadline = keys
+        .peek_deadline_ms(key)
+        .map_or(Deadline::None, Deadline::At);
+    let is_raw_text = keys.info(key).is_some_and(|info| info.is_raw_text);
+    Some(Load {
+        value,
+        deadline,
+        is_raw_text,
+    })
+}
+
+/// Puts what another key had. It is a new value even where there was one before, and is told so.
+fn put_down(keys: &mut Keys<'_>, key: &[u8], load: Load) -> CommandResult {
+    let replaces = keys.lsn(key) != 0;
+    keys.set_value(key, load.value, load.deadline)?;
+    if load.is_raw_text {
+        keys.mark_raw_text(key);
+    }
+    if replaces {
+        keys.notify(EventClasses::NEW, "new", key);
+    }
+    Ok(())
 }
 
 /// Gives `destination` what `source` has, and removes the source.
 fn rename_key(context: &mut Context<'_>, source: &[u8], destination: &[u8]) -> CommandResult {
-    let (value, deadline) =
-        take_along(&mut context.keys, source).ok_or(CommandError::NO_SUCH_KEY)?;
+    let keys = &mut context.keys;
+    let taken = take_along(keys, source).ok_or(CommandError::NO_SUCH_KEY)?;
     if source != destination {
-        context.keys.set_value(destination, value, deadline)?;
-        context.keys.delete(source)?;
+        put_down(keys, destination, taken)?;
+        keys.delete(source)?;
+        keys.notify(EventClasses::GENERIC, "rename_from", source);
+        keys.notify(EventClasses::GENERIC, "rename_to", destination);
     }
     Ok(())
 }
@@ -131,7 +162,10 @@ fn copy(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     if target == context.keys.database() && source == destination {
         return Err(SAME_OBJECT);
     }
-    let Some((value, deadline)) = take_along(&mut context.keys, source) else {
+    context.keys.counts_lookups = true;
+    let taken = take_along(&mut context.keys, source);
+    context.keys.counts_lookups = false;
+    let Some(taken) = taken else {
         reply.integer(0);
         return Ok(());
     };
@@ -139,7 +173,9 @@ fn copy(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
         if !replace && keys.exists(destination) {
             return Ok(false);
         }
-        keys.set_value(destination, value, deadline).map(|()| true)
+        put_down(keys, destination, taken)?;
+        keys.notify(EventClasses::GENERIC, "copy_to", destination);
+        Ok::<_, CommandError>(true)
     })?;
     reply.integer(i64::from(copied));
     Ok(())
@@ -173,7 +209,7 @@ fn move_key(
     if target == context.keys.database() {
         return Err(SAME_OBJECT);
     }
-    let Some((value, deadline)) = take_along(&mut context.keys, key) else {
+    let Some(taken) = take_along(&mut context.keys, key) else {
         reply.integer(0);
         return Ok(());
     };
@@ -181,10 +217,14 @@ fn move_key(
         if keys.exists(key) {
             return Ok(false);
         }
-        keys.set_value(key, value, deadline).map(|()| true)
+        put_down(keys, key, taken).map(|()| true)
     })?;
     if moved {
         context.keys.delete(key)?;
+        context.keys.notify(EventClasses::GENERIC, "move_from", key);
+        in_database(&mut context.keys, target, |keys| {
+            keys.notify(EventClasses::GENERIC, "move_to", key);
+        });
     }
     reply.integer(i64::from(moved));
     Ok(())
@@ -199,13 +239,13 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of keys that will be removed.",
         summary: "Deletes one or more keys.",
         ..CommandSpec::new("del", -2, Flags::WRITE, KeySpec::ALL, Group::Generic, del)
-    },
+    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         since: "4.0.0",
         complexity: "O(1) for each key removed regardless of its size.",
         summary: "Asynchronously deletes one or more keys.",
         ..CommandSpec::new("unlink", -2, FAST_WRITE, KeySpec::ALL, Group::Generic, del)
-    },
+    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to check.",
         summary: "Determines whether one or more keys exist.",
@@ -217,13 +257,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             exists,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         since: "3.2.1",
         complexity: "O(N) where N is the number of keys that will be touched.",
         summary: "Returns the number of existing keys out of those specified after updating the time they were last accessed.",
         ..CommandSpec::new("touch", -2, FAST_READ, KeySpec::ALL, Group::Generic, touch)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         summary: "Determines the type of value stored at a key.",
         ..CommandSpec::new(
@@ -234,7 +274,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             kind,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key and overwrites the destination.",
@@ -246,7 +286,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             rename,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::REPLACE.at(2, 2)]),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key only when the target key name doesn't exist.",
@@ -258,7 +298,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             renamenx,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::CREATE.at(2, 2)]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
@@ -272,7 +312,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             copy,
         )
-    },
+    }.with_key_uses(&[KeyUse::READ.at(1, 1), KeyUse::REPLACE.at(2, 2)]),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Moves a key to another database.",
@@ -285,7 +325,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             move_key,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
 ];
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! has passed already deletes the key.
 
 use super::context::Context;
-use super::options::{Options, TimeForm, integer, is_keyword};
+use super::options::{Options, TimeForm, integer, is_keyword, up_to_nul};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 
 const NX_EXCLUDES: CommandError =
@@ -42,7 +43,7 @@ impl Conditions {
             } else {
                 return Err(CommandError::new(format!(
                     "ERR Unsupported option {}",
-                    String::from_utf8_lossy(word)
+                    String::from_utf8_lossy(up_to_nul(word))
                 )));
             };
             *flag = true;
@@ -89,9 +90,14 @@ fn set_deadline(
                 .ok()
                 .filter(|deadline_ms| *deadline_ms > now_ms)
             {
-                Some(deadline_ms) => context.keys.set_deadline(key, Some(deadline_ms))?,
-                None => context.keys.delete(key)?,
-            };
+                Some(deadline_ms) => {
+                    context.keys.set_deadline(key, Some(deadline_ms))?;
+                    context.keys.notify(EventClasses::GENERIC, "expire", key);
+                }
+                None => {
+                    context.keys.delete_and_notify(key)?;
+                }
+            }
             true
         }
     };
@@ -180,6 +186,11 @@ fn pexpiretime(
 
 fn persist(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let changed = context.keys.set_deadline(arguments[1], None)?;
+    if changed {
+        context
+            .keys
+            .notify(EventClasses::GENERIC, "persist", arguments[1]);
+    }
     reply.integer(i64::from(changed));
     Ok(())
 }
@@ -232,12 +243,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns the expiration time in seconds of a key.",
         ..CommandSpec::new("ttl", 2, READ, KeySpec::FIRST, Group::Generic, ttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.6.0",
         summary: "Returns the expiration time in milliseconds of a key.",
         ..CommandSpec::new("pttl", 2, READ, KeySpec::FIRST, Group::Generic, pttl)
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix timestamp.",
@@ -371,6 +384,7 @@ mod tests {
         TestServer::new().check_all(&[
             ("EXPIRE a x", "-ERR value is not an integer or out of range"),
             ("EXPIRE a x FOO", "-ERR Unsupported option FOO"),
+            ("EXPIRE a x \"F\\x00O\"", "-ERR Unsupported option F"),
             (
                 "EXPIRE a 1 NX XX",
                 "-ERR NX and XX, GT or LT options at the same time are not compatible",

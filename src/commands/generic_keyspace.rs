@@ -3,6 +3,7 @@
 //! These concern keys in all tiers, so none runs under shard locks: each leaves a job for the blocking pool, which asks
 //! [`super::services::Services`].
 
+use super::categories::Categories;
 use super::context::Context;
 use super::options::{Options, ScanOptions, cursor, is_keyword};
 use super::services::{ScanRequest, Services};
@@ -186,13 +187,13 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) with N being the number of keys in the database.",
         summary: "Returns all key names that match a pattern.",
         ..CommandSpec::new("keys", 2, READ, KeySpec::NONE, Group::Generic, keys)
-    },
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration.",
         summary: "Iterates over the key names in the database.",
         ..CommandSpec::new("scan", -2, READ, KeySpec::NONE, Group::Generic, scan)
-    },
+    }.with_tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
     CommandSpec {
         summary: "Returns a random key name from the database.",
         ..CommandSpec::new(
@@ -203,7 +204,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             randomkey,
         )
-    },
+    }.with_tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
     CommandSpec {
         summary: "Returns the number of keys in the database.",
         ..CommandSpec::new(
@@ -214,12 +215,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             dbsize,
         )
-    },
+    }.with_categories(Categories::KEYSPACE).with_tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
     CommandSpec {
         complexity: "O(1), and O(N) in the background with N being the number of keys in the database.",
         summary: "Removes all keys from the current database.",
         ..CommandSpec::new("flushdb", -1, WRITE, KeySpec::NONE, Group::Server, flushdb)
-    },
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     CommandSpec {
         complexity: "O(1), and O(N) in the background with N being the number of keys in all databases.",
         summary: "Removes all keys from all databases.",
@@ -231,7 +232,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             flushall,
         )
-    },
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     CommandSpec {
         since: "4.0.0",
         complexity: "O(1)",
@@ -244,7 +245,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             swapdb,
         )
-    },
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)),
 ];
 
 #[cfg(test)]

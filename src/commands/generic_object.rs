@@ -3,11 +3,13 @@
 //! Larder stores values in its own way; clients and test suites know Redis's names for encodings, and the thresholds in the
 //! configuration that decide them. So ENCODING says what Redis would have chosen for such a value.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::generic::without_touch;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::config::Settings;
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::number::parse_integer;
 use crate::value::{List, Value};
@@ -23,10 +25,19 @@ const NO_FREQUENCY: CommandError = CommandError::fixed(
 /// Redis shares the objects of the integers below this, and gives them no reference count.
 const SHARED_INTEGERS: i64 = 10_000;
 
+/// A value that is only looked at: no use of the key, and no event if there is none.
+fn observe(keys: &mut Keys<'_>, key: &[u8]) -> Option<Value> {
+    let listens_to = keys.listens_to;
+    keys.listens_to = listens_to.without(EventClasses::KEY_MISS);
+    let value = without_touch(keys, |keys| keys.value(key));
+    keys.listens_to = listens_to;
+    value
+}
+
 /// The name that Redis gives the encoding of such a value; `None` if the key does not exist. Not a use of the key.
 pub fn encoding_name(context: &mut Context<'_>, key: &[u8]) -> Option<&'static str> {
     let is_raw_text = context.keys.info(key).is_some_and(|info| info.is_raw_text);
-    without_touch(&mut context.keys, |keys| keys.value(key)).map(|value| match &value {
+    observe(&mut context.keys, key).map(|value| match &value {
         Value::Text(text) => text_encoding(text.as_bytes(), is_raw_text),
         collection => collection_encoding(collection, context.settings),
     })
@@ -136,7 +147,7 @@ fn refcount(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    match without_touch(&mut context.keys, |keys| keys.value(arguments[2])) {
+    match observe(&mut context.keys, arguments[2]) {
         None => reply.null(),
         Some(Value::Text(text))
             if parse_integer(text.as_bytes())
@@ -190,22 +201,30 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         since: "2.2.3",
         summary: "Returns the internal encoding of a Redis object.",
         ..CommandSpec::new("encoding", 3, READ, KEY, Group::Generic, encoding)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "4.0.0",
         summary: "Returns the logarithmic access frequency counter of a Redis object.",
         ..CommandSpec::new("freq", 3, READ, KEY, Group::Generic, freq)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.2.3",
         summary: "Returns the time since the last access to a Redis object.",
         ..CommandSpec::new("idletime", 3, READ, KEY, Group::Generic, idletime)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.2.3",
         summary: "Returns the reference count of a value of a key.",
         ..CommandSpec::new("refcount", 3, READ, KEY, Group::Generic, refcount)
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns helpful text about the different subcommands.",
@@ -269,6 +288,10 @@ mod tests {
             ("OBJECT ENCODING a", "\"raw\""),
             ("APPEND new 5", ":1"),
             ("OBJECT ENCODING new", "\"int\""),
+            ("COPY a b", ":1"),
+            ("OBJECT ENCODING b", "\"raw\""),
+            ("RENAME a c", "+OK"),
+            ("OBJECT ENCODING c", "\"raw\""),
         ]);
     }
 

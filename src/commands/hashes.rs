@@ -1,8 +1,10 @@
 //! Hashes: everything but the commands that walk or draw fields (`hashes_walk`) and count in them (`hashes_numbers`).
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use storage_format::Effect;
 
@@ -21,6 +23,9 @@ fn set_fields(
             pairs: arguments[2..].into(),
         },
     )?;
+    context
+        .keys
+        .notify(EventClasses::HASH, "hset", arguments[1]);
     Ok(applied.added_or_removed)
 }
 
@@ -48,6 +53,7 @@ fn hsetnx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
                 pairs: arguments[2..].into(),
             },
         )?;
+        context.keys.notify(EventClasses::HASH, "hset", key);
     }
     reply.integer(i64::from(is_new));
     Ok(())
@@ -79,6 +85,9 @@ fn hdel(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
             fields: arguments[2..].into(),
         },
     )?;
+    context
+        .keys
+        .notify_removal(EventClasses::HASH, "hdel", arguments[1], applied);
     reply.integer(applied.added_or_removed as i64);
     Ok(())
 }
@@ -162,7 +171,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         summary: "Sets the value of a field in a hash only when the field doesn't exist.",
         ..CommandSpec::new("hsetnx", 4, WRITE, KeySpec::FIRST, Group::Hash, hsetnx)
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         since: "2.0.0",
         summary: "Returns the value of a field in a hash.",
@@ -186,22 +195,22 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hdel,
         )
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         since: "2.0.0",
         summary: "Returns the number of fields in a hash.",
         ..CommandSpec::new("hlen", 2, READ, KeySpec::FIRST, Group::Hash, hlen)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "3.2.0",
         summary: "Returns the length of the value of a field.",
         ..CommandSpec::new("hstrlen", 3, READ, KeySpec::FIRST, Group::Hash, hstrlen)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "2.0.0",
         summary: "Determines whether a field exists in a hash.",
         ..CommandSpec::new("hexists", 3, READ, KeySpec::FIRST, Group::Hash, hexists)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
@@ -214,7 +223,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hgetall,
         )
-    },
+    }.with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
@@ -227,7 +236,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hkeys,
         )
-    },
+    }.with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
@@ -240,7 +249,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hvals,
         )
-    },
+    }.with_tips(&["nondeterministic_output_order"]),
 ];
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //!
 //! As with strings, the log gets the result and not the increment.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::strings_numbers::{NOT_A_NUMBER, WOULD_OVERFLOW};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 use crate::resp::number::parse_integer;
@@ -24,13 +26,20 @@ fn field<'k>(
     Ok(context.keys.hash(key)?.and_then(|hash| hash.get(field)))
 }
 
-fn set_field(context: &mut Context<'_>, key: &[u8], field: &[u8], value: &[u8]) -> CommandResult {
+/// Sets a field and tells of it as `event`.
+fn set_field(
+    context: &mut Context<'_>,
+    event: &'static str,
+    key: &[u8],
+    pair: [&[u8]; 2],
+) -> CommandResult {
     context.keys.apply(
         key,
         Effect::HashSet {
-            pairs: (&[field, value]).into(),
+            pairs: (&pair).into(),
         },
     )?;
+    context.keys.notify(EventClasses::HASH, event, key);
     Ok(())
 }
 
@@ -41,12 +50,9 @@ fn hincrby(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         None => 0,
     };
     let sum = current.checked_add(increment).ok_or(WOULD_OVERFLOW)?;
-    set_field(
-        context,
-        arguments[1],
-        arguments[2],
-        itoa::Buffer::new().format(sum).as_bytes(),
-    )?;
+    let mut buffer = itoa::Buffer::new();
+    let pair = [arguments[2], buffer.format(sum).as_bytes()];
+    set_field(context, "hincrby", arguments[1], pair)?;
     reply.integer(sum);
     Ok(())
 }
@@ -67,7 +73,7 @@ fn hincrbyfloat(
         .checked_add(increment)
         .ok_or(NOT_A_NUMBER)?
         .format(&mut sum);
-    set_field(context, arguments[1], arguments[2], &sum)?;
+    set_field(context, "hincrbyfloat", arguments[1], [arguments[2], &sum])?;
     reply.bulk(&sum);
     Ok(())
 }
@@ -80,7 +86,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         summary: "Increments the integer value of a field in a hash by a number. Uses 0 as initial value if the field doesn't exist.",
         ..CommandSpec::new("hincrby", 4, WRITE, KeySpec::FIRST, Group::Hash, hincrby)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a field by a number. Uses 0 as initial value if the field doesn't exist.",
@@ -92,7 +98,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hincrbyfloat,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
 ];
 
 #[cfg(test)]

@@ -134,7 +134,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hscan,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of fields returned",
@@ -147,7 +148,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hrandfield,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output"]),
 ];
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //!
 //! Moving items between lists is in `lists_move`, finding them by value in `lists_search`.
 
+use super::access::KeyUse;
 use super::collections::{element_count, ensure_room_for, positions};
 use super::context::Context;
 use super::options::{integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Keys;
+use crate::keyspace::{Applied, EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::List;
@@ -56,8 +57,27 @@ fn push(
     let applied = context
         .keys
         .apply(arguments[1], Effect::ListPush { side, items })?;
+    notify_push(&mut context.keys, arguments[1], side);
     reply.count(applied.length as usize);
     Ok(())
+}
+
+/// Tells of items that were pushed.
+pub(super) fn notify_push(keys: &mut Keys<'_>, key: &[u8], side: Side) {
+    let name = match side {
+        Side::Left => "lpush",
+        Side::Right => "rpush",
+    };
+    keys.notify(EventClasses::LIST, name, key);
+}
+
+/// Tells of items that were popped, and of the list's end if they were the last ones.
+pub(super) fn notify_pop(keys: &mut Keys<'_>, key: &[u8], side: Side, applied: Applied) {
+    let name = match side {
+        Side::Left => "lpop",
+        Side::Right => "rpop",
+    };
+    keys.notify_removal(EventClasses::LIST, name, key, applied);
 }
 
 /// `LPOP key [count]`
@@ -101,7 +121,8 @@ fn pop_one(keys: &mut Keys<'_>, key: &[u8], side: Side, reply: &mut Reply<'_>) -
         return Ok(());
     };
     reply.bulk_or_null(end_item(list, side));
-    keys.apply(key, Effect::ListPop { side, count: 1 })?;
+    let applied = keys.apply(key, Effect::ListPop { side, count: 1 })?;
+    notify_pop(keys, key, side, applied);
     Ok(())
 }
 
@@ -136,7 +157,8 @@ pub(super) fn pop_items(
         }
     }
     let count = count as u64;
-    keys.apply(key, Effect::ListPop { side, count })?;
+    let applied = keys.apply(key, Effect::ListPop { side, count })?;
+    notify_pop(keys, key, side, applied);
     Ok(())
 }
 
@@ -177,6 +199,7 @@ fn lset(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let index = position(integer(arguments[2])?, list.len())
         .ok_or(CommandError::INDEX_OUT_OF_RANGE)? as u64;
     context.keys.apply(key, Effect::ListSet { index, item })?;
+    context.keys.notify(EventClasses::LIST, "lset", key);
     reply.ok();
     Ok(())
 }
@@ -201,6 +224,7 @@ fn linsert(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
     let applied = context
         .keys
         .apply(key, Effect::ListInsert { index, item })?;
+    context.keys.notify(EventClasses::LIST, "linsert", key);
     reply.count(applied.length as usize);
     Ok(())
 }
@@ -242,6 +266,10 @@ fn ltrim(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         if kept.start > 0 {
             context.keys.apply(key, head)?;
         }
+        context.keys.notify(EventClasses::LIST, "ltrim", key);
+        if kept.is_empty() {
+            context.keys.notify(EventClasses::GENERIC, "del", key);
+        }
     }
     reply.ok();
     Ok(())
@@ -268,7 +296,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpush,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
         summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
@@ -280,7 +308,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpush,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -293,7 +321,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpushx,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -306,21 +334,21 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpushx,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
         summary: "Returns and removes the first elements of a list. Deletes the list if the last element was popped.",
         ..CommandSpec::new("lpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, lpop)
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
         summary: "Returns and removes the last elements of a list. Deletes the list if the last element was popped.",
         ..CommandSpec::new("rpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, rpop)
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         summary: "Returns the length of a list.",
         ..CommandSpec::new("llen", 2, READ_FAST, KeySpec::FIRST, Group::List, llen)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         complexity: "O(log(N)) where N is the number of elements in the list.",
         summary: "Returns an element from a list by its index.",
@@ -343,7 +371,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of elements to traverse before seeing the value pivot.",
         summary: "Inserts an element before or after another element in a list.",
         ..CommandSpec::new("linsert", 5, GROWING, KeySpec::FIRST, Group::List, linsert)
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: "O(log(N)+M) where N is the length of the list and M the number of elements in the range.",
         summary: "Returns a range of elements from a list.",
@@ -360,5 +388,5 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of elements to be removed by the operation.",
         summary: "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
         ..CommandSpec::new("ltrim", 4, Flags::WRITE, KeySpec::FIRST, Group::List, ltrim)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
 ];

@@ -3,13 +3,14 @@
 //! The two functions that do the work tell whether there was anything to take, so that the blocking variants can use
 //! them: they wait where these reply null.
 
+use super::access::KeyUse;
 use super::collections::{MultiplePop, ensure_room_for};
 use super::context::Context;
-use super::lists::{end_item, pop_items};
+use super::lists::{end_item, notify_pop, notify_push, pop_items};
 use super::options::is_keyword;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Keys;
+use crate::keyspace::{Applied, Keys};
 use crate::resp::Reply;
 use storage_format::{Effect, Side};
 
@@ -75,13 +76,23 @@ pub(super) fn move_item(
         // Popping would remove the key, and with it the deadline that it keeps in Redis.
         let item = &item;
         keys.apply(source, Effect::ListSet { index: 0, item })?;
+        notify_push(keys, source, to);
+        let one_left = Applied {
+            added_or_removed: 1,
+            updated: 0,
+            length: 1,
+        };
+        notify_pop(keys, source, from, one_left);
         return Ok(true);
     }
     let count = 1;
-    keys.apply(source, Effect::ListPop { side: from, count })?;
+    let popped = keys.apply(source, Effect::ListPop { side: from, count })?;
     let items = [&*item];
     let items = (&items).into();
     keys.apply(destination, Effect::ListPush { side: to, items })?;
+    // In this order, though the item is popped first.
+    notify_push(keys, destination, to);
+    notify_pop(keys, source, from, popped);
     Ok(true)
 }
 
@@ -124,7 +135,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if \
                   the last element was moved.",
         ..CommandSpec::new("lmove", 5, GROWING, KeySpec::FIRST_TWO, Group::List, lmove)
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list \
@@ -137,7 +148,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpoplpush,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
@@ -151,5 +162,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lmpop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
 ];

@@ -1,10 +1,12 @@
 //! LPOS and LREM: finding items of a list by their value, from either end.
 
+use super::access::KeyUse;
 use super::collections::{count_or, ensure_room_for};
 use super::context::Context;
-use super::options::{Options, integer_in, is_keyword};
+use super::options::{Options, integer, integer_in, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{Applied, EventClasses};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::List;
@@ -98,7 +100,7 @@ fn lpos(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
 /// LREM key count element
 fn lrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let key = arguments[1];
-    let count = integer_in(arguments[2], -i64::MAX..=i64::MAX)?;
+    let count = integer(arguments[2])?;
     let search = Search {
         backwards: count < 0,
         skipped: 0,
@@ -116,12 +118,16 @@ fn lrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     }
     let runs = runs_from_the_back(&found);
     ensure_room_for(&context.keys, runs.len(), key.len(), 0)?;
+    let mut applied = Applied::default();
     for run in runs {
         let (index, count) = (run.start as u64, run.len() as u64);
-        context
+        applied = context
             .keys
             .apply(key, Effect::ListRemove { index, count })?;
     }
+    context
+        .keys
+        .notify_removal(EventClasses::LIST, "lrem", key, applied);
     reply.count(found.len());
     Ok(())
 }
@@ -159,5 +165,5 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N+M) where N is the length of the list and M is the number of elements removed.",
         summary: "Removes elements from a list. Deletes the list if the last element was removed.",
         ..CommandSpec::new("lrem", 4, Flags::WRITE, KeySpec::FIRST, Group::List, lrem)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
 ];

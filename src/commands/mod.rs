@@ -4,9 +4,14 @@
 //! plain synchronous code on live values. It knows nothing of tiers, log or network: its keys are locked and resident
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
+pub mod access;
 pub mod administration;
+pub mod categories;
 pub mod client;
+pub mod client_control;
+pub mod client_tracking;
 pub mod collections;
+pub mod command_info;
 pub mod connection;
 pub mod context;
 pub mod document;
@@ -20,9 +25,12 @@ pub mod hashes_numbers;
 pub mod hashes_walk;
 pub mod introspection;
 pub mod lists;
+pub mod lists_blocking;
 pub mod lists_move;
 pub mod lists_search;
+pub mod messaging;
 pub mod options;
+pub mod pubsub;
 pub mod script;
 pub mod scripting;
 pub mod services;
@@ -32,6 +40,7 @@ pub mod sets_algebra;
 pub mod sets_random;
 pub mod sorted_sets;
 pub mod sorted_sets_algebra;
+pub mod sorted_sets_blocking;
 pub mod sorted_sets_bounds;
 pub mod sorted_sets_pop;
 pub mod sorted_sets_range;
@@ -44,11 +53,16 @@ pub mod strings_ranges;
 pub mod table;
 pub mod tiers;
 pub mod transactions;
+pub mod waiting;
 
+#[cfg(test)]
+mod events_tests;
 #[cfg(test)]
 mod lists_tests;
 #[cfg(test)]
 mod replay_tests;
+#[cfg(test)]
+mod scripting_libraries_tests;
 #[cfg(test)]
 mod scripting_tests;
 #[cfg(test)]

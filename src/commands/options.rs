@@ -14,6 +14,12 @@ pub fn is_keyword(argument: &[u8], word: &str) -> bool {
     argument.eq_ignore_ascii_case(word.as_bytes())
 }
 
+/// The bytes of an argument as far as C's functions see them, up to the first NUL: Redis reads some numbers with those, and
+/// writes its error messages with them.
+pub fn up_to_nul(argument: &[u8]) -> &[u8] {
+    argument.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// An integer in 64 bits.
 ///
 /// # Errors
@@ -47,6 +53,31 @@ fn outside(least: impl Display, most: impl Display) -> CommandError {
     CommandError::new(format!(
         "ERR value is out of range, value must between {least} and {most}"
     ))
+}
+
+/// The timeout of a blocking command, in seconds with fractions, as the time at which it ends; `None`: never (0).
+///
+/// # Errors
+/// Not a number, below 0, or past the end of time.
+pub fn timeout_deadline_ms(argument: &[u8], now_ms: u64) -> Result<Option<u64>, CommandError> {
+    const NOT_A_FLOAT: CommandError =
+        CommandError::fixed("ERR timeout is not a float or out of range");
+    const NEGATIVE: CommandError = CommandError::fixed("ERR timeout is negative");
+    const TOO_LARGE: CommandError = CommandError::fixed("ERR timeout is out of range");
+    let seconds = parse_double(argument).ok_or(NOT_A_FLOAT)?;
+    let timeout_ms = (seconds * 1000.0).ceil();
+    if timeout_ms.is_nan() || timeout_ms > i64::MAX as f64 {
+        return Err(TOO_LARGE);
+    }
+    if timeout_ms < 0.0 {
+        return Err(NEGATIVE);
+    }
+    let timeout_ms = timeout_ms as u64;
+    let deadline_ms = now_ms
+        .checked_add(timeout_ms)
+        .filter(|deadline_ms| i64::try_from(*deadline_ms).is_ok())
+        .ok_or(TOO_LARGE)?;
+    Ok((timeout_ms > 0).then_some(deadline_ms))
 }
 
 /// The optional arguments of a command, from left to right.

@@ -149,6 +149,7 @@ pub(super) const RUN: Flags = Flags::NOSCRIPT
     .and(Flags::SKIP_MONITOR)
     .and(Flags::STALE)
     .and(Flags::MOVABLE_KEYS)
+    .and(Flags::NO_MANDATORY_KEYS)
     .and(Flags::RUNS_SCRIPT);
 
 /// The keys that a script declares.
@@ -249,7 +250,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 pub const COMMANDS: &[CommandSpec] = &[
     runner(
         "eval",
-        RUN,
+        RUN.and(Flags::MAY_REPLICATE),
         "2.6.0",
         "Executes a server-side Lua script.",
         eval,
@@ -263,7 +264,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     runner(
         "evalsha",
-        RUN,
+        RUN.and(Flags::MAY_REPLICATE),
         "2.6.0",
         "Executes a server-side Lua script by SHA1 digest.",
         evalsha,

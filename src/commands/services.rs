@@ -48,12 +48,14 @@ pub struct ClientFilter {
     pub user: Option<String>,
     /// Leave out the caller (its id).
     pub skip_id: Option<u64>,
+    /// Who asks, and with which command: that is what its line shows as `cmd`.
+    pub caller: Option<(u64, &'static str)>,
     /// Older than so many seconds.
     pub older_than_seconds: Option<u64>,
 }
 
 /// See the module's comment.
-pub trait Services: Send + Sync {
+pub trait Services: super::messaging::Messaging {
     // Whole keyspace. From jobs only.
 
     /// One step of SCAN over all tiers: calls `found` for every key, returns the next cursor (0 at the end).
@@ -77,6 +79,8 @@ pub trait Services: Send + Sync {
     fn save(&self) -> Result<(), CommandError>;
     /// Starts a snapshot in the background; `schedule` allows it to wait for a running one.
     fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError>;
+    /// Makes everything durable that was logged before.
+    fn sync_log(&self) -> Result<(), CommandError>;
     /// Unix time in seconds of the last complete snapshot.
     fn last_save_seconds(&self) -> u64;
     /// Makes what is in memory durable, throws it away, and loads it again (DEBUG RELOAD).

@@ -1,6 +1,8 @@
 //! One client's state, as far as commands see it.
 
+use crate::pubsub::ChannelKind;
 use crate::resp::Protocol;
+use std::collections::BTreeSet;
 use storage_format::ValueKind;
 
 /// A key that WATCH remembers.
@@ -37,6 +39,20 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// Which keys that it reads a client wants to hear of when they change (CLIENT TRACKING).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Remembers {
+    /// None.
+    #[default]
+    Nothing,
+    /// All.
+    Everything,
+    /// Those of the command after CLIENT CACHING YES.
+    IfGiven,
+    /// All but those of the command after CLIENT CACHING NO.
+    UnlessGiven,
+}
+
 /// See the module's comment.
 #[derive(Debug)]
 pub struct Session {
@@ -64,12 +80,22 @@ pub struct Session {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// Set while the commands of a transaction run one after the other: none of them may block.
+    pub must_not_block: bool,
     /// QUIT, or an error after which the connection ends.
     pub closing: bool,
     /// Remote address, `ip:port` or the unix socket's path.
     pub address: String,
     /// Local address.
     pub local_address: String,
+    /// What it is subscribed to, by [`ChannelKind`].
+    pub subscriptions: [BTreeSet<Box<[u8]>>; 3],
+    /// Which reads are remembered for CLIENT TRACKING.
+    pub remembers: Remembers,
+    /// CLIENT CACHING was the command before.
+    pub caching_given: bool,
+    /// MONITOR.
+    pub monitors: bool,
     random_state: u64,
 }
 
@@ -89,21 +115,33 @@ impl Session {
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
+            must_not_block: false,
             closing: false,
             address,
             local_address,
+            subscriptions: Default::default(),
+            remembers: Remembers::Nothing,
+            caching_given: false,
+            monitors: false,
             random_state: id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ crate::clock::now_ms(),
         }
     }
 
-    /// The session of a script that this client runs: what the script changes in it ends with the script.
-    pub fn for_script(&mut self) -> Session {
+    /// The session of a script that this client runs: what the script changes in it ends with the script. Its addresses are
+    /// for MONITOR only.
+    pub fn for_script(&mut self, is_monitored: bool) -> Session {
+        let (address, local_address) = match is_monitored {
+            true => (self.address.clone(), self.local_address.clone()),
+            false => (String::new(), String::new()),
+        };
         Session {
+            remembers: self.remembers,
+            caching_given: self.caching_given,
             database: self.database,
             protocol: self.protocol,
             no_touch: self.no_touch,
             random_state: self.random(),
-            ..Session::new(self.id, self.authenticated, String::new(), String::new())
+            ..Session::new(self.id, self.authenticated, address, local_address)
         }
     }
 
@@ -116,7 +154,43 @@ impl Session {
         mixed ^ mixed >> 31
     }
 
-    /// RESET: as after connecting.
+    /// Number of subscriptions of this kind, as the replies of SUBSCRIBE count them: channels and patterns together.
+    pub fn subscription_count(&self, kind: ChannelKind) -> usize {
+        let of = |kind: ChannelKind| self.subscriptions[kind.index()].len();
+        match kind {
+            ChannelKind::Shard => of(ChannelKind::Shard),
+            _ => of(ChannelKind::Channel) + of(ChannelKind::Pattern),
+        }
+    }
+
+    /// True if it has subscriptions of any kind.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|topics| !topics.is_empty())
+    }
+
+    /// True if the keys of the command that runs now are to be remembered.
+    pub fn remembers_reads(&self) -> bool {
+        match self.remembers {
+            Remembers::Nothing => false,
+            Remembers::Everything => true,
+            Remembers::IfGiven => self.caching_given,
+            Remembers::UnlessGiven => !self.caching_given,
+        }
+    }
+
+    /// True for a subscriber in RESP2, where replies and messages could not be told apart: it may do little else.
+    pub fn only_listens(&self) -> bool {
+        self.protocol == Protocol::Resp2 && self.is_subscriber()
+    }
+
+    /// Stands in for this session while it is elsewhere.
+    pub fn leave_placeholder(&mut self) -> Session {
+        let mut placeholder = Session::new(self.id, false, String::new(), String::new());
+        placeholder.database = self.database;
+        std::mem::replace(self, placeholder)
+    }
+
+    /// RESET: as after connecting. Subscriptions have to be ended before.
     pub fn reset(&mut self, authenticated: bool) {
         let (id, address, local_address) = (
             self.id,

@@ -2,12 +2,14 @@
 //!
 //! Choosing members at random is in `sets_random`, operations between sets are in `sets_algebra`.
 
+use super::access::KeyUse;
 use super::collections::{ensure_room_for, write_scan};
 use super::context::Context;
 use super::options::{Options, ScanOptions, cursor};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::CommandResult;
 use crate::glob;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::value::Set;
 use storage_format::Effect;
@@ -18,6 +20,9 @@ fn sadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let applied = context
         .keys
         .apply(arguments[1], Effect::SetAdd { members })?;
+    if applied.added_or_removed > 0 {
+        context.keys.notify(EventClasses::SET, "sadd", arguments[1]);
+    }
     reply.count(applied.added_or_removed as usize);
     Ok(())
 }
@@ -28,6 +33,9 @@ fn srem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let applied = context
         .keys
         .apply(arguments[1], Effect::SetRemove { members })?;
+    context
+        .keys
+        .notify_removal(EventClasses::SET, "srem", arguments[1], applied);
     reply.count(applied.added_or_removed as usize);
     Ok(())
 }
@@ -100,10 +108,13 @@ fn smove(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         ensure_room_for(&context.keys, 2, key_bytes, member.len() * 2)?;
         let members = [member];
         let members = (&members).into();
-        context.keys.apply(source, Effect::SetRemove { members })?;
-        context
-            .keys
-            .apply(destination, Effect::SetAdd { members })?;
+        let keys = &mut context.keys;
+        let removed = keys.apply(source, Effect::SetRemove { members })?;
+        keys.notify_removal(EventClasses::SET, "srem", source, removed);
+        let added = keys.apply(destination, Effect::SetAdd { members })?;
+        if added.added_or_removed > 0 {
+            keys.notify(EventClasses::SET, "sadd", destination);
+        }
     }
     reply.integer(is_member.into());
     Ok(())
@@ -150,12 +161,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sadd,
         )
-    },
+    }.with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         complexity: "O(N) where N is the number of members to be removed.",
         summary: "Removes one or more members from a set. Deletes the set if the last member was removed.",
         ..CommandSpec::new("srem", -3, WRITE_FAST, KeySpec::FIRST, Group::Set, srem)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         summary: "Determines whether a member belongs to a set.",
         ..CommandSpec::new(
@@ -166,7 +177,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sismember,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of elements being checked for membership",
@@ -191,11 +202,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smembers,
         )
-    },
+    }.with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         summary: "Returns the number of members in a set.",
         ..CommandSpec::new("scard", 2, READ_FAST, KeySpec::FIRST, Group::Set, scard)
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         summary: "Moves a member from one set to another.",
         ..CommandSpec::new(
@@ -206,7 +217,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smove,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
@@ -220,5 +231,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sscan,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

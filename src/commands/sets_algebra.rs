@@ -5,21 +5,23 @@
 //! difference removes from the first set or asks the others, whichever is less work: none ever walks a large set for
 //! the sake of a small one, but for replies that list it.
 
-use super::collections::count_or;
+use super::access::KeyUse;
+use super::collections::{count_or, store_result};
 use super::context::Context;
 use super::options::{Options, is_keyword};
 use super::sets::write_set;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::{Deadline, Keys};
+use crate::keyspace::{EventClasses, Keys};
 use crate::resp::Reply;
 use crate::value::{Set, Value};
 
-/// The sets at `keys`; those that do not exist are empty.
+/// The sets at `keys`; those that do not exist are empty. Looking for them is reading, whatever becomes of the result.
 ///
 /// # Errors
 /// WRONGTYPE if any is no set.
 fn operands(keys: &mut Keys<'_>, names: &[&[u8]]) -> Result<Vec<Set>, CommandError> {
+    keys.counts_lookups = true;
     names
         .iter()
         .map(|name| Ok(keys.set(name)?.cloned().unwrap_or_default()))
@@ -71,9 +73,15 @@ fn difference(sets: &[Set]) -> Set {
     result
 }
 
-fn store(keys: &mut Keys<'_>, key: &[u8], result: Set, reply: &mut Reply<'_>) -> CommandResult {
+fn store(
+    context: &mut Context<'_>,
+    (name, key): (&'static str, &[u8]),
+    result: Set,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     reply.count(result.len());
-    keys.set_value(key, Value::Set(result), Deadline::None)
+    let result = Value::Set(result);
+    store_result(&mut context.keys, key, result, (EventClasses::SET, name))
 }
 
 /// `SINTER key [key ...]`
@@ -100,7 +108,7 @@ fn sinterstore(
     for member in common(&mut sets) {
         result.insert(member);
     }
-    store(&mut context.keys, arguments[1], result, reply)
+    store(context, ("sinterstore", arguments[1]), result, reply)
 }
 
 /// `SINTERCARD numkeys key [key ...] [LIMIT limit]`
@@ -145,7 +153,7 @@ fn sunionstore(
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     let result = union(operands(&mut context.keys, &arguments[2..])?);
-    store(&mut context.keys, arguments[1], result, reply)
+    store(context, ("sunionstore", arguments[1]), result, reply)
 }
 
 /// `SDIFF key [key ...]`
@@ -162,7 +170,8 @@ fn sdiffstore(
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     let sets = operands(&mut context.keys, &arguments[2..])?;
-    store(&mut context.keys, arguments[1], difference(&sets), reply)
+    let result = difference(&sets);
+    store(context, ("sdiffstore", arguments[1]), result, reply)
 }
 
 const STORING: Flags = Flags::WRITE.and(Flags::DENYOOM);
@@ -184,7 +193,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sinter,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Stores the intersect of multiple sets in a key.",
@@ -196,7 +206,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sinterstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::UPDATE.at(1, 1), KeyUse::READ.at(2, -1)]),
     CommandSpec {
         since: "7.0.0",
         complexity: INTERSECTION_COMPLEXITY,
@@ -221,7 +232,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sunion,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the union of multiple sets in a key.",
@@ -233,7 +245,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sunionstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Returns the difference of multiple sets.",
@@ -245,7 +258,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sdiff,
         )
-    },
+    }
+    .with_tips(&["nondeterministic_output_order"]),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the difference of multiple sets in a key.",
@@ -257,5 +271,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sdiffstore,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
 ];

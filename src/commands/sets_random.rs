@@ -2,11 +2,13 @@
 //!
 //! What SPOP chose is what its effect names, so replaying needs no randomness.
 
+use super::access::KeyUse;
 use super::collections::{CopiedItems, RandomCount, element_count};
 use super::context::Context;
 use super::sets::write_set;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use storage_format::Effect;
@@ -28,9 +30,15 @@ fn spop_one(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> Com
         return Ok(());
     };
     reply.bulk(&member);
-    let members = [&*member];
-    let members = (&members).into();
-    context.keys.apply(key, Effect::SetRemove { members })?;
+    remove_popped(context, key, &[&*member])
+}
+
+fn remove_popped(context: &mut Context<'_>, key: &[u8], members: &[&[u8]]) -> CommandResult {
+    let members = members.into();
+    let applied = context.keys.apply(key, Effect::SetRemove { members })?;
+    context
+        .keys
+        .notify_removal(EventClasses::SET, "spop", key, applied);
     Ok(())
 }
 
@@ -46,7 +54,8 @@ fn spop_many(
     };
     if count >= set.len() {
         write_set(reply, set);
-        context.keys.delete(key)?;
+        context.keys.notify(EventClasses::SET, "spop", key);
+        context.keys.delete_and_notify(key)?;
         return Ok(());
     }
     let session = &mut context.session;
@@ -55,11 +64,10 @@ fn spop_many(
     let members = chosen.slices();
     reply.set_header(members.len());
     members.iter().for_each(|member| reply.bulk(member));
-    if !members.is_empty() {
-        let members = (&*members).into();
-        context.keys.apply(key, Effect::SetRemove { members })?;
+    if members.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    remove_popped(context, key, &members)
 }
 
 /// `SRANDMEMBER key [count]`
@@ -106,7 +114,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             spop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]).with_tips(&["nondeterministic_output"]),
     CommandSpec {
         complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed \
                      count.",
@@ -119,5 +127,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             srandmember,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

@@ -5,12 +5,14 @@
 //!
 //! Effects name the resulting scores, never an increment or a condition.
 
+use super::access::KeyUse;
 use super::collections::write_scan;
 use super::context::Context;
 use super::options::{Options, ScanOptions, cursor, double, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::glob;
+use crate::keyspace::EventClasses;
 use crate::resp::number::format_double;
 use crate::resp::{Protocol, Reply};
 use crate::value::SortedSet;
@@ -192,6 +194,9 @@ fn add(
     if options.is_unconditional() {
         let members = pairs[..].into();
         let applied = context.keys.apply(key, Effect::SortedSetPut { members })?;
+        if applied.added_or_removed + applied.updated > 0 {
+            context.keys.notify(EventClasses::SORTED_SET, "zadd", key);
+        }
         let updated = if options.counts_changed {
             applied.updated
         } else {
@@ -221,6 +226,8 @@ fn add_conditionally(
     if !plan.changes.is_empty() {
         let members = plan.changes[..].into();
         context.keys.apply(key, Effect::SortedSetPut { members })?;
+        let name = if options.increments { "zincr" } else { "zadd" };
+        context.keys.notify(EventClasses::SORTED_SET, name, key);
     }
     Ok(())
 }
@@ -230,6 +237,9 @@ fn zrem(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     let members = arguments[2..].into();
     let effect = Effect::SortedSetRemove { members };
     let applied = context.keys.apply(arguments[1], effect)?;
+    context
+        .keys
+        .notify_removal(EventClasses::SORTED_SET, "zrem", arguments[1], applied);
     reply.count(applied.added_or_removed as usize);
     Ok(())
 }
@@ -376,7 +386,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zincrby,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "1.2.0",
         complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M the number of elements \
@@ -390,7 +400,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrem,
         )
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the number of members in a sorted set.",
@@ -402,7 +412,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zcard,
         )
-    },
+    }.with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the score of a member in a sorted set.",
@@ -467,5 +477,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zscan,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

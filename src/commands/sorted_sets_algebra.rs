@@ -4,13 +4,13 @@
 //! Scores are added from the smallest operand to the largest, as Redis does it, because the order shows in the last
 //! digits of a sum.
 
-use super::collections::count_or;
+use super::collections::{count_or, store_result};
 use super::context::Context;
 use super::options::{Options, double, integer, is_keyword};
 use super::sorted_sets::write_members;
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::{Deadline, Keys};
+use crate::keyspace::{EventClasses, Keys};
 use crate::resp::Reply;
 use crate::value::{Set, SortedSet, Value};
 use hashbrown::HashMap;
@@ -196,6 +196,7 @@ fn operands<'a>(
         return Err(CommandError::new(message));
     }
     let (names, options) = rest.split_at_checked(count).ok_or(CommandError::SYNTAX)?;
+    keys.counts_lookups = true;
     let operands = names
         .iter()
         .map(|name| {
@@ -282,7 +283,8 @@ fn store(
     }
     reply.count(stored.len());
     let stored = Value::SortedSet(stored);
-    context.keys.set_value(arguments[1], stored, Deadline::None)
+    let event = (EventClasses::SORTED_SET, form.name);
+    store_result(&mut context.keys, arguments[1], stored, event)
 }
 
 /// `ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]`

@@ -4,7 +4,7 @@
 //! walking in either direction then need not know what it was given by.
 
 use super::collections::positions;
-use super::options::integer;
+use super::options::{integer, up_to_nul};
 use crate::error::CommandError;
 use crate::resp::number::parse_double;
 use crate::value::SortedSet;
@@ -29,9 +29,10 @@ pub struct ScoreBound {
 }
 
 impl ScoreBound {
-    /// Reads `1.5`, `(1.5`, `-inf`. Like C's `strtod`, blanks in front are skipped and no digits at all are 0.
+    /// Reads `1.5`, `(1.5`, `-inf`. Like C's `strtod`, it ends at a NUL, blanks in front are skipped and no digits at
+    /// all are 0.
     fn parse(argument: &[u8]) -> Option<ScoreBound> {
-        let (text, is_exclusive) = match argument {
+        let (text, is_exclusive) = match up_to_nul(argument) {
             [b'(', text @ ..] => (text, true),
             text => (text, false),
         };

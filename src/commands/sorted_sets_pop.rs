@@ -1,12 +1,13 @@
 //! ZPOPMIN, ZPOPMAX, ZMPOP and ZRANDMEMBER: members of a sorted set that the command chooses.
 
+use super::access::KeyUse;
 use super::collections::{CopiedItems, MultiplePop, RandomCount, element_count};
 use super::context::Context;
 use super::options::{integer, is_keyword};
 use super::sorted_sets::write_members;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Keys;
+use crate::keyspace::{EventClasses, Keys};
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use storage_format::Effect;
@@ -55,7 +56,12 @@ pub(super) fn pop_members(
     let slices = popped.slices();
     if !slices.is_empty() {
         let members = slices[..].into();
-        keys.apply(key, Effect::SortedSetRemove { members })?;
+        let applied = keys.apply(key, Effect::SortedSetRemove { members })?;
+        let name = match end {
+            ScoreEnd::Least => "zpopmin",
+            ScoreEnd::Greatest => "zpopmax",
+        };
+        keys.notify_removal(EventClasses::SORTED_SET, name, key, applied);
     }
     Ok((popped, scores))
 }
@@ -205,7 +211,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmin,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "5.0.0",
         complexity: POP_COMPLEXITY,
@@ -219,7 +225,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmax,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in \
@@ -234,7 +240,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zmpop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of members returned",
@@ -247,5 +253,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrandmember,
         )
-    },
+    }.with_tips(&["nondeterministic_output"]),
 ];

@@ -3,13 +3,15 @@
 //! They are one command: ZRANGE's options BYSCORE, BYLEX and REV are what the older names fix, which is why those take
 //! the other options of ZRANGE as well.
 
+use super::access::KeyUse;
+use super::collections::store_result;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::sorted_sets::write_members;
 use super::sorted_sets_bounds::{Bounds, By};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::reply::EMPTY_ARRAY;
 use crate::value::{SortedSet, Value};
@@ -213,6 +215,7 @@ fn zrangestore(
         stores: true,
     };
     let request = Request::parse(arguments, form)?;
+    context.keys.counts_lookups = true;
     let mut result = SortedSet::default();
     if let Some(members) = context.keys.sorted_set(request.key)? {
         let ranks = request.ranks(members);
@@ -222,7 +225,8 @@ fn zrangestore(
     }
     reply.count(result.len());
     let result = Value::SortedSet(result);
-    context.keys.set_value(arguments[1], result, Deadline::None)
+    let event = (EventClasses::SORTED_SET, "zrangestore");
+    store_result(&mut context.keys, arguments[1], result, event)
 }
 
 fn count(
@@ -342,7 +346,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrangestore,
         )
-    },
+    }.with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",

@@ -2,11 +2,13 @@
 //!
 //! The effect names the members: what a range meant is decided once, not again in every replay.
 
+use super::access::KeyUse;
 use super::collections::CopiedItems;
 use super::context::Context;
 use super::sorted_sets_bounds::{Bounds, By};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::CommandResult;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use storage_format::Effect;
 
@@ -49,10 +51,16 @@ fn remove_range(
         reply.integer(0);
         return Ok(());
     };
+    let name = match by {
+        By::Rank => "zremrangebyrank",
+        By::Score => "zremrangebyscore",
+        By::Member => "zremrangebylex",
+    };
     let ranks = bounds.ranks(members, false);
     reply.count(ranks.len());
     if ranks.len() == members.len() {
-        context.keys.delete(key)?;
+        context.keys.notify(EventClasses::SORTED_SET, name, key);
+        context.keys.delete_and_notify(key)?;
         return Ok(());
     }
     let found = members.range(ranks.start, ranks.len());
@@ -60,9 +68,9 @@ fn remove_range(
     let members = found.slices();
     if !members.is_empty() {
         let members = members[..].into();
-        context
-            .keys
-            .apply(key, Effect::SortedSetRemove { members })?;
+        let keys = &mut context.keys;
+        let applied = keys.apply(key, Effect::SortedSetRemove { members })?;
+        keys.notify_removal(EventClasses::SORTED_SET, name, key, applied);
     }
     Ok(())
 }
@@ -89,19 +97,19 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Removes members in a sorted set within a range of indexes. Deletes the sorted set if all members \
                   were removed.",
         ..row("zremrangebyrank", zremrangebyrank)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         since: "1.2.0",
         complexity: REMOVAL_COMPLEXITY,
         summary: "Removes members in a sorted set within a range of scores. Deletes the sorted set if all members \
                   were removed.",
         ..row("zremrangebyscore", zremrangebyscore)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
     CommandSpec {
         since: "2.8.9",
         complexity: REMOVAL_COMPLEXITY,
         summary: "Removes members in a sorted set within a lexicographical range. Deletes the sorted set if all \
                   members were removed.",
         ..row("zremrangebylex", zremrangebylex)
-    },
+    }.with_key_uses(&[KeyUse::DELETE]),
 ];

@@ -4,6 +4,8 @@
 //! generated `docs/commands.md`. A family file ends with its rows in a `COMMANDS` constant;
 //! [`super::table`] joins the families.
 
+use super::access::KeyUse;
+use super::categories::Categories;
 use super::context::Context;
 use crate::error::CommandResult;
 use crate::resp::Reply;
@@ -61,6 +63,16 @@ impl Flags {
 
     /// Larder's own: runs a script, which may touch keys that it did not declare.
     pub const RUNS_SCRIPT: Flags = Flags(1 << 24);
+    /// Not while a replica loads its master's data beside its own (never, here).
+    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 18);
+    /// May be called without any key although it has key positions.
+    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 19);
+    /// Answered even while a script runs for too long.
+    pub const ALLOW_BUSY: Flags = Flags(1 << 20);
+    /// ASKING.
+    pub const ASKING: Flags = Flags(1 << 21);
+    /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
+    pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
@@ -180,6 +192,12 @@ pub struct CommandSpec {
     pub other_database: Option<OtherDatabase>,
     /// Family.
     pub group: Group,
+    /// What it does to its keys, where [`super::access::key_uses`] would not guess it.
+    pub key_uses: &'static [KeyUse],
+    /// ACL categories, where they are not those of the group.
+    pub categories: Option<Categories>,
+    /// Hints for clients and proxies, as COMMAND INFO shows them.
+    pub tips: &'static [&'static str],
     /// First Redis version that has it.
     pub since: &'static str,
     /// Time complexity in words.
@@ -210,6 +228,9 @@ impl CommandSpec {
             keys,
             other_database: None,
             group,
+            key_uses: &[],
+            categories: None,
+            tips: &[],
             since: "1.0.0",
             complexity: "O(1)",
             summary: "",
@@ -226,6 +247,32 @@ impl CommandSpec {
     /// The same row with another time complexity than O(1).
     pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
         CommandSpec { complexity, ..self }
+    }
+
+    /// The same row with this use of its keys.
+    pub const fn with_key_uses(self, key_uses: &'static [KeyUse]) -> CommandSpec {
+        CommandSpec { key_uses, ..self }
+    }
+
+    /// The same row with these ACL categories instead of the group's.
+    pub const fn with_categories(self, categories: Categories) -> CommandSpec {
+        CommandSpec {
+            categories: Some(categories),
+            ..self
+        }
+    }
+
+    /// The same row with hints for clients.
+    pub const fn with_tips(self, tips: &'static [&'static str]) -> CommandSpec {
+        CommandSpec { tips, ..self }
+    }
+
+    /// The same row with more flags.
+    pub const fn with_flags(self, flags: Flags) -> CommandSpec {
+        CommandSpec {
+            flags: self.flags.and(flags),
+            ..self
+        }
     }
 
     /// True if `count` arguments (with the name) are right.

@@ -3,11 +3,12 @@
 //! Parts of a string are in `strings_ranges`, numbers in `strings_numbers`. GET and plain SET are the paths that decide the
 //! server's speed: neither allocates, and each finds its key once.
 
+use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::options::{Options, TimeForm, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
 
 fn get(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -84,10 +85,23 @@ fn set(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
     if arguments.len() > 3 {
         return set_with_options(context, arguments, reply);
     }
-    context
-        .keys
-        .set_text(arguments[1], arguments[2], Deadline::None)?;
+    set_text(context, arguments[1], arguments[2], Deadline::None)?;
     reply.ok();
+    Ok(())
+}
+
+/// Sets a key and tells of it.
+fn set_text(
+    context: &mut Context<'_>,
+    key: &[u8],
+    text: &[u8],
+    deadline: Deadline,
+) -> CommandResult {
+    context.keys.set_text(key, text, deadline)?;
+    context.keys.notify(EventClasses::STRING, "set", key);
+    if let Deadline::At(_) = deadline {
+        context.keys.notify(EventClasses::GENERIC, "expire", key);
+    }
     Ok(())
 }
 
@@ -100,6 +114,7 @@ fn set_with_options(
     let options = SetOptions::read(Options::new(arguments, 3))?;
     let deadline = options.deadline(context.now_ms)?;
     let exists = if options.wants_former {
+        context.keys.counts_lookups = true;
         let former = context.keys.text(key)?;
         reply.bulk_or_null(former);
         former.is_some()
@@ -112,7 +127,7 @@ fn set_with_options(
         Some(Condition::Present) => exists,
     };
     if allowed {
-        context.keys.set_text(key, text, deadline)?;
+        set_text(context, key, text, deadline)?;
     }
     match (options.wants_former, allowed) {
         (true, _) => {}
@@ -125,9 +140,7 @@ fn set_with_options(
 fn setnx(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let is_new = !context.keys.exists(arguments[1]);
     if is_new {
-        context
-            .keys
-            .set_text(arguments[1], arguments[2], Deadline::None)?;
+        set_text(context, arguments[1], arguments[2], Deadline::None)?;
     }
     reply.integer(i64::from(is_new));
     Ok(())
@@ -149,23 +162,26 @@ fn set_for_a_time(
     name: &str,
 ) -> CommandResult {
     let deadline_ms = form.deadline_ms(arguments[2], context.now_ms, name)?;
-    context
-        .keys
-        .set_text(arguments[1], arguments[3], Deadline::At(deadline_ms))?;
+    set_text(
+        context,
+        arguments[1],
+        arguments[3],
+        Deadline::At(deadline_ms),
+    )?;
     reply.ok();
     Ok(())
 }
 
 fn getset(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.keys.counts_lookups = true;
     reply.bulk_or_null(context.keys.text(arguments[1])?);
-    context
-        .keys
-        .set_text(arguments[1], arguments[2], Deadline::None)
+    set_text(context, arguments[1], arguments[2], Deadline::None)
 }
 
 fn getdel(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.keys.counts_lookups = true;
     reply.bulk_or_null(context.keys.text(arguments[1])?);
-    context.keys.delete(arguments[1])?;
+    context.keys.delete_and_notify(arguments[1])?;
     Ok(())
 }
 
@@ -180,6 +196,7 @@ fn getex(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
             time = Some(read_time(word, &mut options, time, persist)?);
         }
     }
+    context.keys.counts_lookups = true;
     let Some(text) = context.keys.text(key)? else {
         reply.null();
         return Ok(());
@@ -190,13 +207,14 @@ fn getex(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     reply.bulk(text);
     match deadline_ms {
         Some(deadline_ms) if deadline_ms <= now_ms => {
-            context.keys.delete(key)?;
+            context.keys.delete_and_notify(key)?;
         }
         Some(_) => {
             context.keys.set_deadline(key, deadline_ms)?;
+            context.keys.notify(EventClasses::GENERIC, "expire", key);
         }
-        None if persist => {
-            context.keys.set_deadline(key, None)?;
+        None if persist && context.keys.set_deadline(key, None)? => {
+            context.keys.notify(EventClasses::GENERIC, "persist", key);
         }
         None => {}
     }
@@ -244,7 +262,7 @@ fn set_pairs(context: &mut Context<'_>, pairs: &[[&[u8]; 2]]) -> CommandResult {
     context.keys.ensure_room(bytes.sum())?;
     pairs
         .iter()
-        .try_for_each(|[key, text]| context.keys.set_text(key, text, Deadline::None))
+        .try_for_each(|[key, text]| set_text(context, key, text, Deadline::None))
 }
 
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
@@ -256,6 +274,19 @@ const PAIRS: &[KeySpec] = &[KeySpec::Range {
     step: 2,
 }];
 
+/// SET only reads its key with GET.
+fn set_key_flags(arguments: &[&[u8]]) -> KeyFlags {
+    let returns_former = arguments
+        .iter()
+        .skip(3)
+        .any(|argument| argument.eq_ignore_ascii_case(b"GET"));
+    if returns_former {
+        KeyUse::CHANGE.flags
+    } else {
+        KeyUse::REPLACE.flags
+    }
+}
+
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -265,21 +296,21 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
         ..CommandSpec::new("set", -3, WRITE, KeySpec::FIRST, Group::String, set)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE.decided_by(set_key_flags)]),
     CommandSpec {
         summary: "Set the string value of a key only when the key doesn't exist.",
         ..CommandSpec::new("setnx", 3, FAST_WRITE, KeySpec::FIRST, Group::String, setnx)
-    },
+    }.with_key_uses(&[KeyUse::CREATE]),
     CommandSpec {
         since: "2.0.0",
         summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
         ..CommandSpec::new("setex", 4, WRITE, KeySpec::FIRST, Group::String, setex)
-    },
+    }.with_key_uses(&[KeyUse::REPLACE]),
     CommandSpec {
         since: "2.6.0",
         summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
         ..CommandSpec::new("psetex", 4, WRITE, KeySpec::FIRST, Group::String, psetex)
-    },
+    }.with_key_uses(&[KeyUse::REPLACE]),
     CommandSpec {
         summary: "Returns the previous string value of a key after setting it to a new value.",
         ..CommandSpec::new(
@@ -290,7 +321,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getset,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after deleting the key.",
@@ -302,7 +333,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getdel,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after setting its expiration time.",
@@ -314,24 +345,24 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getex,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to retrieve.",
         summary: "Atomically returns the string values of one or more keys.",
         ..CommandSpec::new("mget", -2, FAST_READ, KeySpec::ALL, Group::String, mget)
-    },
+    }.with_tips(&["request_policy:multi_shard"]),
     CommandSpec {
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Atomically creates or modifies the string values of one or more keys.",
         ..CommandSpec::new("mset", -3, WRITE, PAIRS, Group::String, mset)
-    },
+    }.with_key_uses(&[KeyUse::REPLACE]).with_tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
     CommandSpec {
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Atomically modifies the string values of one or more keys only when all keys don't exist.",
         ..CommandSpec::new("msetnx", -3, WRITE, PAIRS, Group::String, msetnx)
-    },
+    }.with_key_uses(&[KeyUse::CREATE]),
 ];
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! The log gets the result, not the increment, so replay does no arithmetic. Integers are 64 bits; INCRBYFLOAT computes in the
 //! 80-bit format that Redis uses ([`crate::resp::long_double`]).
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 
@@ -30,6 +31,7 @@ fn add(
         itoa::Buffer::new().format(sum).as_bytes(),
         Deadline::Keep,
     )?;
+    context.keys.notify(EventClasses::STRING, "incrby", key);
     reply.integer(sum);
     Ok(())
 }
@@ -71,6 +73,9 @@ fn incrbyfloat(
         .ok_or(NOT_A_NUMBER)?
         .format(&mut sum);
     context.keys.set_text(key, &sum, Deadline::Keep)?;
+    context
+        .keys
+        .notify(EventClasses::STRING, "incrbyfloat", key);
     reply.bulk(&sum);
     Ok(())
 }
@@ -82,19 +87,19 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("incr", 2, WRITE, KeySpec::FIRST, Group::String, incr)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         summary: "Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("decr", 2, WRITE, KeySpec::FIRST, Group::String, decr)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         summary: "Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("incrby", 3, WRITE, KeySpec::FIRST, Group::String, incrby)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         summary: "Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("decrby", 3, WRITE, KeySpec::FIRST, Group::String, decrby)
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
@@ -106,7 +111,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             incrbyfloat,
         )
-    },
+    }.with_key_uses(&[KeyUse::CHANGE]),
 ];
 
 #[cfg(test)]

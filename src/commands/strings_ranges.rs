@@ -1,10 +1,11 @@
 //! Parts of strings: APPEND, STRLEN, SETRANGE, GETRANGE.
 
+use super::access::KeyUse;
 use super::context::Context;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::Deadline;
+use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
 use storage_format::Effect;
 
@@ -14,12 +15,14 @@ fn append(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     let (key, bytes) = (arguments[1], arguments[2]);
     let Some(former_bytes) = context.keys.text(key)?.map(<[u8]>::len) else {
         context.keys.set_text(key, bytes, Deadline::None)?;
+        context.keys.notify(EventClasses::STRING, "append", key);
         reply.count(bytes.len());
         return Ok(());
     };
     check_length(context, former_bytes as u64, bytes)?;
     let applied = context.keys.apply(key, Effect::Append { bytes })?;
     context.keys.mark_raw_text(key);
+    context.keys.notify(EventClasses::STRING, "append", key);
     reply.integer(applied.length as i64);
     Ok(())
 }
@@ -56,6 +59,7 @@ fn setrange(
         .keys
         .apply(key, Effect::SetRange { offset, bytes })?;
     context.keys.mark_raw_text(key);
+    context.keys.notify(EventClasses::STRING, "setrange", key);
     reply.integer(applied.length as i64);
     Ok(())
 }
@@ -108,7 +112,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             append,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::INSERT]),
     CommandSpec {
         since: "2.2.0",
         summary: "Returns the length of a string value.",
@@ -120,7 +125,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             strlen,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for small values, O(M) with M being the length of the value where a snapshot shares it.",

@@ -1,7 +1,7 @@
 //! All rows, and finding one by name.
 
 use super::spec::CommandSpec;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// The families. A new family is added here.
 pub const FAMILIES: &[&[CommandSpec]] = &[
@@ -35,33 +35,121 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::tiers::COMMANDS,
     super::scripting::COMMANDS,
     super::functions::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::client_control::COMMANDS,
+    super::lists_blocking::COMMANDS,
+    super::sorted_sets_blocking::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
-/// A row and its number in the table, by which statistics are kept.
+/// A row and its number in [`listed`], by which statistics are kept and ACL rules name it.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// Position in [`all`].
+    /// Position in [`listed`].
     pub number: usize,
     /// The row.
     pub spec: &'static CommandSpec,
 }
 
+/// A command or subcommand.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    /// The row.
+    pub spec: &'static CommandSpec,
+    /// The container that it belongs to, if it is a subcommand.
+    pub container: Option<&'static CommandSpec>,
+}
+
+impl Listed {
+    /// `get`, or `client|id`.
+    pub fn full_name(&self) -> String {
+        self.container.map_or_else(
+            || self.spec.name.to_owned(),
+            |container| format!("{}|{}", container.name, self.spec.name),
+        )
+    }
+}
+
+/// Every command, each container followed by its subcommands.
+pub fn listed() -> &'static [Listed] {
+    static LISTED: LazyLock<Vec<Listed>> = LazyLock::new(|| {
+        let with_subcommands = |spec: &'static CommandSpec| {
+            let own = Listed {
+                spec,
+                container: None,
+            };
+            let subcommands = spec.subcommands.iter().map(move |subcommand| Listed {
+                spec: subcommand,
+                container: Some(spec),
+            });
+            std::iter::once(own).chain(subcommands)
+        };
+        all().flat_map(with_subcommands).collect()
+    });
+    &LISTED
+}
+
 /// Slots of the name index: a power of two, several times the number of commands.
 const INDEX_SLOTS: usize = 1024;
 
+/// What `rename-command` says: the former name and the new one, which is empty for a command that is not to be had.
+static RENAMED: OnceLock<Vec<(String, String)>> = OnceLock::new();
+
+/// Gives commands other names, for the life of the process. To be called once, before any command is looked up.
+///
+/// # Errors
+/// A command that does not exist, or a name that is taken.
+pub fn rename(renamed: Vec<(String, String)>) -> Result<(), String> {
+    let mut names: Vec<String> = all().map(|spec| spec.name.to_owned()).collect();
+    for (from, to) in &renamed {
+        let known = names
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(from));
+        let known = known.ok_or_else(|| format!("rename-command: no such command '{from}'"))?;
+        names.swap_remove(known);
+        if !to.is_empty() {
+            if names.iter().any(|name| name.eq_ignore_ascii_case(to)) {
+                return Err(format!("rename-command: '{to}' is the name of a command"));
+            }
+            names.push(to.clone());
+        }
+    }
+    let _ = RENAMED.set(renamed);
+    Ok(())
+}
+
+/// A slot of the index: the name that clients use, which `rename-command` may have changed, and the row.
+type Slot = Option<(&'static str, Row)>;
+
 /// Open addressing by the first eight bytes of a name. Finding a command is part of every request, and this takes a
 /// multiplication and one comparison.
-static INDEX: LazyLock<[Option<Row>; INDEX_SLOTS]> = LazyLock::new(|| {
-    let mut index = [None; INDEX_SLOTS];
-    for (number, spec) in all().enumerate() {
-        let mut slot = first_slot(spec.name.as_bytes());
+static INDEX: LazyLock<[Slot; INDEX_SLOTS]> = LazyLock::new(|| {
+    let mut index: [Slot; INDEX_SLOTS] = [None; INDEX_SLOTS];
+    for (number, row) in listed().iter().enumerate() {
+        let Some(name) = name_in_use(row).filter(|_| row.container.is_none()) else {
+            continue;
+        };
+        let mut slot = first_slot(name.as_bytes());
         while index[slot].is_some() {
             slot = (slot + 1) % INDEX_SLOTS;
         }
-        index[slot] = Some(Row { number, spec });
+        let spec = row.spec;
+        index[slot] = Some((name, Row { number, spec }));
     }
     index
 });
+
+/// The name that clients use for a command; `None` if it is not to be had.
+fn name_in_use(row: &Listed) -> Option<&'static str> {
+    let renamed = RENAMED.get().map_or(&[][..], Vec::as_slice);
+    let found = renamed
+        .iter()
+        .rfind(|(from, _)| from.eq_ignore_ascii_case(row.spec.name));
+    match found {
+        None => Some(row.spec.name),
+        Some((_, to)) => (!to.is_empty()).then_some(to),
+    }
+}
 
 /// Where the search for a name begins; the same for upper and lower case.
 fn first_slot(name: &[u8]) -> usize {
@@ -85,8 +173,8 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
 pub fn find(name: &[u8]) -> Option<Row> {
     let index = &*INDEX;
     let mut slot = first_slot(name);
-    while let Some(row) = index[slot] {
-        if row.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+    while let Some((known, row)) = index[slot] {
+        if known.as_bytes().eq_ignore_ascii_case(name) {
             return Some(row);
         }
         slot = (slot + 1) % INDEX_SLOTS;
@@ -94,12 +182,36 @@ pub fn find(name: &[u8]) -> Option<Row> {
     None
 }
 
-/// The subcommand of a container that the arguments name.
-pub fn find_subcommand(container: &CommandSpec, name: &[u8]) -> Option<&'static CommandSpec> {
-    container
-        .subcommands
+/// The subcommand of a container that the name means.
+pub fn find_subcommand(container: Row, name: &[u8]) -> Option<Row> {
+    let subcommands = container.spec.subcommands;
+    let index = subcommands
         .iter()
-        .find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
+        .position(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))?;
+    Some(Row {
+        number: container.number + 1 + index,
+        spec: &subcommands[index],
+    })
+}
+
+/// A command by its full name, `get` or `client|id`, whatever `rename-command` says.
+pub fn by_full_name(name: &[u8]) -> Option<Row> {
+    let number = listed().iter().position(|row| {
+        let mut parts = name.splitn(2, |byte| *byte == b'|');
+        let mut is_next = |wanted: &str| {
+            parts
+                .next()
+                .is_some_and(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
+        };
+        row.container
+            .is_none_or(|container| is_next(container.name))
+            && is_next(row.spec.name)
+            && parts.next().is_none()
+    })?;
+    Some(Row {
+        number,
+        spec: listed()[number].spec,
+    })
 }
 
 #[cfg(test)]
@@ -108,7 +220,16 @@ mod tests {
 
     #[test]
     fn every_command_is_found_by_its_name_in_any_case_and_nothing_else_is() {
-        for (number, spec) in all().enumerate() {
+        for (number, row) in listed().iter().enumerate() {
+            let spec = row.spec;
+            let full = by_full_name(row.full_name().to_uppercase().as_bytes());
+            assert_eq!(full.map(|row| row.number), Some(number));
+            if let Some(container) = row.container {
+                let container = find(container.name.as_bytes()).expect("a container");
+                let found = find_subcommand(container, spec.name.as_bytes());
+                assert_eq!(found.map(|row| row.number), Some(number));
+                continue;
+            }
             for name in [spec.name.to_lowercase(), spec.name.to_uppercase()] {
                 assert_eq!(
                     find(name.as_bytes()).map(|row| row.number),

@@ -1,11 +1,14 @@
 //! The server around the commands of a test: whole-keyspace work is done for real, on the test's keyspace; everything else
 //! notes that it was called and answers something recognisable.
 
+use super::messaging::Messaging;
 use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
 use super::session::Session;
 use super::test_support::TestRecorder;
 use crate::error::CommandError;
 use crate::keyspace::{Journal, Keyspace, Recorder, SHARDS};
+use crate::pubsub::ChannelKind;
+use crate::tracking::{TrackingOptions, TrackingState};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use storage_format::Effect;
@@ -18,6 +21,7 @@ pub struct TestServices {
     scripts: super::script::store::ScriptStore,
     /// Set: commands that need memory are refused.
     pub out_of_memory: std::sync::atomic::AtomicBool,
+    tracking: Mutex<Option<TrackingOptions>>,
 }
 
 impl TestServices {
@@ -29,6 +33,7 @@ impl TestServices {
             calls: Mutex::new(Vec::new()),
             scripts: Default::default(),
             out_of_memory: Default::default(),
+            tracking: Mutex::new(None),
         }
     }
 
@@ -68,6 +73,89 @@ impl TestServices {
         let mut journal = Journal::default();
         journal.push_keyless(generation, effect, true);
         self.recorder.append(journal.effects());
+    }
+}
+
+impl Messaging for TestServices {
+    fn subscribe(&self, session: &mut Session, kind: ChannelKind, topic: &[u8]) {
+        session.subscriptions[kind.index()].insert(topic.into());
+    }
+
+    fn unsubscribe(&self, session: &mut Session, kind: ChannelKind, topic: &[u8]) {
+        session.subscriptions[kind.index()].remove(topic);
+    }
+
+    fn publish(&self, kind: ChannelKind, channel: &[u8], message: &[u8]) -> usize {
+        let (channel, message) = (
+            String::from_utf8_lossy(channel),
+            String::from_utf8_lossy(message),
+        );
+        self.note(format!("publish({kind:?}, {channel}, {message})"));
+        1
+    }
+
+    fn topics(&self, kind: ChannelKind, pattern: Option<&[u8]>) -> Vec<Vec<u8>> {
+        vec![
+            format!("{kind:?}").into_bytes(),
+            pattern.unwrap_or(b"*").to_vec(),
+        ]
+    }
+
+    fn subscribers(&self, _kind: ChannelKind, topic: &[u8]) -> usize {
+        topic.len()
+    }
+
+    fn topic_count(&self, kind: ChannelKind) -> usize {
+        kind.index()
+    }
+
+    fn unblock(&self, client: u64, with_error: bool) -> bool {
+        self.note(format!("unblock({client}, {with_error})"));
+        true
+    }
+
+    fn pause(&self, until_ms: u64, pauses_reads: bool) {
+        self.note(format!("pause({until_ms}, {pauses_reads})"));
+    }
+
+    fn has_client(&self, id: u64) -> bool {
+        id < 100
+    }
+
+    fn monitor(&self, session: &mut Session) {
+        self.note(format!("monitor({})", session.id));
+    }
+
+    fn stop_monitoring(&self, session: &mut Session) {
+        self.note(format!("stop_monitoring({})", session.id));
+    }
+
+    fn show_command(&self, _session: &Session, arguments: &[&[u8]], by_script: bool) {
+        self.note(format!("show_command({}, {by_script})", arguments.len()));
+    }
+
+    fn track(&self, _session: &mut Session, options: TrackingOptions) {
+        *self.tracking.lock() = Some(options);
+    }
+
+    fn stop_tracking(&self, _session: &mut Session) {
+        *self.tracking.lock() = None;
+    }
+
+    fn tracking_state(&self, _id: u64) -> Option<TrackingState> {
+        let options = self.tracking.lock().clone()?;
+        Some(TrackingState {
+            options,
+            is_redirect_broken: false,
+        })
+    }
+
+    fn remember_read(&self, id: u64, key: &[u8]) {
+        self.note(format!("remember_read({id}, {})", key.len()));
+    }
+
+    fn unpause(&self) {
+        self.note("unpause()");
     }
 }
 
@@ -141,6 +229,11 @@ impl Services for TestServices {
     fn background_save(&self, schedule: bool) -> Result<&'static str, CommandError> {
         self.note(format!("background_save({schedule})"));
         Ok("Background saving started")
+    }
+
+    fn sync_log(&self) -> Result<(), CommandError> {
+        self.note("sync_log()");
+        Ok(())
     }
 
     fn last_save_seconds(&self) -> u64 {

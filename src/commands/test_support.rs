@@ -15,7 +15,7 @@ use super::test_services::TestServices;
 use super::transactions::{queue_has_script, queue_keys, resolve};
 use crate::config::Settings;
 use crate::error::{CommandError, CommandResult};
-use crate::keyspace::{Journal, Keys, Keyspace, Placement, Recorder};
+use crate::keyspace::{EventClasses, Journal, KeyEvent, Keys, Keyspace, Placement, Recorder};
 use crate::resp::reply::QUEUED;
 use crate::resp::{Protocol, Reply, quoting};
 use crate::value::Value;
@@ -104,6 +104,9 @@ pub struct TestServer {
     pub frequency_log_factor: Option<u32>,
     /// Set: after so many further locks, a script gets no more until it runs under all locks.
     pub refuse_locks_after: Option<usize>,
+    /// The classes of events to keep for [`TestServer::take_events`].
+    pub listens_to: EventClasses,
+    events: Vec<KeyEvent>,
     replica: Keyspace,
     keys: BTreeSet<Vec<u8>>,
     databases: BTreeSet<u32>,
@@ -130,6 +133,8 @@ impl TestServer {
             now_ms: START_MS,
             frequency_log_factor: None,
             refuse_locks_after: None,
+            listens_to: EventClasses::NONE,
+            events: Vec::new(),
             replica: Keyspace::new(DATABASES, placement),
             keys: BTreeSet::new(),
             databases: BTreeSet::new(),
@@ -141,6 +146,18 @@ impl TestServer {
         let mut server = TestServer::new();
         server.session.protocol = Protocol::Resp3;
         server
+    }
+
+    /// The events since the last call, as `set a, expire a`; those of another database than the first with its number.
+    pub fn take_events(&mut self) -> String {
+        let events = std::mem::take(&mut self.events).into_iter().map(|event| {
+            let database = match event.database {
+                0 => String::new(),
+                other => format!("@{other}"),
+            };
+            format!("{} {}{database}", event.name, event.key.escape_ascii())
+        });
+        events.collect::<Vec<_>>().join(", ")
     }
 
     /// Lets time pass.
@@ -242,12 +259,15 @@ impl TestServer {
         keys.counts_lookups = spec.flags.has(Flags::READONLY);
         keys.no_touch = self.session.no_touch;
         keys.frequency_log_factor = self.frequency_log_factor;
+        keys.listens_to = self.listens_to;
         let mut context = Context {
             keys,
             session: &mut self.session,
             settings: &self.settings,
             services: &self.services,
             now_ms,
+            is_monitored: false,
+            by_script: false,
             may_block: true,
             blocked: None,
             job: None,
@@ -270,6 +290,7 @@ impl TestServer {
         );
         let job = context.job.take();
         drop(context);
+        self.events.extend(journal.take_events());
         result.map_err(Attempted::Failed)?;
         match job {
             Some(job) => job(&self.services, reply).map_err(Attempted::Failed),

@@ -4,8 +4,10 @@
 //! resident what [`queue_keys`] names, so that everything in here runs under one set of locks and becomes one log
 //! record. WATCH needs no registration: it notes the LSN of the key, and EXEC compares.
 
+use super::access::KeyUse;
 use super::context::Context;
-use super::session::{Transaction, WatchedKey};
+use super::options::up_to_nul;
+use super::session::{Remembers, Transaction, WatchedKey};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::table::{self, Row};
 use crate::error::{CommandError, CommandResult};
@@ -99,11 +101,55 @@ fn exec(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
     Ok(())
 }
 
+/// Calls a command's function, and does what goes with a call wherever it comes from (a client, EXEC, a script): shows it to
+/// MONITOR, remembers what it read for CLIENT TRACKING.
+pub fn invoke(
+    context: &mut Context<'_>,
+    row: Row,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let flags = row.spec.flags;
+    let is_shown =
+        context.is_monitored && !flags.has(Flags::SKIP_MONITOR) && !flags.has(Flags::ADMIN);
+    // A script before what it calls, a transaction after it.
+    let is_shown_first = row.spec.group == Group::Scripting;
+    if is_shown && is_shown_first {
+        show(context, arguments);
+    }
+    let result = (row.spec.function)(context, arguments, reply);
+    if is_shown && !is_shown_first && context.blocked.is_none() {
+        show(context, arguments);
+    }
+    if context.session.remembers != Remembers::Nothing {
+        remember(context, row, arguments);
+    }
+    result
+}
+
+fn show(context: &Context<'_>, arguments: &[&[u8]]) {
+    context
+        .services
+        .show_command(context.session, arguments, context.by_script);
+}
+
+fn remember(context: &mut Context<'_>, row: Row, arguments: &[&[u8]]) {
+    let session = &mut *context.session;
+    if row.spec.flags.has(Flags::READONLY) && session.remembers_reads() {
+        row.spec.for_each_key(arguments, |index| {
+            context.services.remember_read(session.id, arguments[index]);
+        });
+    }
+    if row.spec.name != "caching" && session.transaction.is_none() {
+        session.caching_given = false;
+    }
+}
+
 fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) {
     let position = reply.position();
     let result = resolve(arguments).and_then(|row| {
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
-        (row.spec.function)(context, arguments, reply)
+        invoke(context, row, arguments, reply)
     });
     if let Err(error) = result {
         reply.rewind(position);
@@ -161,8 +207,8 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     };
     let container = row.spec;
     if !container.subcommands.is_empty() && arguments.len() > 1 {
-        row.spec = table::find_subcommand(container, arguments[1]).ok_or_else(|| {
-            let name = String::from_utf8_lossy(arguments[1]);
+        row = table::find_subcommand(row, arguments[1]).ok_or_else(|| {
+            let name = String::from_utf8_lossy(up_to_nul(arguments[1]));
             CommandError::new(format!(
                 "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
                 container.name.to_uppercase()
@@ -181,16 +227,28 @@ pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     )))
 }
 
+/// The name of a resolved command line as messages show it: `get`, `client|id`.
+pub fn full_name(arguments: &[&[u8]], row: Row) -> String {
+    match table::find(arguments[0]) {
+        Some(container) if !std::ptr::eq(container.spec, row.spec) => {
+            format!("{}|{}", container.spec.name, row.spec.name)
+        }
+        _ => row.spec.name.to_owned(),
+    }
+}
+
 fn unknown_command(arguments: &[&[u8]]) -> CommandError {
     const SHOWN_BYTES_MAX: usize = 128;
-    let name = String::from_utf8_lossy(&arguments[0][..arguments[0].len().min(SHOWN_BYTES_MAX)]);
+    let name = up_to_nul(arguments[0]);
+    let name = String::from_utf8_lossy(&name[..name.len().min(SHOWN_BYTES_MAX)]);
     let mut shown = String::new();
     for argument in &arguments[1..] {
         if shown.len() >= SHOWN_BYTES_MAX {
             break;
         }
         let rest = SHOWN_BYTES_MAX - shown.len();
-        let text = String::from_utf8_lossy(&argument[..argument.len().min(rest)]);
+        let text = up_to_nul(argument);
+        let text = String::from_utf8_lossy(&text[..text.len().min(rest)]);
         shown.push_str(&format!("'{text}' "));
     }
     CommandError::new(format!(
@@ -217,7 +275,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             multi,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
@@ -225,12 +284,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new(
             "exec",
             1,
-            IN_PLACE,
+            Flags::NOSCRIPT
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::NOT_QUEUED),
             KeySpec::NONE,
             Group::Transactions,
             exec,
         )
-    },
+    }
+    .with_flags(Flags::SKIP_SLOWLOG),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N), when N is the number of queued commands",
@@ -243,7 +306,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             discard,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for every key.",
@@ -256,7 +320,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             watch,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_key_uses(&[KeyUse::LOOK]),
     CommandSpec {
         since: "2.2.0",
         summary: "Forgets about watched keys of a transaction.",
@@ -271,5 +337,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Transactions,
             unwatch,
         )
-    },
+    }
+    .with_flags(Flags::ALLOW_BUSY),
 ];

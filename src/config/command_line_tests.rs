@@ -283,13 +283,9 @@ fn a_directive_of_a_later_version_warns_unless_it_is_left_at_its_default() {
     };
     for (content, name) in [
         ("hz 10\nhz 50\nhz 20\n", Some("hz")),
-        (
-            "notify-keyspace-events Kx\n",
-            Some("notify-keyspace-events"),
-        ),
         ("slowlog-max-len 1\n", Some("slowlog-max-len")),
         (
-            "hz 10\nslowlog-max-len 128\nnotify-keyspace-events \"\"\n",
+            "hz 10\nslowlog-max-len 128\nnotify-keyspace-events Kx\n",
             None,
         ),
         (

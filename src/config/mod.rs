@@ -9,7 +9,6 @@
 pub mod command_line;
 pub mod document;
 pub mod error;
-pub mod events;
 pub mod file;
 pub mod memory;
 pub mod rewrite;
@@ -20,7 +19,6 @@ pub mod without_effect;
 
 pub use command_line::{Invocation, parse_command_line};
 pub use error::{ConfigError, SetError, Warning};
-pub use events::KeyspaceEvents;
 pub use rewrite::RewriteError;
 pub use settings::{
     AppendFsync, Changed, DebugCommand, EvictionPolicy, LogLevel, OutputLimit, SaveRule, Settings,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, SetError, Warning};
-use super::events::KeyspaceEvents;
 use super::table::{self, Change, Directive};
 use super::value;
+use crate::event_classes::EventClasses;
 use crate::glob;
 
 /// Take a snapshot when so much has changed in so much time (`save`).
@@ -147,7 +147,7 @@ pub struct Settings {
     pub zset_max_listpack_entries: u64,
     pub zset_max_listpack_value_bytes: u64,
 
-    pub notify_keyspace_events: KeyspaceEvents,
+    pub notify_keyspace_events: EventClasses,
     /// -1: log nothing.
     pub slowlog_log_slower_than_us: i64,
     pub slowlog_max_len: u64,
@@ -285,7 +285,7 @@ impl Settings {
             set_max_listpack_value_bytes: 0,
             zset_max_listpack_entries: 0,
             zset_max_listpack_value_bytes: 0,
-            notify_keyspace_events: KeyspaceEvents::default(),
+            notify_keyspace_events: EventClasses::NONE,
             slowlog_log_slower_than_us: 0,
             slowlog_max_len: 0,
             latency_monitor_threshold_ms: 0,

@@ -278,7 +278,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "Longest member of a packed sorted set.").unit("bytes").alias("zset-max-ziplist-value"),
 
     row(OBSERVATION, "notify-keyspace-events", Kind::KeyspaceEvents, "",
-        "Events to publish: K (by key) and E (by event) for the channels; g $ l s h z x e t n m for generic, string, list, set, hash, sorted set, expired, evicted, stream, new and missed; A for all but n and m. Empty publishes nothing.").later(),
+        "Events to publish: K (by key) and E (by event) for the channels; g $ l s h z x e t n m for generic, string, list, set, hash, sorted set, expired, evicted, stream, new and missed; A for all but n and m. Empty publishes nothing."),
     row(OBSERVATION, "slowlog-log-slower-than", Kind::Signed(|settings| &mut settings.slowlog_log_slower_than_us, -1, i64::MAX), "10000",
         "Commands that take longer go into the slow log; -1 logs none, 0 all.").unit("microseconds").later(),
     row(OBSERVATION, "slowlog-max-len", Kind::Number(|settings| &mut settings.slowlog_max_len, 0, LONG_MAX), "128",

@@ -4,10 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::events::KeyspaceEvents;
 use super::memory;
 use super::settings::{OutputLimit, SaveRule, Settings};
 use super::table::Directive;
+use crate::event_classes::EventClasses;
 use crate::resp::number;
 
 /// Gives a field of the settings.
@@ -146,7 +146,7 @@ fn write_one(settings: &mut Settings, kind: &Kind, argument: &str) -> Result<(),
             choose(settings, index);
         }
         Kind::KeyspaceEvents => {
-            let events = KeyspaceEvents::parse(argument);
+            let events = EventClasses::parse(argument);
             settings.notify_keyspace_events =
                 events.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
         }
@@ -193,7 +193,7 @@ pub fn read(settings: &Settings, directive: &Directive) -> String {
             });
             limits.join(" ")
         }
-        Kind::KeyspaceEvents => settings.notify_keyspace_events.letters(),
+        Kind::KeyspaceEvents => settings.notify_keyspace_events.to_string(),
         Kind::WithoutEffect => {
             let set = settings.without_effect.get(directive.name);
             set.map_or(directive.default, String::as_str).to_owned()

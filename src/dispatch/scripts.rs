@@ -57,6 +57,7 @@ impl ScriptRun {
             owned_keys: &[],
             hashes: &self.hashes,
             now_ms: self.now_ms,
+            serving: None,
         };
         let (row, fetched) = (self.row, &self.fetched);
         let locking = Locking::DeclaredKeys;
@@ -99,10 +100,11 @@ impl Dispatcher {
             hashes: std::mem::take(&mut self.hashes),
             now_ms: self.now_ms,
             row,
-            session: session.for_script(),
+            session: session.for_script(self.server.monitors.any()),
             arguments,
             fetched: fetched.to_vec(),
         };
+        session.caching_given &= session.transaction.is_some();
         match stack::run(move || run.run()) {
             Ok(progress) => self.take_progress(progress, session, output),
             Err(error) => {
@@ -147,6 +149,6 @@ impl Dispatcher {
         self.journal = run.journal;
         self.keys = run.keys;
         self.hashes = run.hashes;
-        self.finish(run.row, finished.done, session.protocol, start, output)
+        self.finish(run.row, finished.done, session, start, output)
     }
 }

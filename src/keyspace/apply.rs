@@ -10,6 +10,7 @@ use super::keys::{Deadline, Keys};
 use super::shard::PendingDeletion;
 use super::table::Place;
 use crate::error::CommandError;
+use crate::event_classes::EventClasses;
 use crate::value::{Hash, List, Set, SortedSet, Value};
 use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, ValueKind};
 
@@ -168,7 +169,7 @@ impl Keys<'_> {
         match deadline {
             Deadline::None => None,
             Deadline::At(deadline_ms) => Some(deadline_ms),
-            Deadline::Keep => self.deadline_ms(key).flatten(),
+            Deadline::Keep => self.peek_deadline_ms(key),
         }
     }
 
@@ -201,6 +202,7 @@ impl Keys<'_> {
         };
         self.remove(&target, place);
         self.note(&target, Effect::Delete);
+        self.notify(EventClasses::EXPIRED, "expired", key);
         self.counts.expired += 1;
     }
 
@@ -295,6 +297,9 @@ impl Keys<'_> {
         let touched = first_touch.then_some((self.database, target.hash));
         let encode = self.recorder.keeps_effects();
         self.journal.push(&record, touched, encode);
+        if self.notes_written {
+            self.journal.push_written(self.database, target.key);
+        }
     }
 
     /// Changes an entry in place and marks it dirty and pending.
@@ -357,6 +362,9 @@ impl Keys<'_> {
         let table = shard.table_mut(database);
         table.key_balance += i64::from(!was_live);
         table.deadline_balance += i64::from(deadline_ms.is_some()) - i64::from(former_deadline);
+        if !was_live {
+            self.notify(EventClasses::NEW, "new", target.key);
+        }
     }
 
     fn put_text(&mut self, target: &Target<'_>, text: &[u8], deadline_ms: Option<u64>) -> Applied {

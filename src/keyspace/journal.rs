@@ -24,6 +24,7 @@ pub struct Journal {
     effects: Vec<u8>,
     touched: Vec<(u32, u64)>,
     events: Vec<KeyEvent>,
+    written: Vec<(u32, Box<[u8]>)>,
     /// Number of changes since the journal was made; what `rdb_changes_since_last_save` counts.
     pub changes: u64,
 }
@@ -64,9 +65,35 @@ impl Journal {
         self.events.push(event);
     }
 
+    /// True if there are events to take.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The events since the last call, in order.
     pub fn take_events(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.events)
+    }
+
+    /// Notes that a key was written, for those who wait for it.
+    pub fn push_written(&mut self, database: u32, key: &[u8]) {
+        let is_noted = self
+            .written
+            .last()
+            .is_some_and(|(noted, last)| *noted == database && **last == *key);
+        if !is_noted {
+            self.written.push((database, key.into()));
+        }
+    }
+
+    /// True if keys were noted since the last [`Journal::take_written`].
+    pub fn has_written(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Databases and keys that were written since the last call, in order.
+    pub fn take_written(&mut self) -> Vec<(u32, Box<[u8]>)> {
+        std::mem::take(&mut self.written)
     }
 
     /// The encoded effects.

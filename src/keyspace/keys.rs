@@ -5,12 +5,12 @@
 //! what is not here does not exist, except for copies that [`Keys::lend`] was given for commands that only look.
 
 use super::entry::{Body, Entry, EntryRef};
-use super::events::EventClasses;
 use super::journal::{Journal, Recorder, stamp};
 use super::shard::Shard;
 use super::shards::{Keyspace, SHARDS};
 use super::table::Place;
 use crate::error::CommandError;
+use crate::event_classes::EventClasses;
 use crate::value::{Hash, List, Set, SortedSet, Value};
 use parking_lot::MutexGuard;
 use storage_format::ValueKind;
@@ -130,10 +130,15 @@ pub struct Keys<'a> {
     known_hash: (usize, usize, u64),
     /// Look-ups so far; counted only while [`Keys::counts_lookups`] is set.
     pub counts: LookupCounts,
-    /// Set for commands that only read.
+    /// Set while look-ups are reads: for commands that only read, and for the reading part of some that write (GETDEL, the
+    /// operands of SINTERSTORE). Such look-ups count, and a key that is not there is an event.
     pub counts_lookups: bool,
     /// Set for clients that do not want to disturb what was used when (CLIENT NO-TOUCH).
     pub no_touch: bool,
+    /// Set while somebody has to hear which keys are written.
+    pub notes_written: bool,
+    /// Set while nothing may be written: what has expired is hidden, but not removed.
+    pub keeps_expired: bool,
     /// The classes of events that somebody wants; [`Keys::notify`] keeps no others.
     pub listens_to: EventClasses,
     /// Set while the LFU policy is in force: the frequency counter is kept, with this log factor.
@@ -215,6 +220,8 @@ impl<'a> Keys<'a> {
             counts: LookupCounts::default(),
             counts_lookups: false,
             no_touch: false,
+            notes_written: false,
+            keeps_expired: false,
             listens_to: EventClasses::NONE,
             frequency_log_factor: None,
             #[cfg(test)]
@@ -337,7 +344,9 @@ impl<'a> Keys<'a> {
             let entry = self.guards.shard(hash).entry(database, place);
             if !entry.is_tombstone() {
                 if self.is_expired(&entry) {
-                    self.expire(hash, place, key);
+                    if !self.keeps_expired {
+                        self.expire(hash, place, key);
+                    }
                 } else {
                     hit = Some(place);
                     if touch {
@@ -353,6 +362,9 @@ impl<'a> Keys<'a> {
             } else {
                 &mut self.counts.misses
             } += 1;
+            if hit.is_none() && !is_lent {
+                self.notify(EventClasses::KEY_MISS, "keymiss", key);
+            }
         }
         match hit {
             Some(place) => Some(self.guards.shard(hash).entry(database, place)),
@@ -442,6 +454,11 @@ impl<'a> Keys<'a> {
         self.look_up(key).and_then(|entry| entry.kind())
     }
 
+    /// The type at `key`, without using it.
+    pub fn kind_now(&self, key: &[u8]) -> Option<ValueKind> {
+        self.peek(key).and_then(|entry| entry.kind())
+    }
+
     /// True if the key exists; counted as a use.
     pub fn exists(&mut self, key: &[u8]) -> bool {
         self.look_up(key).is_some()
@@ -454,6 +471,11 @@ impl<'a> Keys<'a> {
         let found = self.look_up(key).map(|entry| entry.deadline_ms());
         self.no_touch = no_touch;
         found
+    }
+
+    /// When the key expires, without counting or touching.
+    pub fn peek_deadline_ms(&self, key: &[u8]) -> Option<u64> {
+        self.peek(key)?.deadline_ms()
     }
 
     /// The LSN of the key's last change, 0 if it does not exist: what WATCH compares.

@@ -23,8 +23,9 @@ pub mod tables;
 mod undo;
 pub mod walk;
 
+pub use crate::event_classes::EventClasses;
 pub use apply::Applied;
-pub use events::{EventClasses, KeyEvent};
+pub use events::KeyEvent;
 pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use pre_image::PreImage;

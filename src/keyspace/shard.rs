@@ -32,7 +32,7 @@ pub struct PendingDeletion {
 pub struct Shard {
     /// By database number.
     pub tables: Tables,
-    /// How often an entry left this shard for another tier. A fetch that was started at one count may install what it
+    /// How often an entry left this shard for another tier, or lost its cold record. A fetch that was started at one count may install what it
     /// found only if the count is still the same: else the key may have been here, and changed, in between.
     pub departures: u64,
     /// Tombstones whose cold records still stand.

@@ -115,7 +115,7 @@ impl Keys<'_> {
             shard.deletions.truncate(deletions);
         }
         self.journal.clear();
-        drop(self.journal.take_events());
+        drop((self.journal.take_events(), self.journal.take_written()));
         self.journal.changes = undo.changes;
         self.counts = super::keys::LookupCounts::default();
     }

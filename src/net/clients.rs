@@ -3,8 +3,11 @@
 //! A connection writes into its own record with relaxed stores once a batch; whoever lists or kills goes through the
 //! map. Ending a connection from outside is a `shutdown` of its socket: its task then reads the end of the stream.
 
+use super::outbox::Outbox;
 use crate::clock;
 use crate::commands::services::ClientFilter;
+use crate::config::Settings;
+use crate::resp::Protocol;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,7 +45,18 @@ pub struct ClientRecord {
     pub commands: AtomicU64,
     /// CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
+    /// True while it waits in a blocking command.
+    pub blocked: AtomicBool,
     names: Mutex<Names>,
+    /// Messages on their way to it.
+    pub outbox: Outbox,
+    /// CLIENT TRACKING: 0 off, else a sum of 1 (on), 2 (BCAST) and 4 (the redirection is broken).
+    tracking: AtomicU32,
+    redirect: AtomicU64,
+    /// MONITOR.
+    pub monitors: AtomicBool,
+    /// Subscriptions by [`crate::pubsub::ChannelKind`].
+    pub subscriptions: [AtomicU32; 3],
 }
 
 /// What a client says of itself.
@@ -60,6 +74,8 @@ pub struct Clients {
     next_id: AtomicU64,
     /// Connections refused because of `maxclients`.
     pub rejected: AtomicU64,
+    /// What may wait in an outbox, in bytes: the hard limit of `client-output-buffer-limit pubsub`.
+    pub message_limit_bytes: Arc<AtomicU64>,
 }
 
 /// Takes the record out of the map before the socket is closed, so that nobody shuts down a reused descriptor.
@@ -112,13 +128,30 @@ impl Clients {
             protocol: AtomicU32::new(2),
             commands: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             names: Mutex::default(),
+            outbox: Outbox::new(Arc::clone(&self.message_limit_bytes)),
+            tracking: AtomicU32::new(0),
+            redirect: AtomicU64::new(0),
+            monitors: AtomicBool::new(false),
+            subscriptions: Default::default(),
         });
         records.insert(id, Arc::clone(&record));
         Some(Registration {
             clients: Arc::clone(self),
             record,
         })
+    }
+
+    /// Takes over what the settings allow a client's outbox to hold.
+    pub fn set_limits(&self, settings: &Settings) {
+        let limit_bytes = settings.output_limit_pubsub.hard_bytes;
+        self.message_limit_bytes.store(limit_bytes, Relaxed);
+    }
+
+    /// The record of a client.
+    pub fn find(&self, id: u64) -> Option<Arc<ClientRecord>> {
+        self.records.lock().get(&id).cloned()
     }
 
     /// Takes over what a session says of itself.
@@ -144,7 +177,8 @@ impl Clients {
         let mut lines = String::new();
         let now_ms = clock::now_ms();
         for record in self.matching(filter) {
-            record.describe(now_ms, &mut lines);
+            let running = filter.caller.filter(|(id, _)| *id == record.id);
+            record.describe(now_ms, running.map(|(_, name)| name), &mut lines);
         }
         lines
     }
@@ -201,6 +235,35 @@ impl Clients {
 }
 
 impl ClientRecord {
+    /// The dialect it speaks.
+    pub fn protocol(&self) -> Protocol {
+        if self.protocol.load(Relaxed) == 3 {
+            Protocol::Resp3
+        } else {
+            Protocol::Resp2
+        }
+    }
+
+    /// What CLIENT LIST shows of tracking: `None`: off; else whom it redirects to, BCAST, and whether that client is gone.
+    pub fn show_tracking(&self, shown: Option<(u64, bool, bool)>) {
+        let (redirect, broadcast, is_broken) = shown.unwrap_or_default();
+        let sum = u32::from(shown.is_some()) + 2 * u32::from(broadcast) + 4 * u32::from(is_broken);
+        self.tracking.store(sum, Relaxed);
+        self.redirect.store(redirect, Relaxed);
+    }
+
+    /// Sends it a finished message.
+    pub fn push(&self, message: &[u8]) {
+        self.outbox.push(message);
+    }
+
+    /// True if it has subscriptions of any kind.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|count| count.load(Relaxed) > 0)
+    }
+
     fn shut_down(&self) {
         // SAFETY: the record is in the map, whose lock the caller holds, and a connection leaves the map before it
         // closes its socket: the descriptor is open.
@@ -216,7 +279,14 @@ impl ClientRecord {
         (filter.ids.is_empty() || filter.ids.contains(&self.id))
             && same(&filter.address, &self.address)
             && same(&filter.local_address, &self.local_address)
-            && same(&filter.kind, "normal")
+            && same(
+                &filter.kind,
+                if self.is_subscriber() {
+                    "pubsub"
+                } else {
+                    "normal"
+                },
+            )
             && same(&filter.user, "default")
             && filter.skip_id != Some(self.id)
             && filter
@@ -224,15 +294,37 @@ impl ClientRecord {
                 .is_none_or(|seconds| now_ms - self.created_ms >= seconds * 1000)
     }
 
-    fn describe(&self, now_ms: u64, lines: &mut String) {
+    /// Writes its line. `running` is the command that it runs just now, where that is known.
+    fn describe(&self, now_ms: u64, running: Option<&str>, lines: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed) as i32;
-        let last = crate::commands::table::all()
-            .nth(self.last_command.load(Relaxed))
-            .map_or("NULL", |spec| spec.name);
+        let last = crate::commands::table::listed()
+            .get(self.last_command.load(Relaxed))
+            .map_or_else(
+                || "NULL".to_owned(),
+                crate::commands::table::Listed::full_name,
+            );
+        let last = running.map_or(last, str::to_owned);
         let mut flags = String::new();
         if queued >= 0 {
             flags.push('x');
+        }
+        if self.blocked.load(Relaxed) {
+            flags.push('b');
+        }
+        if self.is_subscriber() {
+            flags.push('P');
+        }
+        let tracking = self.tracking.load(Relaxed);
+        let letters = [(1, 't'), (4, 'R'), (2, 'B')];
+        flags.extend(
+            letters
+                .iter()
+                .filter(|(bit, _)| tracking & bit != 0)
+                .map(|(_, letter)| letter),
+        );
+        if self.monitors.load(Relaxed) {
+            flags.push('O');
         }
         if self.no_evict.load(Relaxed) {
             flags.push('e');
@@ -245,9 +337,9 @@ impl ClientRecord {
         }
         let _ = writeln!(
             lines,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={queued} watch={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             user=default redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.address,
             self.local_address,
@@ -256,11 +348,19 @@ impl ClientRecord {
             now_ms.saturating_sub(self.created_ms) / 1000,
             now_ms.saturating_sub(self.last_interaction_ms.load(Relaxed)) / 1000,
             self.database.load(Relaxed),
+            self.subscriptions[0].load(Relaxed),
+            self.subscriptions[1].load(Relaxed),
+            self.subscriptions[2].load(Relaxed),
             self.watched.load(Relaxed),
             self.input_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed),
-            self.output_bytes.load(Relaxed),
+            self.output_bytes.load(Relaxed) + self.outbox.waiting_bytes(),
             self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
+            if tracking == 0 {
+                -1
+            } else {
+                self.redirect.load(Relaxed) as i64
+            },
             self.protocol.load(Relaxed),
             names.library_name,
             names.library_version,

@@ -16,12 +16,9 @@ use super::stream::Stream;
 use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
-use crate::commands::session::{ReplyMode, Transaction};
-use crate::dispatch::{Dispatcher, Outcome, Request};
-use crate::error::{CommandError, InternalError};
-use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply, reply};
-use crate::server::Server;
-use crate::tier::{Admission, FetchTicket, Fetched};
+use crate::dispatch::{Outcome, Request};
+use crate::error::CommandError;
+use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -41,7 +38,7 @@ const PREFETCH_DISTANCE: usize = 4;
 const INLINE_ARGUMENTS: usize = 12;
 
 /// A request's arguments when they have to outlive the read buffer.
-type OwnedArguments = Vec<Box<[u8]>>;
+pub(super) type OwnedArguments = Vec<Box<[u8]>>;
 
 /// What a batch ended with.
 enum Step {
@@ -57,15 +54,15 @@ enum Step {
 
 /// See the module's comment.
 pub struct Connection {
-    stream: Stream,
-    worker: Rc<RefCell<Worker>>,
-    session: Session,
-    decoder: Decoder,
+    pub(super) stream: Stream,
+    pub(super) worker: Rc<RefCell<Worker>>,
+    pub(super) session: Session,
+    pub(super) decoder: Decoder,
     /// Input that is left over.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// Replies that are not sent yet.
-    output: Vec<u8>,
-    registration: Registration,
+    pub(super) output: Vec<u8>,
+    pub(super) registration: Registration,
     /// Since when the output is over its soft limit.
     over_soft_limit_since_ms: Option<u64>,
 }
@@ -99,6 +96,13 @@ impl Connection {
 
     /// Serves until the client goes, or is sent away.
     pub async fn serve(mut self) -> io::Result<()> {
+        let result = self.serve_to_the_end().await;
+        let server = Arc::clone(self.worker.borrow().dispatcher.server());
+        server.forget_client(&mut self.session);
+        result
+    }
+
+    async fn serve_to_the_end(&mut self) -> io::Result<()> {
         let mut step = Step::Read;
         loop {
             step = match step {
@@ -124,6 +128,14 @@ impl Connection {
     /// Reads, into the worker's buffer or behind the left-over, and runs what arrived. Replies go out at once if the
     /// socket takes them.
     fn poll_read_and_run(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Step>> {
+        let outbox = &self.registration.record.outbox;
+        if outbox.poll_ready(context).is_ready() {
+            if outbox.is_over_limit() {
+                return Poll::Ready(Err(output_limit_reached()));
+            }
+            outbox.take_into(&mut self.output);
+            return Poll::Ready(Ok(Step::Read));
+        }
         let worker = Rc::clone(&self.worker);
         let mut worker = worker.borrow_mut();
         let worker = &mut *worker;
@@ -143,6 +155,8 @@ impl Connection {
         }
         let mut input = std::mem::take(&mut worker.input);
         input.clear();
+        // Empty already, unless a command of another client panicked: nobody gets its half of a reply.
+        worker.output.clear();
         let read = self.stream.poll_read(context, &mut input);
         let result = match read {
             Poll::Pending => Poll::Pending,
@@ -152,8 +166,8 @@ impl Connection {
                 crate::metrics::add(&worker.dispatcher.metrics().input_bytes, count as u64);
                 let (step, consumed) = self.run_batch(worker, &mut input);
                 self.input.extend_from_slice(&input[consumed..]);
-                self.send_at_once(context, worker)?;
-                Poll::Ready(Ok(step))
+                // Not `?`: the worker gets its buffer back also when the client is gone.
+                Poll::Ready(self.send_at_once(context, worker).map(|()| step))
             }
         };
         worker.input = input;
@@ -205,6 +219,8 @@ impl Connection {
     fn run_batch(&mut self, worker: &mut Worker, input: &mut [u8]) -> (Step, usize) {
         let (mut step, mut consumed) = (Step::Again, 0);
         worker.durable_from = worker.dispatcher.last_lsn();
+        let record = &self.registration.record;
+        record.input_bytes.store(input.len(), Relaxed);
         let mut ranges = std::mem::take(&mut worker.ranges);
         let mut ends = std::mem::take(&mut worker.ends);
         while matches!(step, Step::Again) && worker.output.len() < OUTPUT_STOP_BYTES {
@@ -342,6 +358,12 @@ impl Connection {
                     .execute(&mut self.session, request, &[], &mut worker.output)
             };
             *consumed = end.input;
+            if !self.registration.record.outbox.is_empty() {
+                self.registration
+                    .record
+                    .outbox
+                    .take_into(&mut worker.output);
+            }
             match outcome {
                 Outcome::Done if self.session.closing => return Some(Step::Close),
                 Outcome::Done if worker.output.len() >= OUTPUT_STOP_BYTES => {
@@ -380,120 +402,6 @@ impl Connection {
         record
             .last_command
             .store(worker.dispatcher.last_command(), Relaxed);
-    }
-
-    /// Brings a request to its end that could not run at once.
-    async fn finish_slowly(&mut self, arguments: OwnedArguments, mut outcome: Outcome) {
-        /// After this, a write that finds no room fails with OOM.
-        const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
-        let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
-        let mut has_waited = false;
-        loop {
-            let mut fetched = Vec::new();
-            match outcome {
-                Outcome::Done => return,
-                Outcome::Fetch(tickets) => {
-                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    match fetch_all(&server, &tickets).await {
-                        Ok(found) => fetched = found,
-                        Err(error) => {
-                            tracing::error!(%error, "a key could not be read from the cold tier");
-                            let error = CommandError::new(format!("ERR internal error: {error}"));
-                            let worker = self.worker.borrow();
-                            return worker.dispatcher.write_error(
-                                &error,
-                                self.session.protocol,
-                                &mut self.output,
-                            );
-                        }
-                    }
-                }
-                Outcome::WaitForMemory if has_waited => {
-                    let worker = self.worker.borrow();
-                    let protocol = self.session.protocol;
-                    worker.dispatcher.write_error(
-                        &CommandError::OUT_OF_MEMORY,
-                        protocol,
-                        &mut self.output,
-                    );
-                    return;
-                }
-                Outcome::WaitForMemory => {
-                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    has_waited = server.tier.budget().wait_for_room(MEMORY_WAIT_MAX).await
-                        == Admission::Wait;
-                }
-                Outcome::Job(job) => return self.run_job(job).await,
-                Outcome::Suspended(script) => {
-                    tokio::task::yield_now().await;
-                    let mut worker = self.worker.borrow_mut();
-                    outcome = worker.dispatcher.resume_script(
-                        &mut self.session,
-                        script,
-                        &mut self.output,
-                    );
-                    continue;
-                }
-                Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
-            }
-            let mut worker = self.worker.borrow_mut();
-            worker.dispatcher.begin_batch();
-            outcome = worker.dispatcher.execute(
-                &mut self.session,
-                Request::new(&borrowed),
-                &fetched,
-                &mut self.output,
-            );
-        }
-    }
-
-    async fn run_job(&mut self, job: crate::commands::Job) {
-        let server = Arc::clone(self.worker.borrow().dispatcher.server());
-        let protocol = self.session.protocol;
-        let reply =
-            tokio::task::spawn_blocking(move || Dispatcher::run_job(&server, job, protocol)).await;
-        let mode = self.session.reply_mode;
-        if mode == ReplyMode::Skip {
-            self.session.reply_mode = ReplyMode::On;
-        }
-        match reply {
-            Ok(reply) if mode == ReplyMode::On => self.output.extend(reply),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::error!(%error, "a command's job panicked");
-                Reply::new(&mut self.output, protocol).error("ERR internal error");
-            }
-        }
-    }
-
-    /// A transaction with commands that hold no locks: one command after the other, once the watched keys were found
-    /// unchanged (by an EXEC of an empty queue).
-    async fn run_sequentially(&mut self, queue: Vec<OwnedArguments>) {
-        self.session.transaction = Some(Transaction::default());
-        let (start, exec) = (self.output.len(), vec![Box::from(&b"EXEC"[..])]);
-        let outcome = self.execute(&exec);
-        Box::pin(self.finish_slowly(exec, outcome)).await;
-        if self.output[start..] != *reply::EMPTY_ARRAY {
-            return;
-        }
-        self.output.truncate(start);
-        Reply::new(&mut self.output, self.session.protocol).array_header(queue.len());
-        for arguments in queue {
-            let outcome = self.execute(&arguments);
-            Box::pin(self.finish_slowly(arguments, outcome)).await;
-        }
-    }
-
-    fn execute(&mut self, arguments: &OwnedArguments) -> Outcome {
-        let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
-        let mut worker = self.worker.borrow_mut();
-        worker.dispatcher.begin_batch();
-        worker.dispatcher.execute(
-            &mut self.session,
-            Request::new(&borrowed),
-            &[],
-            &mut self.output,
-        )
     }
 
     /// Under `appendfsync always`, replies wait until the log is durable past what this connection wrote. If it cannot
@@ -544,15 +452,20 @@ impl Connection {
             .record
             .output_bytes
             .store(unsent_bytes, Relaxed);
-        let limit = self
-            .worker
-            .borrow()
-            .dispatcher
-            .settings()
-            .output_limit_normal;
-        let unsent_bytes = unsent_bytes as u64;
-        if limit.hard_bytes > 0 && unsent_bytes > limit.hard_bytes {
-            return Err(io::Error::other("the hard output buffer limit is reached"));
+        let limit = {
+            let worker = self.worker.borrow();
+            let settings = worker.dispatcher.settings();
+            if self.session.is_subscriber() {
+                settings.output_limit_pubsub
+            } else {
+                settings.output_limit_normal
+            }
+        };
+        let outbox = &self.registration.record.outbox;
+        let unsent_bytes = (unsent_bytes + outbox.waiting_bytes()) as u64;
+        let is_over_limit = limit.hard_bytes > 0 && unsent_bytes > limit.hard_bytes;
+        if is_over_limit || outbox.is_over_limit() {
+            return Err(output_limit_reached());
         }
         if limit.soft_bytes == 0 || unsent_bytes <= limit.soft_bytes {
             self.over_soft_limit_since_ms = None;
@@ -569,20 +482,8 @@ impl Connection {
     }
 }
 
-/// Reads keys from the cold tier; other connections go on meanwhile.
-async fn fetch_all(
-    server: &Server,
-    tickets: &[FetchTicket],
-) -> Result<Vec<Fetched>, Arc<InternalError>> {
-    let mut fetched = Vec::with_capacity(tickets.len());
-    let waiting: Vec<_> = tickets
-        .iter()
-        .map(|ticket| server.tier.fetch(ticket))
-        .collect();
-    for one in waiting {
-        fetched.push(one.await?);
-    }
-    Ok(fetched)
+fn output_limit_reached() -> io::Error {
+    io::Error::other("the hard output buffer limit is reached")
 }
 
 /// Where a decoded request ends: among the argument ranges, and in the input.

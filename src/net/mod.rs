@@ -6,7 +6,10 @@
 pub mod clients;
 pub mod connection;
 pub mod listener;
+pub mod outbox;
+pub mod slow;
 pub mod stream;
 pub mod worker;
 
-pub use clients::Clients;
+pub use clients::{ClientRecord, Clients};
+pub use outbox::Outbox;

@@ -110,8 +110,12 @@ impl Server {
             "client_recent_max_output_buffer",
             self.clients.buffer_bytes().1,
         );
-        field(text, "blocked_clients", 0);
-        field(text, "tracking_clients", 0);
+        field(
+            text,
+            "blocked_clients",
+            self.blocked.count() + self.pause.waiting(),
+        );
+        field(text, "tracking_clients", self.tracking.figures().clients);
     }
 
     fn info_memory(&self, text: &mut String) {
@@ -314,7 +318,7 @@ impl Server {
     }
 
     fn info_commandstats(&self, text: &mut String) {
-        for (number, spec) in table::all().enumerate() {
+        for (number, row) in table::listed().iter().enumerate() {
             let sum = |of: fn(&crate::metrics::CommandMetrics) -> &std::sync::atomic::AtomicU64| {
                 self.workers
                     .iter()
@@ -332,7 +336,7 @@ impl Server {
                 let value = format!(
                     "calls={calls},usec={microseconds},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}"
                 );
-                field(text, &format!("cmdstat_{}", spec.name), value);
+                field(text, &format!("cmdstat_{}", row.full_name()), value);
             }
         }
     }

@@ -7,21 +7,30 @@ mod bridge;
 mod cron;
 mod functions;
 mod info;
+mod key_events;
+mod messaging;
+mod monitor;
+mod pause;
 mod services;
 mod settings;
 mod start;
 
 use crate::clock;
 use crate::config::{EvictionPolicy, Settings};
+use crate::dispatch::blocked::BlockedClients;
 use crate::keyspace::{Keyspace, Recorder};
 use crate::metrics::WorkerMetrics;
 use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
+use crate::pubsub::PubSub;
 use crate::tier::Tier;
+use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use monitor::Monitors;
+pub use pause::Pause;
 pub use settings::SharedSettings;
 pub use start::{Running, start};
 
@@ -41,6 +50,16 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// Scripts and functions.
     pub scripts: crate::commands::script::store::ScriptStore,
+    /// Who waits in a blocking command.
+    pub blocked: BlockedClients,
+    /// MONITOR.
+    pub monitors: Monitors,
+    /// CLIENT TRACKING.
+    pub tracking: Tracking,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// Who listens to which channel.
+    pub pubsub: PubSub,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
     /// Where the libraries of functions are kept.
@@ -49,6 +68,8 @@ pub struct Server {
     snapshotter: Arc<Snapshotter>,
     report: RecoveryReport,
     workers: Vec<Arc<WorkerMetrics>>,
+    /// Counts what commands do that run on no worker's thread, one at a time.
+    background: Mutex<Arc<WorkerMetrics>>,
     started_ms: u64,
     run_id: String,
     port: u16,
@@ -90,7 +111,7 @@ impl Server {
     }
 
     /// The LFU log factor while an LFU policy is in force.
-    pub fn frequency_log_factor(&self, settings: &Settings) -> Option<u32> {
+    pub fn frequency_log_factor(settings: &Settings) -> Option<u32> {
         let is_lfu = matches!(
             settings.maxmemory_policy,
             EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
@@ -104,7 +125,9 @@ impl Server {
     }
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
-        crate::metrics::sum(self.workers.iter().map(|worker| &**worker), counter)
+        let background = Arc::clone(&self.background.lock());
+        crate::metrics::sum(self.workers.iter().map(|worker| &**worker), &counter)
+            + counter(&background).load(Ordering::Relaxed)
     }
 
     /// Takes a snapshot on this thread and notes how it went.

@@ -46,6 +46,7 @@ impl Server {
             let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it";
             return Err(CommandError::fixed(text));
         }
+        self.clients.set_limits(settings);
         self.tier.configure(Server::tier_settings(settings));
         self.journaling
             .set_sync_policy(Server::sync_policy(settings));
@@ -138,11 +139,17 @@ impl Services for Server {
                 .drop_generation(former_generation)
                 .map_err(failed)?;
         }
+        if self.tracking.any() {
+            self.tracking.invalidate_everything(&self.clients);
+        }
+        let databases: Vec<u32> = database.into_iter().collect();
+        self.serve_blocked(self.blocked.keys_of(&databases));
         self.snapshotter.note_generations().map_err(failed)
     }
 
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
+        self.serve_blocked(self.blocked.keys_of(&[first, second]));
         self.snapshotter.note_generations().map_err(failed)
     }
 
@@ -171,6 +178,12 @@ impl Services for Server {
         Err(CommandError::fixed(
             "ERR Background save already in progress",
         ))
+    }
+
+    fn sync_log(&self) -> Result<(), CommandError> {
+        self.journaling
+            .ensure_durable(self.journaling.last_lsn())
+            .map_err(failed)
     }
 
     fn last_save_seconds(&self) -> u64 {
@@ -256,6 +269,7 @@ impl Services for Server {
 
     fn reset_statistics(&self) {
         self.workers.iter().for_each(|worker| worker.reset());
+        self.background.lock().reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
         self.clients.rejected.store(0, Ordering::Relaxed);

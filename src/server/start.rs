@@ -4,10 +4,12 @@
 //! recover, and only then accept.
 
 use super::bridge::{ColdBridge, LoaderBridge};
-use super::{LastSave, Server, SharedSettings, cron, functions};
+use super::key_events::ServerEvents;
+use super::{LastSave, Monitors, Pause, Server, SharedSettings, cron, functions};
 use crate::clock;
 use crate::commands::table;
 use crate::config::Settings;
+use crate::dispatch::blocked::BlockedClients;
 use crate::error::InternalError;
 use crate::keyspace::{Keyspace, Placement};
 use crate::metrics::WorkerMetrics;
@@ -17,7 +19,9 @@ use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
+use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
+use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,6 +96,7 @@ fn recover(
         recorder: Arc::new(persist::NoLog::starting_at(1)),
         durability: Arc::new(()),
         loader: Arc::new(()),
+        events: Arc::new(()),
     };
     let tier = Tier::new(
         Arc::clone(keyspace),
@@ -124,7 +129,9 @@ fn assemble(
     recovered: Recovered,
     (port, functions_path): (u16, PathBuf),
 ) -> Arc<Server> {
+    let events = Arc::new(ServerEvents::default());
     let ports = Ports {
+        events: events.clone(),
         recorder: recovered.journaling.recorder(),
         durability: Arc::new(recovered.journaling.clone()),
         loader: Arc::new(LoaderBridge::new(
@@ -139,7 +146,7 @@ fn assemble(
         Server::tier_settings(&settings),
     );
     let workers = (0..settings.thread_count())
-        .map(|_| Arc::new(WorkerMetrics::new(table::all().count())))
+        .map(|_| Arc::new(WorkerMetrics::new(table::listed().len())))
         .collect();
     let started_ms = clock::now_ms();
     let last_save = LastSave {
@@ -148,10 +155,17 @@ fn assemble(
         succeeded: true,
         tried_ms: 0,
     };
-    Arc::new_cyclic(|this| Server {
+    let clients = Arc::new(Clients::default());
+    clients.set_limits(&settings);
+    let server = Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
-        clients: Arc::new(Clients::default()),
+        clients,
+        blocked: BlockedClients::default(),
+        monitors: Monitors::default(),
+        tracking: Tracking::default(),
+        pause: Pause::default(),
+        pubsub: PubSub::default(),
         scripts: Default::default(),
         functions_path,
         job_errors: AtomicU64::new(0),
@@ -159,6 +173,7 @@ fn assemble(
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
+        background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
         started_ms,
         run_id: run_id(started_ms),
         port,
@@ -171,8 +186,13 @@ fn assemble(
         settings: SharedSettings::new(settings),
         keyspace,
         tier,
-    })
+    });
+    events.set_server(&server);
+    server
 }
+
+/// Address space of a worker's stack. A script within a transaction runs on it, and may nest tables 1000 deep.
+const WORKER_STACK_BYTES: usize = 16 << 20;
 
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {
     let no_thread = |error| InternalError::Other(format!("cannot start a thread: {error}"));
@@ -188,6 +208,7 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
         };
         std::thread::Builder::new()
             .name(format!("larder-{number}"))
+            .stack_size(WORKER_STACK_BYTES)
             .spawn(run)
             .map_err(no_thread)?;
         senders.push(sender);

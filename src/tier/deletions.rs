@@ -168,6 +168,8 @@ impl Tier {
         shard
             .table_mut(database)
             .change(place, |entry| entry.set_cold_record(false));
+        // Whoever read the record before must not install it, should the key go without leaving a tombstone.
+        shard.departures += 1;
         if !shard.cold_deadlines.is_empty() {
             shard.cold_deadlines.remove(&(*generation, key.clone()));
         }

@@ -14,7 +14,7 @@ use super::settings::{MaxmemoryPolicy, TierSettings};
 use crate::clock;
 use crate::error::InternalError;
 use crate::keyspace::shard::Shard;
-use crate::keyspace::{Journal, Keys, Keyspace, SHARDS};
+use crate::keyspace::{EventClasses, Journal, Keys, Keyspace, SHARDS};
 use std::sync::atomic::Ordering;
 use storage_format::record::ColdKey;
 
@@ -152,8 +152,15 @@ impl Tier {
             *database,
             clock::now_ms(),
         );
+        keys.listens_to = self.ports.events.listens_to();
+        keys.notes_written = self.ports.events.hears_writes();
         let gone = keys.delete(key).unwrap_or(false);
+        if gone {
+            keys.notify(EventClasses::EVICTED, "evicted", key);
+        }
         keys.commit();
+        drop(keys);
+        self.publish_events(&mut hand.journal);
         self.counters
             .evicted
             .fetch_add(u64::from(gone), Ordering::Relaxed);
@@ -263,10 +270,15 @@ impl Tier {
         {
             return Ok(false);
         }
+        keys.listens_to = self.ports.events.listens_to();
+        keys.notes_written = self.ports.events.hears_writes();
         let gone = keys.delete_cold(key, lsn, deadline_ms);
         if gone {
             self.warm.remove(&cold_key.to_vec());
+            keys.notify(EventClasses::EVICTED, "evicted", key);
             keys.commit();
+            drop(keys);
+            self.publish_events(journal);
             self.counters.evicted.fetch_add(1, Ordering::Relaxed);
         }
         Ok(gone)

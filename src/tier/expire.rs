@@ -10,7 +10,7 @@ use super::cold::{Cold, DueRecord};
 use super::cold_write::ColdWrite;
 use crate::clock;
 use crate::error::InternalError;
-use crate::keyspace::{Journal, Keys, SHARDS};
+use crate::keyspace::{EventClasses, Journal, Keys, SHARDS};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,14 @@ const DUE_BATCH: usize = 256;
 pub(super) struct ExpiryHand {
     shard: usize,
     journal: Journal,
+}
+
+/// What one round works with.
+pub(super) struct Round<'a> {
+    pub(super) journal: &'a mut Journal,
+    pub(super) now_ms: u64,
+    /// The classes of events that somebody wants.
+    pub(super) listens_to: EventClasses,
 }
 
 /// A hot key that is due.
@@ -47,17 +55,25 @@ impl Tier {
         }
         let end = Instant::now() + ROUND_TIME_MAX;
         let now_ms = clock::now_ms();
+        if now_ms < self.expiry_held_until_ms.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut round = Round {
+            journal: &mut hand.journal,
+            now_ms,
+            listens_to: self.ports.events.listens_to(),
+        };
         for _ in 0..SHARDS {
             let number = hand.shard;
-            while let Some(due) = self.next_due(number, now_ms) {
-                if !self.expire_hot(&mut hand.journal, &due, now_ms)? || Instant::now() > end {
+            while let Some(due) = self.next_due(number, round.now_ms) {
+                if !self.expire_hot(&mut round, &due)? || Instant::now() > end {
                     return Ok(());
                 }
             }
             hand.shard = (number + 1) % SHARDS;
         }
         match self.cold.as_deref() {
-            Some(cold) => self.expire_cold(cold, &mut hand.journal, now_ms, end),
+            Some(cold) => self.expire_cold(cold, &mut round, end),
             None => Ok(()),
         }
     }
@@ -92,28 +108,27 @@ impl Tier {
     }
 
     /// Removes a hot key if it is still due; false if the log has no room for that.
-    fn expire_hot(
-        &self,
-        journal: &mut Journal,
-        due: &DueKey,
-        now_ms: u64,
-    ) -> Result<bool, InternalError> {
+    fn expire_hot(&self, round: &mut Round<'_>, due: &DueKey) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
         let recorder = &*self.ports.recorder;
         let mut keys = Keys::lock(
             &self.keyspace,
             &[due.hash],
-            journal,
+            round.journal,
             recorder,
             due.database,
-            now_ms,
+            round.now_ms,
         );
         keys.no_touch = true;
+        keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
         if keys.exists(&due.key) {
             return Ok(true);
         }
         let expired = keys.counts.expired;
         keys.commit();
+        drop(keys);
+        self.publish_events(round.journal);
         self.counters.expired.fetch_add(expired, Ordering::Relaxed);
         // Nothing happened: it is gone already, or there is no room. The latter must not be tried again and again.
         Ok(expired > 0 || recorder.has_room(due.key.len() + 256))
@@ -122,19 +137,18 @@ impl Tier {
     fn expire_cold(
         &self,
         cold: &Cold,
-        journal: &mut Journal,
-        now_ms: u64,
+        round: &mut Round<'_>,
         end: Instant,
     ) -> Result<(), InternalError> {
         loop {
-            let due = cold.due(now_ms, DUE_BATCH)?;
+            let due = cold.due(round.now_ms, DUE_BATCH)?;
             let is_last = due.len() < DUE_BATCH;
             let mut dead = Vec::new();
             for (done, record) in due.iter().enumerate() {
                 match self.keyspace.database_of(record.generation) {
                     None => dead.push(record),
                     Some(database) => {
-                        if !self.expire_cold_key(cold, journal, database, record, now_ms)?
+                        if !self.expire_cold_key(cold, round, database, record)?
                             || Instant::now() > end
                         {
                             // The rest is looked up again next time.
@@ -157,21 +171,22 @@ impl Tier {
     pub(super) fn expire_cold_key(
         &self,
         cold: &Cold,
-        journal: &mut Journal,
+        round: &mut Round<'_>,
         database: u32,
         due: &DueRecord,
-        now_ms: u64,
     ) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
         let recorder = &*self.ports.recorder;
         let mut keys = Keys::lock(
             &self.keyspace,
             &[due.hash],
-            journal,
+            round.journal,
             recorder,
             database,
-            now_ms,
+            round.now_ms,
         );
+        keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
         let is_current = self.keyspace.generation(database) == due.generation;
         if !is_current
             || keys
@@ -189,7 +204,10 @@ impl Tier {
             return Ok(false);
         }
         self.warm.remove(&due.index_key().cold_key.to_vec());
+        keys.notify(EventClasses::EXPIRED, "expired", &due.key);
         keys.commit();
+        drop(keys);
+        self.publish_events(round.journal);
         self.counters.expired.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }

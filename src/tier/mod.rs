@@ -42,17 +42,17 @@ pub use cold::{Cold, ColdCursor, ColdRecord, ColdSnapshot, DueRecord, Probe};
 pub use cold_options::ColdBudget;
 pub use memory::avoid_huge_pages_if_small;
 pub use pool::{FetchTicket, Fetched};
-pub use ports::{Durability, Loader, Ports};
+pub use ports::{Durability, EventSink, Loader, Ports};
 pub use residency::{KeyRequest, Residency};
 pub use settings::{MaxmemoryPolicy, TierSettings};
 pub use statistics::{MemoryFigures, TierStatistics};
 
 use crate::clock;
 use crate::error::InternalError;
-use crate::keyspace::{Keyspace, Temperature};
+use crate::keyspace::{Journal, Keyspace, Temperature};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use storage_format::record::ColdKey;
 
@@ -70,6 +70,7 @@ pub struct Tier {
     writer: Mutex<demote::Hand>,
     /// False while DEBUG SET-ACTIVE-EXPIRE 0 is in force.
     expires: AtomicBool,
+    expiry_held_until_ms: AtomicU64,
     disk_is_full: AtomicBool,
     stopping: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -96,6 +97,7 @@ impl Tier {
             counters: statistics::Counters::default(),
             writer: Mutex::default(),
             expires: AtomicBool::new(true),
+            expiry_held_until_ms: AtomicU64::new(0),
             disk_is_full: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             threads: Mutex::default(),
@@ -142,6 +144,21 @@ impl Tier {
     /// Turns active expiry on or off.
     pub fn set_active_expire(&self, on: bool) {
         self.expires.store(on, Ordering::Relaxed);
+    }
+
+    /// No key is removed because of its age until then (Unix milliseconds): CLIENT PAUSE.
+    pub fn hold_expiry_until(&self, until_ms: u64) {
+        self.expiry_held_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Publishes the events that were kept in `journal`. The locks of their keys are gone.
+    fn publish_events(&self, journal: &mut Journal) {
+        if journal.has_events() {
+            self.ports.events.publish(journal.take_events());
+        }
+        if journal.has_written() {
+            self.ports.events.written(journal.take_written());
+        }
     }
 
     /// Runs a job on one of the I/O threads.

@@ -1,7 +1,7 @@
 //! What the tiers ask of the persistence around them, as traits, so that they name neither log nor snapshot.
 
 use crate::error::InternalError;
-use crate::keyspace::Recorder;
+use crate::keyspace::{EventClasses, KeyEvent, Recorder};
 use std::sync::Arc;
 
 /// The write-ahead rule: a cold write or delete happens only when the log is durable past what it reflects.
@@ -21,6 +21,33 @@ pub trait Loader: Send + Sync {
     /// # Errors
     /// The snapshot cannot be read.
     fn load_at(&self, generation: u32, hash: u64) -> Result<u64, InternalError>;
+}
+
+/// Who hears of keys that expire or are evicted without a command.
+pub trait EventSink: Send + Sync {
+    /// The classes that somebody wants now.
+    fn listens_to(&self) -> EventClasses;
+    /// Publishes events, in order. Called without shard locks.
+    fn publish(&self, events: Vec<KeyEvent>);
+    /// True if somebody has to hear which keys are removed, without events.
+    fn hears_writes(&self) -> bool;
+    /// Tells them. Called without shard locks.
+    fn written(&self, keys: Vec<(u32, Box<[u8]>)>);
+}
+
+/// Nobody listens.
+impl EventSink for () {
+    fn listens_to(&self) -> EventClasses {
+        EventClasses::NONE
+    }
+
+    fn publish(&self, _events: Vec<KeyEvent>) {}
+
+    fn hears_writes(&self) -> bool {
+        false
+    }
+
+    fn written(&self, _keys: Vec<(u32, Box<[u8]>)>) {}
 }
 
 /// A server without a log: there is nothing to wait for.
@@ -46,4 +73,6 @@ pub struct Ports {
     pub durability: Arc<dyn Durability>,
     /// Blocks that are not loaded yet.
     pub loader: Arc<dyn Loader>,
+    /// Where events of expiry and eviction go.
+    pub events: Arc<dyn EventSink>,
 }

@@ -96,7 +96,8 @@ impl ByPosition {
     /// should be between the two ends: one or two cache lines instead of the five of a binary search.
     fn index_in(&self, slots: &[HashSlot]) -> usize {
         let offset = self.position.saturating_sub(self.low);
-        let guess = offset * slots.len() as u64 / (self.high - self.low).max(1);
+        // A position from a client can be anything; what it guesses too far is walked back.
+        let guess = offset.saturating_mul(slots.len() as u64) / (self.high - self.low).max(1);
         let mut index = (guess as usize).min(slots.len());
         while index < slots.len() && slots[index].position() < self.position {
             index += 1;

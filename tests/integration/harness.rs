@@ -470,6 +470,11 @@ impl Reference {
         Some(reference)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A connection.
     pub fn client(&self) -> Client {
         Client::connect(self.port).expect("redis-server accepts")

@@ -93,6 +93,30 @@ fn scripts_that_meet_are_atomic() {
     assert_eq!(eval(&mut client, rest, &[]).integer(), -1);
 }
 
+#[test]
+fn what_is_nested_deeply_is_refused_and_nothing_breaks() {
+    let server = Server::start(OPTIONS);
+    let mut client = server.client();
+    let script = "local t = {} t.t = t return cjson.encode(t)";
+    let is_refused = |reply: &Reply| reply.error().contains("excessive nesting (1001)");
+    assert!(is_refused(&eval(&mut client, script, &[])));
+    client.ok("MULTI");
+    client.call(&["EVAL", script, "0"]);
+    assert!(is_refused(&client.line("EXEC").items()[0]));
+    let decode = "return cjson.decode(string.rep('[', 100000))";
+    assert!(
+        eval(&mut client, decode, &[])
+            .error()
+            .contains("too many nested data structures")
+    );
+    let unpack = "return cmsgpack.unpack(string.rep('\\145', 100000))";
+    assert!(
+        eval(&mut client, unpack, &[])
+            .error()
+            .contains("Bad data format")
+    );
+}
+
 fn is_busy(client: &mut Client) -> bool {
     matches!(client.line("GET key"), Reply::Error(text) if text.starts_with("BUSY"))
 }

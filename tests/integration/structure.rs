@@ -11,12 +11,13 @@ const LINES_MAX: usize = 700;
 const PERMITTED: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("error", &[]),
+    ("event_classes", &[]),
     ("glob", &[]),
     ("metrics", &[]),
     ("resp", &[]),
     ("value", &[]),
-    ("config", &["glob", "resp"]),
-    ("keyspace", &["error", "value"]),
+    ("config", &["event_classes", "glob", "resp"]),
+    ("keyspace", &["error", "event_classes", "value"]),
     (
         "commands",
         &[

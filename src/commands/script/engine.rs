@@ -392,6 +392,7 @@ impl Engine {
         let client_protocol = std::mem::take(&mut context.session.protocol);
         let database = context.session.database;
         let may_block = std::mem::replace(&mut context.may_block, false);
+        let by_script = std::mem::replace(&mut context.by_script, true);
         let watch = Watch {
             name: run.name,
             is_function: run.tables.is_some(),
@@ -407,6 +408,7 @@ impl Engine {
         self.is_spoiled |= running.is_killed;
         self.buffers = running.end();
         context.may_block = may_block;
+        context.by_script = by_script;
         context.session.protocol = client_protocol;
         context.session.database = database;
         context.keys.select(database);

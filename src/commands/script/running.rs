@@ -12,6 +12,7 @@ use super::slow::SlowScript;
 use crate::commands::context::{Context, Retry};
 use crate::commands::spec::Flags;
 use crate::commands::table::{self, Row};
+use crate::commands::transactions;
 use crate::error::CommandError;
 use crate::resp::{Protocol, Reply};
 use mlua::{Lua, Value, Variadic};
@@ -212,7 +213,7 @@ impl<'r, 'c> Running<'r, 'c> {
         let context = &mut *self.context;
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         let mut reply = Reply::new(output, self.protocol);
-        let result = (row.spec.function)(context, arguments, &mut reply);
+        let result = transactions::invoke(context, row, arguments, &mut reply);
         let job = context.job.take();
         let result = match (result, job) {
             (Ok(()), Some(job)) => self.run_outside(job, &mut reply),
@@ -235,9 +236,7 @@ impl<'r, 'c> Running<'r, 'c> {
             );
         }
         let writes = flags.has(Flags::WRITE);
-        if self.is_read_only
-            && (writes || row.spec.name == "publish" || row.spec.name == "spublish")
-        {
+        if self.is_read_only && (writes || flags.has(Flags::MAY_REPLICATE)) {
             return Err(CommandError::fixed(
                 "ERR Write commands are not allowed from read-only scripts.",
             )
@@ -369,7 +368,7 @@ pub fn look_up(arguments: &[&[u8]]) -> Result<Row, CommandError> {
         CommandError::fixed("ERR Unknown Redis command called from script");
     let mut row = table::find(arguments[0]).ok_or(UNKNOWN)?;
     if !row.spec.subcommands.is_empty() && arguments.len() > 1 {
-        row.spec = table::find_subcommand(row.spec, arguments[1]).ok_or(UNKNOWN)?;
+        row = table::find_subcommand(row, arguments[1]).ok_or(UNKNOWN)?;
     }
     if row.spec.arity_allows(arguments.len()) {
         Ok(row)

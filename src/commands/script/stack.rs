@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 /// Address space of a stack; memory is used as far as it is touched. Nested tables make the libraries recurse.
-const STACK_BYTES: usize = 4 << 20;
+const STACK_BYTES: usize = 16 << 20;
 /// So many stacks are kept for later.
 const STACKS_KEPT: usize = 4;
 

@@ -3,6 +3,7 @@
 use super::super::evict::EvictionHand;
 use super::super::{Admission, MaxmemoryPolicy, TierSettings};
 use super::fixture::{Fixture, text_of};
+use std::sync::atomic::Ordering;
 
 fn settings(policy: MaxmemoryPolicy, maxdisk_bytes: Option<u64>) -> TierSettings {
     // No sample is ever below this limit, so eviction goes on until nothing is left that may go.
@@ -28,6 +29,7 @@ fn every_policy_evicts_what_it_may_and_nothing_else() {
     ];
     for (policy, left) in cases {
         let fixture = Fixture::with(settings(policy, None), false);
+        fixture.log.listens.store(true, Ordering::SeqCst);
         for number in 0..100u32 {
             fixture.set(
                 &number.to_be_bytes(),
@@ -50,6 +52,9 @@ fn every_policy_evicts_what_it_may_and_nothing_else() {
             assert!(keys.iter().all(|key| key[3] % 2 == 1));
         }
         assert_eq!(fixture.tier.statistics().evicted_keys, 100 - left as u64);
+        let events = fixture.log.events.lock();
+        assert_eq!(events.len(), 100 - left, "{policy:?}");
+        assert!(events.iter().all(|event| event.name == "evicted"));
         assert_eq!(fixture.keyspace.key_counts(0).0, left as u64);
     }
 }
@@ -108,6 +113,7 @@ fn a_full_disk_gives_up_cold_keys_and_their_space() {
         .evict_cold(fixture.cold(), &mut hand)
         .expect("looked");
     assert!(fixture.tier.statistics().is_disk_full && fixture.tier.statistics().evicted_keys == 0);
+    fixture.log.listens.store(true, Ordering::SeqCst);
     fixture
         .tier
         .configure(settings(MaxmemoryPolicy::AllKeysLru, Some(disk_bytes / 2)));
@@ -117,6 +123,8 @@ fn a_full_disk_gives_up_cold_keys_and_their_space() {
         .expect("evicted");
     assert!(fixture.cold().disk_bytes() <= disk_bytes / 2);
     assert!(!fixture.tier.statistics().is_disk_full);
+    let evicted = fixture.tier.statistics().evicted_keys;
+    assert_eq!(fixture.log.events.lock().len() as u64, evicted);
     let keys = fixture.scan(100);
     assert_eq!(keys.len() as u64, fixture.keyspace.key_counts(0).0);
     assert!(keys.len() > 500 && keys.len() < 1100, "{}", keys.len());

@@ -1,9 +1,9 @@
 //! Keys that expire by themselves, in all tiers.
 
-use super::super::expire::ExpiryHand;
+use super::super::expire::{ExpiryHand, Round};
 use super::fixture::Fixture;
 use crate::clock;
-use crate::keyspace::Journal;
+use crate::keyspace::{EventClasses, Journal};
 use std::sync::atomic::Ordering;
 
 fn expire_all(fixture: &Fixture) {
@@ -42,6 +42,34 @@ fn hot_keys_go_although_nobody_asks() {
     expire_all(&fixture);
     assert_eq!(fixture.keyspace.key_counts(0), (200, 100));
     assert_eq!(fixture.tier.statistics().expired_keys, 100);
+}
+
+#[test]
+fn a_key_that_expires_is_told_of_in_every_tier() {
+    for is_cold in [false, true] {
+        let fixture = Fixture::new();
+        fixture.log.listens.store(true, Ordering::SeqCst);
+        let soon_ms = fill(&fixture, 30);
+        if is_cold {
+            fixture.tier.demote_all(0).expect("demoted");
+        }
+        pass(soon_ms);
+        expire_all(&fixture);
+        let events = std::mem::take(&mut *fixture.log.events.lock());
+        assert!(events.iter().all(|event| event.name == "expired"));
+        assert!(
+            events
+                .iter()
+                .all(|event| event.class == EventClasses::EXPIRED && event.database == 0)
+        );
+        let mut keys: Vec<_> = events.into_iter().map(|event| event.key).collect();
+        keys.sort();
+        let expected: Vec<Box<[u8]>> = (0..30u32)
+            .step_by(3)
+            .map(|number| number.to_be_bytes()[..].into())
+            .collect();
+        assert_eq!(keys, expected, "cold: {is_cold}");
+    }
 }
 
 #[test]
@@ -118,10 +146,15 @@ fn a_deadline_that_was_read_from_the_index_and_changed_since_deletes_nothing() {
         fixture.tier.demote_all(0).expect("demoted");
         let hash = fixture.keyspace.hash(key);
         let newest = fixture.cold().get(0, hash, key).expect("read");
+        let mut round = Round {
+            journal: &mut journal,
+            now_ms: past_ms,
+            listens_to: EventClasses::NONE,
+        };
         assert!(
             fixture
                 .tier
-                .expire_cold_key(fixture.cold(), &mut journal, 0, due, past_ms)
+                .expire_cold_key(fixture.cold(), &mut round, 0, due)
                 .expect("looked")
         );
         assert_eq!(fixture.cold().get(0, hash, key).expect("read"), newest);

@@ -1,11 +1,13 @@
 //! A keyspace with tiers behind it and a log that only counts.
 
 use super::super::{
-    Cold, ColdBudget, Durability, KeyRequest, Ports, Residency, Tier, TierSettings,
+    Cold, ColdBudget, Durability, EventSink, KeyRequest, Ports, Residency, Tier, TierSettings,
 };
 use crate::clock;
 use crate::error::InternalError;
-use crate::keyspace::{Deadline, Journal, Keys, Keyspace, Placement, Recorder, Temperature};
+use crate::keyspace::{
+    Deadline, EventClasses, Journal, KeyEvent, Keys, Keyspace, Placement, Recorder, Temperature,
+};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +22,9 @@ pub struct TestLog {
     pub durable_lsn: AtomicU64,
     pub fails: AtomicBool,
     pub full: AtomicBool,
+    /// Set: all events are wanted.
+    pub listens: AtomicBool,
+    pub events: Mutex<Vec<KeyEvent>>,
     /// Runs once, the next time that durability is asked for: in the middle of a batch.
     pub interruption: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -34,6 +39,25 @@ impl Recorder for TestLog {
     fn keeps_effects(&self) -> bool {
         true
     }
+}
+
+impl EventSink for TestLog {
+    fn listens_to(&self) -> EventClasses {
+        if self.listens.load(Ordering::SeqCst) {
+            EventClasses::ALL
+        } else {
+            EventClasses::NONE
+        }
+    }
+    fn publish(&self, events: Vec<KeyEvent>) {
+        self.events.lock().extend(events);
+    }
+
+    fn hears_writes(&self) -> bool {
+        false
+    }
+
+    fn written(&self, _keys: Vec<(u32, Box<[u8]>)>) {}
 }
 
 impl Durability for TestLog {
@@ -86,6 +110,7 @@ impl Fixture {
             recorder: log.clone(),
             durability: log.clone(),
             loader: Arc::new(()),
+            events: log.clone(),
         };
         let tier = Tier::new(Arc::clone(&keyspace), cold, ports, settings);
         tier.pool.start(2, tier.cold.as_ref()).expect("threads");

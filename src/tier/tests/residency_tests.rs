@@ -138,6 +138,46 @@ fn a_fetch_is_void_after_a_departure() {
     assert_eq!(fixture.get(b"key"), Some(b"new".to_vec()));
 }
 
+/// The key is deleted, lives again while its record is removed, and is deleted for good: no entry left for another tier, and yet
+/// what was read before is no longer true. It would come back from the dead, and its expiry would count twice.
+#[test]
+fn a_fetch_is_void_after_its_record_was_deleted_below_a_live_key() {
+    let fixture = Fixture::new();
+    fixture.set(b"key", b"old", Some(crate::clock::now_ms() + 1_000_000));
+    fixture.tier.demote_all(0).expect("demoted");
+    let hash = fixture.keyspace.hash(b"key");
+    let request = KeyRequest {
+        database: 0,
+        generation: 0,
+        hash,
+        key: b"key",
+        only_looks: false,
+        now_ms: 0,
+    };
+    let departures = fixture.keyspace.lock(Keyspace::shard_of(hash)).departures;
+    let ticket = super::super::FetchTicket::for_key(&request, departures);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let fetched = runtime.block_on(fixture.tier.fetch(&ticket)).expect("read");
+    assert!(fixture.delete(b"key"));
+    fixture.set(b"key", b"new", None);
+    fixture
+        .tier
+        .drain_deletions(fixture.cold())
+        .expect("drained");
+    assert!(fixture.delete(b"key"));
+    let mut shard = fixture.keyspace.lock(Keyspace::shard_of(hash));
+    let residency = fixture
+        .tier
+        .resolve(&mut shard, &request, Some(&fetched))
+        .expect("resolved");
+    assert!(!matches!(residency, Residency::Present));
+    drop(shard);
+    assert_eq!(fixture.get(b"key"), None);
+    assert_eq!(fixture.keyspace.key_counts(0), (0, 0));
+}
+
 #[test]
 fn waiters_for_one_key_share_one_read() {
     let fixture = Fixture::new();

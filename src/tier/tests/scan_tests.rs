@@ -201,6 +201,7 @@ fn blocks_that_are_not_loaded_yet_are_loaded_on_the_way() {
         recorder: log.clone(),
         durability: log,
         loader: loader.clone(),
+        events: Arc::new(()),
     };
     let tier = Tier::new(keyspace, None, ports, TierSettings::default());
     let (mut found, mut cursor) = (Vec::new(), 0);

@@ -10,22 +10,25 @@
 //! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
 
 mod bench;
+pub mod blocked;
 mod scripts;
+mod serve;
 
 pub use scripts::SuspendedScript;
 
+use self::bench::{Bench, Blocked, Called, Locking, Obstacle};
+use self::blocked::{DatabaseKey, Waiter};
 use crate::clock;
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
-use crate::commands::{Flags, Job, Services, Session, transactions};
+use crate::commands::{Flags, Group, Job, Services, Session, transactions};
 use crate::config::Settings;
 use crate::error::{CommandError, InternalError};
-use crate::keyspace::{Journal, LookupCounts};
+use crate::keyspace::{Journal, Keys, LookupCounts};
 use crate::metrics::{WorkerMetrics, add};
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
 use crate::tier::{Admission, FetchTicket, Fetched};
-use bench::{Bench, Called, Locking, Obstacle};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -44,6 +47,21 @@ pub enum Outcome {
     Suspended(SuspendedScript),
     /// A transaction that holds commands without locks: its commands are to be run one after the other.
     Sequential(Vec<Vec<Box<[u8]>>>),
+    /// The client waits for its keys. Its session is in the waiter until then.
+    Blocked(Arc<Waiter>),
+    /// Only while serving a waiter: it goes on waiting.
+    StillBlocked,
+    /// CLIENT PAUSE is in force; call again when it is over.
+    Paused,
+}
+
+/// The waiter on whose behalf a command runs.
+struct Serving {
+    waiter: Arc<Waiter>,
+    /// The key that was written.
+    key: DatabaseKey,
+    /// Set if it does not exist (any more).
+    key_is_gone: bool,
 }
 
 /// A command line.
@@ -66,7 +84,6 @@ impl<'a> Request<'a> {
 }
 
 /// A key that a command names.
-#[derive(Clone)]
 struct NamedKey {
     database: u32,
     hash: u64,
@@ -87,11 +104,21 @@ pub struct Dispatcher {
     /// LSN of the last record that this worker wrote, for `appendfsync always`.
     last_lsn: u64,
     last_command: usize,
+    serving: Option<Serving>,
     /// Unix time of the running batch, in milliseconds.
     now_ms: u64,
     batch_started: Instant,
     /// Rows of the commands that ran in it.
     batch_rows: Vec<usize>,
+}
+
+impl Serving {
+    /// True if the key that was written is what the waiter waits for. Its shard is locked.
+    fn may_be_ready(&mut self, keys: &Keys<'_>) -> bool {
+        let kind = keys.kind_now(&self.key.1);
+        self.key_is_gone = kind.is_none();
+        self.waiter.may_be_ready(kind)
+    }
 }
 
 impl Dispatcher {
@@ -109,6 +136,7 @@ impl Dispatcher {
             hashes: Vec::new(),
             last_lsn: 0,
             last_command: usize::MAX,
+            serving: None,
             now_ms: clock::now_ms(),
             batch_started: Instant::now(),
             batch_rows: Vec::new(),
@@ -172,6 +200,15 @@ impl Dispatcher {
                 Outcome::Done
             }
             Ok(Admitted::Wait) => return Outcome::WaitForMemory,
+            Ok(Admitted::Paused) => return Outcome::Paused,
+            Ok(Admitted::Run(row))
+                if is_for_subscribers(row) && row.spec.group == Group::PubSub =>
+            {
+                // Confirmations are messages: CLIENT REPLY does not silence them.
+                let outcome = self.run(row, session, request, fetched, output);
+                apply_reply_mode(session, output.len(), output);
+                return outcome;
+            }
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
                 let error = refuse_in_transaction(session, arguments, error);
@@ -201,6 +238,12 @@ impl Dispatcher {
         if !session.authenticated && !flags.has(Flags::NO_AUTH) {
             return reject(CommandError::fixed("NOAUTH Authentication required."));
         }
+        if session.only_listens() && !is_for_subscribers(row) {
+            return reject(CommandError::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                transactions::full_name(arguments, row)
+            )));
+        }
         let slow = &self.server.scripts.slow;
         if slow.any() && !is_allowed_while_busy(row, arguments) {
             return reject(slow.refusal());
@@ -211,6 +254,10 @@ impl Dispatcher {
                 Admission::Wait => return Ok(Admitted::Wait),
                 Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
             }
+        }
+        let pause = &self.server.pause;
+        if pause.is_active() && pause.holds(writes(row, session)) {
+            return Ok(Admitted::Paused);
         }
         if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
             if flags.has(Flags::NO_MULTI) {
@@ -314,39 +361,65 @@ impl Dispatcher {
             owned_keys: &self.owned_keys,
             hashes: &self.hashes,
             now_ms: self.now_ms,
+            serving: self.serving.as_mut(),
         };
         let start = output.len();
         let done = bench.run(row, session, request.arguments, fetched, locking, output);
-        self.finish(row, done, session.protocol, start, output)
+        self.finish(row, done, session, start, output)
     }
 
-    /// Counts what a command did, and makes an outcome of it.
+    /// Makes an outcome of what became of a command.
     fn finish(
         &mut self,
         row: Row,
         done: Result<Called, Obstacle>,
-        protocol: Protocol,
+        session: &Session,
         start: usize,
         output: &mut Vec<u8>,
     ) -> Outcome {
-        let called = match done {
-            Ok(called) => called,
+        match done {
+            Ok(called) => self.conclude(row, called, session, start, output),
             Err(Obstacle::Fetch(missing)) => {
                 add(&self.metrics.fetches, missing.len() as u64);
-                return Outcome::Fetch(missing);
+                Outcome::Fetch(missing)
             }
+            Err(Obstacle::StillBlocked) => Outcome::StillBlocked,
             Err(Obstacle::Failed(error)) => {
                 output.truncate(start);
-                self.write_error(&error, protocol, output);
-                return Outcome::Done;
+                self.write_error(&error, session.protocol, output);
+                Outcome::Done
             }
-        };
+        }
+    }
+
+    /// What follows a command's function, without its locks.
+    fn conclude(
+        &mut self,
+        row: Row,
+        called: Called,
+        session: &Session,
+        start: usize,
+        output: &mut Vec<u8>,
+    ) -> Outcome {
         self.last_lsn = called.lsn.unwrap_or(self.last_lsn);
+        if self.journal.has_events() {
+            let events = self.journal.take_events();
+            self.server.publish_events(&self.settings, events);
+        }
+        match called.blocked {
+            Blocked::No => {}
+            Blocked::Still => return Outcome::StillBlocked,
+            Blocked::As(waiter) => return Outcome::Blocked(waiter),
+        }
         self.count(row, called.counts, called.result.is_err());
         if let Err(error) = called.result {
             output.truncate(start);
-            self.write_error(&error, protocol, output);
-            return Outcome::Done;
+            self.write_error(&error, session.protocol, output);
+        }
+        if self.serving.is_none() && self.journal.has_written() {
+            let written = self.journal.take_written();
+            self.server.invalidate(&written, Some(session.id));
+            self.serve_blocked(written);
         }
         called.job.map_or(Outcome::Done, Outcome::Job)
     }
@@ -394,6 +467,14 @@ impl Dispatcher {
         }
     }
 
+    /// Counts a blocking command that ended without being run again: on a timeout, or by CLIENT UNBLOCK.
+    pub fn count_unserved(&mut self, arguments: &[Box<[u8]>]) {
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        if let Ok(row) = transactions::resolve(&arguments) {
+            self.count(row, LookupCounts::default(), false);
+        }
+    }
+
     /// The placement hash of a key.
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.server.keyspace.hash(key)
@@ -430,8 +511,34 @@ impl Dispatcher {
 
 enum Admitted {
     Run(Row),
+    Paused,
     Queue,
     Wait,
+}
+
+/// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
+fn writes(row: Row, session: &Session) -> bool {
+    let changes =
+        |row: Row| row.spec.flags.has(Flags::WRITE) || row.spec.flags.has(Flags::MAY_REPLICATE);
+    let queue = session
+        .transaction
+        .iter()
+        .flat_map(|transaction| &transaction.queue);
+    changes(row)
+        || row.spec.name == "exec"
+            && queue
+                .filter_map(|queued| {
+                    let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+                    transactions::resolve(&arguments).ok()
+                })
+                .any(changes)
+}
+
+/// True for what a client in RESP2 may still say once it has subscribed.
+fn is_for_subscribers(row: Row) -> bool {
+    let name = row.spec.name;
+    matches!(name, "ping" | "quit" | "reset")
+        || name.ends_with("subscribe") && row.spec.group == Group::PubSub
 }
 
 /// An error of ours as the client learns of it; the cause is logged here.
@@ -451,26 +558,10 @@ fn is_allowed_while_busy(row: Row, arguments: &[&[u8]]) -> bool {
             .is_some_and(|argument| argument.eq_ignore_ascii_case(name.as_bytes()))
     };
     ALLOWED.contains(&row.spec.name)
+        || row.spec.group == Group::PubSub && row.spec.name.ends_with("subscribe")
         || is(0, "script") && is(1, "kill")
         || is(0, "function") && (is(1, "kill") || is(1, "stats"))
         || is(0, "shutdown") && (1..arguments.len()).any(|index| is(index, "nosave"))
-}
-
-/// The queue of a transaction that cannot run under one set of locks, because it holds a command that walks the
-/// keyspace or waits for the disk. The session leaves the transaction.
-fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
-    let transaction = session.transaction.as_ref()?;
-    let is_offloaded = |queued: &Vec<Box<[u8]>>| {
-        let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-        transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
-    };
-    if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
-        return None;
-    }
-    session
-        .transaction
-        .take()
-        .map(|transaction| transaction.queue)
 }
 
 /// A refused command spoils its transaction; a refused EXEC ends it.
@@ -494,7 +585,25 @@ fn refuse_in_transaction(
     ))
 }
 
-fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {
+/// The queue of a transaction that cannot run under one set of locks, because it holds a command that walks the
+/// keyspace or waits for the disk. The session leaves the transaction.
+fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
+    let transaction = session.transaction.as_ref()?;
+    let is_offloaded = |queued: &Vec<Box<[u8]>>| {
+        let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+        transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
+    };
+    if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
+        return None;
+    }
+    session
+        .transaction
+        .take()
+        .map(|transaction| transaction.queue)
+}
+
+/// CLIENT REPLY: takes away the reply that begins at `start`, if the client wants none.
+pub fn apply_reply_mode(session: &mut Session, start: usize, output: &mut Vec<u8>) {
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => output.truncate(start),

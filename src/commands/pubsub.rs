@@ -1,0 +1,363 @@
+//! SUBSCRIBE, PUBLISH and their relatives.
+//!
+//! The subscriptions of a client are noted in its session, so that UNSUBSCRIBE without arguments and the counts in the replies need
+//! no search; who listens to a channel is known to [`crate::pubsub::PubSub`] alone. The replies of this family are pushes
+//! in RESP3, one for each channel.
+
+use super::context::Context;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::{CommandError, CommandResult};
+use crate::pubsub::ChannelKind;
+use crate::resp::Reply;
+
+/// Writes one confirmation.
+fn confirm(reply: &mut Reply<'_>, word: &str, topic: Option<&[u8]>, count: usize) {
+    reply.push_header(3);
+    reply.bulk(word.as_bytes());
+    reply.bulk_or_null(topic);
+    reply.count(count);
+}
+
+fn subscribe_to(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+    kind: ChannelKind,
+) {
+    let word = match kind {
+        ChannelKind::Channel => "subscribe",
+        ChannelKind::Pattern => "psubscribe",
+        ChannelKind::Shard => "ssubscribe",
+    };
+    for topic in &arguments[1..] {
+        context.services.subscribe(context.session, kind, topic);
+        let count = context.session.subscription_count(kind);
+        confirm(reply, word, Some(topic), count);
+    }
+}
+
+fn unsubscribe_from(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+    kind: ChannelKind,
+) {
+    let word = match kind {
+        ChannelKind::Channel => "unsubscribe",
+        ChannelKind::Pattern => "punsubscribe",
+        ChannelKind::Shard => "sunsubscribe",
+    };
+    let mut topics: Vec<Box<[u8]>> = arguments[1..]
+        .iter()
+        .map(|topic| Box::from(*topic))
+        .collect();
+    if topics.is_empty() {
+        let all = &context.session.subscriptions[kind.index()];
+        topics = all.iter().cloned().collect();
+        if topics.is_empty() {
+            let count = context.session.subscription_count(kind);
+            return confirm(reply, word, None, count);
+        }
+    }
+    for topic in topics {
+        context.services.unsubscribe(context.session, kind, &topic);
+        let count = context.session.subscription_count(kind);
+        confirm(reply, word, Some(&topic), count);
+    }
+}
+
+fn subscribe(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    subscribe_to(context, arguments, reply, ChannelKind::Channel);
+    Ok(())
+}
+
+fn psubscribe(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    subscribe_to(context, arguments, reply, ChannelKind::Pattern);
+    Ok(())
+}
+
+fn ssubscribe(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    subscribe_to(context, arguments, reply, ChannelKind::Shard);
+    Ok(())
+}
+
+fn unsubscribe(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    unsubscribe_from(context, arguments, reply, ChannelKind::Channel);
+    Ok(())
+}
+
+fn punsubscribe(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    unsubscribe_from(context, arguments, reply, ChannelKind::Pattern);
+    Ok(())
+}
+
+fn sunsubscribe(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    unsubscribe_from(context, arguments, reply, ChannelKind::Shard);
+    Ok(())
+}
+
+/// PUBLISH channel message
+fn publish(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let services = context.services;
+    reply.count(services.publish(ChannelKind::Channel, arguments[1], arguments[2]));
+    Ok(())
+}
+
+/// SPUBLISH shardchannel message
+fn spublish(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let services = context.services;
+    reply.count(services.publish(ChannelKind::Shard, arguments[1], arguments[2]));
+    Ok(())
+}
+
+fn write_topics(
+    context: &Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+    kind: ChannelKind,
+) {
+    let topics = context.services.topics(kind, arguments.get(2).copied());
+    reply.array_header(topics.len());
+    topics.iter().for_each(|topic| reply.bulk(topic));
+}
+
+fn channels(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    write_topics(context, arguments, reply, ChannelKind::Channel);
+    Ok(())
+}
+
+fn shard_channels(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    write_topics(context, arguments, reply, ChannelKind::Shard);
+    Ok(())
+}
+
+fn write_counts(context: &Context<'_>, topics: &[&[u8]], reply: &mut Reply<'_>, kind: ChannelKind) {
+    reply.array_header(topics.len() * 2);
+    for topic in topics {
+        reply.bulk(topic);
+        reply.count(context.services.subscribers(kind, topic));
+    }
+}
+
+fn numsub(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    write_counts(context, &arguments[2..], reply, ChannelKind::Channel);
+    Ok(())
+}
+
+fn shard_numsub(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    write_counts(context, &arguments[2..], reply, ChannelKind::Shard);
+    Ok(())
+}
+
+fn numpat(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    reply.count(context.services.topic_count(ChannelKind::Pattern));
+    Ok(())
+}
+
+const HELP: &[&str] = &[
+    "CHANNELS [<pattern>]",
+    "    Return the currently active channels matching a <pattern> (default: '*').",
+    "NUMPAT",
+    "    Return number of subscriptions to patterns.",
+    "NUMSUB [<channel> ...]",
+    "    Return the number of subscribers for the specified channels, excluding",
+    "    pattern subscriptions(default: no channels).",
+    "SHARDCHANNELS [<pattern>]",
+    "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+    "SHARDNUMSUB [<shardchannel> ...]",
+    "    Return the number of subscribers for the specified shard level channel(s)",
+];
+
+fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    super::client::write_help("PUBSUB", HELP, reply);
+    Ok(())
+}
+
+fn container(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    Err(CommandError::wrong_arity("pubsub"))
+}
+
+const SUBSCRIBING: Flags = Flags::PUBSUB
+    .and(Flags::NOSCRIPT)
+    .and(Flags::LOADING)
+    .and(Flags::STALE);
+const PUBLISHING: Flags = Flags::PUBSUB
+    .and(Flags::MAY_REPLICATE)
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::FAST);
+const ASKING: Flags = Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE);
+
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: Flags,
+    function: super::CommandFunction,
+) -> CommandSpec {
+    CommandSpec::new(name, arity, flags, KeySpec::NONE, Group::PubSub, function)
+}
+
+/// The rows of this family.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of channels to subscribe to.",
+        summary: "Listens for messages published to channels.",
+        ..row("subscribe", -2, SUBSCRIBING, subscribe)
+    },
+    CommandSpec {
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of channels to unsubscribe.",
+        summary: "Stops listening to messages posted to channels.",
+        ..row("unsubscribe", -1, SUBSCRIBING, unsubscribe)
+    },
+    CommandSpec {
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of patterns to subscribe to.",
+        summary: "Listens for messages published to channels that match one or more patterns.",
+        ..row("psubscribe", -2, SUBSCRIBING, psubscribe)
+    },
+    CommandSpec {
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of patterns to unsubscribe.",
+        summary: "Stops listening to messages published to channels that match one or more patterns.",
+        ..row("punsubscribe", -1, SUBSCRIBING, punsubscribe)
+    },
+    CommandSpec {
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of shard channels to subscribe to.",
+        summary: "Listens for messages published to shard channels.",
+        ..row("ssubscribe", -2, SUBSCRIBING, ssubscribe)
+    },
+    CommandSpec {
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of shard channels to unsubscribe.",
+        summary: "Stops listening to messages posted to shard channels.",
+        ..row("sunsubscribe", -1, SUBSCRIBING, sunsubscribe)
+    },
+    CommandSpec {
+        since: "2.0.0",
+        complexity: "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
+                     subscribed patterns (by any client).",
+        summary: "Posts a message to a channel.",
+        ..row("publish", 3, PUBLISHING, publish)
+    },
+    CommandSpec {
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of clients subscribed to the receiving shard channel.",
+        summary: "Posts a message to a shard channel.",
+        ..row("spublish", 3, PUBLISHING, spublish)
+    },
+    CommandSpec {
+        since: "2.8.0",
+        complexity: "Depends on subcommand.",
+        summary: "A container for Pub/Sub commands.",
+        subcommands: &[
+            CommandSpec {
+                since: "2.8.0",
+                complexity: "O(N) where N is the number of active channels.",
+                summary: "Returns the active channels.",
+                ..row("channels", -2, ASKING, channels)
+            },
+            CommandSpec {
+                since: "2.8.0",
+                summary: "Returns a count of unique pattern subscriptions.",
+                ..row("numpat", 2, ASKING, numpat)
+            },
+            CommandSpec {
+                since: "2.8.0",
+                complexity: "O(N) for the NUMSUB subcommand, where N is the number of requested channels.",
+                summary: "Returns a count of subscribers to channels.",
+                ..row("numsub", -2, ASKING, numsub)
+            },
+            CommandSpec {
+                since: "7.0.0",
+                complexity: "O(N) where N is the number of active shard channels.",
+                summary: "Returns the active shard channels.",
+                ..row("shardchannels", -2, ASKING, shard_channels)
+            },
+            CommandSpec {
+                since: "7.0.0",
+                complexity: "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels.",
+                summary: "Returns the count of subscribers of shard channels.",
+                ..row("shardnumsub", -2, ASKING, shard_numsub)
+            },
+            CommandSpec {
+                since: "6.2.0",
+                summary: "Returns helpful text about the different subcommands.",
+                ..row("help", 2, Flags::LOADING.and(Flags::STALE), help)
+            },
+        ],
+        ..row("pubsub", -2, Flags::NONE, container)
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::test_support::TestServer;
+
+    #[test]
+    fn replies_count_channels_and_patterns_together_and_shard_channels_apart() {
+        let mut server = TestServer::new();
+        server.check_all(&[
+            (
+                "SUBSCRIBE a b",
+                r#"["subscribe" "a" :1] ["subscribe" "b" :2]"#,
+            ),
+            ("PSUBSCRIBE p*", r#"["psubscribe" "p*" :3]"#),
+            ("SSUBSCRIBE s", r#"["ssubscribe" "s" :1]"#),
+            ("PING", r#"["pong" ""]"#),
+            ("PING x", r#"["pong" "x"]"#),
+            ("UNSUBSCRIBE b", r#"["unsubscribe" "b" :2]"#),
+            ("UNSUBSCRIBE", r#"["unsubscribe" "a" :1]"#),
+            ("UNSUBSCRIBE", r#"["unsubscribe" nil :1]"#),
+            ("UNSUBSCRIBE zz", r#"["unsubscribe" "zz" :1]"#),
+            ("PUNSUBSCRIBE", r#"["punsubscribe" "p*" :0]"#),
+            ("SUNSUBSCRIBE", r#"["sunsubscribe" "s" :0]"#),
+            ("PING", "+PONG"),
+            ("PUBLISH c m", ":1"),
+            ("PUBSUB NUMSUB aa bbb", r#"["aa" :2 "bbb" :3]"#),
+            ("PUBSUB NUMPAT", ":1"),
+        ]);
+    }
+}

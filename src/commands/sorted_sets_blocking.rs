@@ -1,0 +1,135 @@
+//! BZPOPMIN, BZPOPMAX and BZMPOP: as their namesakes without B, but they wait where those find nothing.
+
+use super::collections::MultiplePop;
+use super::context::{BlockRequest, Context, TimeoutReply};
+use super::options::timeout_deadline_ms;
+use super::sorted_sets_pop::{ScoreEnd, pop_from_first, pop_members};
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::CommandResult;
+use crate::resp::Reply;
+use storage_format::ValueKind;
+
+fn wait_for(
+    context: &mut Context<'_>,
+    keys: &[&[u8]],
+    deadline_ms: Option<u64>,
+    reply: &mut Reply<'_>,
+) {
+    let request = BlockRequest {
+        kind: ValueKind::SortedSet,
+        keys: keys.iter().map(|key| Box::from(*key)).collect(),
+        deadline_ms,
+        timeout_reply: TimeoutReply::NullArray,
+        arguments: None,
+        also_when_gone: false,
+    };
+    context.block(request, reply);
+}
+
+fn blocking_pop(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    end: ScoreEnd,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let (timeout, keys) = (
+        arguments[arguments.len() - 1],
+        &arguments[1..arguments.len() - 1],
+    );
+    let deadline_ms = timeout_deadline_ms(timeout, context.now_ms)?;
+    for key in keys {
+        let (popped, scores) = pop_members(&mut context.keys, key, end, 1)?;
+        if let ([member], [score]) = (&popped.slices()[..], &scores[..]) {
+            reply.array_header(3);
+            reply.bulk(key);
+            reply.bulk(member);
+            reply.double(*score);
+            return Ok(());
+        }
+    }
+    wait_for(context, keys, deadline_ms, reply);
+    Ok(())
+}
+
+/// `BZPOPMIN key [key ...] timeout`
+fn bzpopmin(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    blocking_pop(context, arguments, ScoreEnd::Least, reply)
+}
+
+/// `BZPOPMAX key [key ...] timeout`
+fn bzpopmax(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    blocking_pop(context, arguments, ScoreEnd::Greatest, reply)
+}
+
+/// `BZMPOP timeout numkeys key [key ...] MIN|MAX [COUNT count]`
+fn bzmpop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let wanted = MultiplePop::parse(arguments, 2, ScoreEnd::parse)?;
+    let deadline_ms = timeout_deadline_ms(arguments[1], context.now_ms)?;
+    if !pop_from_first(&mut context.keys, &wanted, reply)? {
+        wait_for(context, wanted.keys, deadline_ms, reply);
+    }
+    Ok(())
+}
+
+const POPPING: Flags = Flags::WRITE.and(Flags::BLOCKING);
+/// All arguments but the last, which is the timeout.
+const ALL_BUT_LAST: &[KeySpec] = &[KeySpec::Range {
+    first: 1,
+    last: -2,
+    step: 1,
+}];
+
+/// The rows of this file.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        since: "5.0.0",
+        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
+        summary: "Removes and returns the member with the lowest score from one or more sorted sets. Blocks until a member is \
+                  available otherwise. Deletes the sorted set if the last element was popped.",
+        ..CommandSpec::new(
+            "bzpopmin",
+            -3,
+            POPPING.and(Flags::FAST),
+            ALL_BUT_LAST,
+            Group::SortedSet,
+            bzpopmin,
+        )
+    },
+    CommandSpec {
+        since: "5.0.0",
+        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
+        summary: "Removes and returns the member with the highest score from one or more sorted sets. Blocks until a member is \
+                  available otherwise. Deletes the sorted set if the last element was popped.",
+        ..CommandSpec::new(
+            "bzpopmax",
+            -3,
+            POPPING.and(Flags::FAST),
+            ALL_BUT_LAST,
+            Group::SortedSet,
+            bzpopmax,
+        )
+    },
+    CommandSpec {
+        since: "7.0.0",
+        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, \
+                     and M being the number of elements popped.",
+        summary: "Removes and returns a member by score from one or more sorted sets. Blocks until a member is available \
+                  otherwise. Deletes the sorted set if the last element was popped.",
+        ..CommandSpec::new(
+            "bzmpop",
+            -5,
+            POPPING.and(Flags::MOVABLE_KEYS),
+            &[KeySpec::Counted { count_index: 2 }],
+            Group::SortedSet,
+            bzmpop,
+        )
+    },
+];

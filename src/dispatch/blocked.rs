@@ -1,0 +1,210 @@
+//! Clients that wait in a blocking command, in the order of their arrival.
+//!
+//! A command that finds nothing becomes a [`Waiter`], registered under the locks of its keys, so that no write slips between the
+//! look and the wait. While it waits, its session lives in the waiter: whoever writes one of its keys runs the command again
+//! on its behalf (see [`super::serve`]) and leaves the reply here; the connection only sleeps. So the order in which
+//! clients are served is the order of this registry, and an item is handed over before the writer gets its own reply.
+//!
+//! Lock order: a waiter's state, then shards. The registry's lock is held for look-ups only, under shard locks or without.
+//! Cost for a server on which nobody waits: one relaxed load for each command.
+
+use crate::commands::{BlockRequest, Session};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use storage_format::ValueKind;
+use tokio::sync::Notify;
+
+/// A key, named with its database.
+pub type DatabaseKey = (u32, Box<[u8]>);
+
+/// One blocked client.
+pub struct Waiter {
+    /// Its place in the order of arrival.
+    ticket: u64,
+    /// Its id.
+    pub client: u64,
+    /// The database its keys are in.
+    pub database: u32,
+    /// The command line to run again.
+    pub arguments: Vec<Box<[u8]>>,
+    /// What it waits for.
+    pub request: BlockRequest,
+    /// Waiting, or done.
+    pub state: Mutex<WaiterState>,
+    /// Told when the state becomes [`WaiterState::Done`].
+    pub woken: Notify,
+}
+
+/// Where a waiter's session is.
+pub enum WaiterState {
+    /// Waiting: here.
+    Waiting(Box<Session>),
+    /// Served, or sent away: the connection may take it back.
+    Done(Box<Wake>),
+    /// The connection has it.
+    Over,
+}
+
+/// What a waiter was woken with.
+pub struct Wake {
+    /// The session, as the command left it.
+    pub session: Session,
+    /// The reply; `None` is the reply of a timeout.
+    pub reply: Option<Vec<u8>>,
+    /// The LSN that has to be durable before the reply leaves under `appendfsync always`; 0 if nothing was written.
+    pub lsn: u64,
+}
+
+/// See the module's comment.
+#[derive(Default)]
+pub struct BlockedClients {
+    count: AtomicUsize,
+    next_ticket: AtomicU64,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    by_key: HashMap<DatabaseKey, BTreeMap<u64, Arc<Waiter>>>,
+    by_client: HashMap<u64, Arc<Waiter>>,
+}
+
+impl Waiter {
+    /// True if a key of this type (`None`: no key) can be what it waits for.
+    pub fn may_be_ready(&self, kind: Option<ValueKind>) -> bool {
+        kind == Some(self.request.kind) || self.request.also_when_gone
+    }
+
+    /// Ends the wait with this reply (`None`: that of a timeout); false if it was over already.
+    pub fn finish(&self, reply: Option<Vec<u8>>) -> bool {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, WaiterState::Over) {
+            WaiterState::Waiting(session) => {
+                *state = WaiterState::Done(Box::new(Wake {
+                    session: *session,
+                    reply,
+                    lsn: 0,
+                }));
+                self.woken.notify_one();
+                true
+            }
+            other => {
+                *state = other;
+                false
+            }
+        }
+    }
+
+    /// Takes the session back: with what it was woken with, or, if nothing came so far, as on a timeout.
+    pub fn take(&self) -> Option<Wake> {
+        match std::mem::replace(&mut *self.state.lock(), WaiterState::Over) {
+            WaiterState::Waiting(session) => Some(Wake {
+                session: *session,
+                reply: None,
+                lsn: 0,
+            }),
+            WaiterState::Done(wake) => Some(*wake),
+            WaiterState::Over => None,
+        }
+    }
+}
+
+impl BlockedClients {
+    /// True if somebody waits. Exact for a caller that holds the locks of the keys it asks about.
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Number of clients that wait.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Registers a client. The locks of its keys are held.
+    pub fn block(
+        &self,
+        session: Session,
+        arguments: &[&[u8]],
+        mut request: BlockRequest,
+    ) -> Arc<Waiter> {
+        let arguments = request.arguments.take().unwrap_or_else(|| {
+            arguments
+                .iter()
+                .map(|argument| Box::from(*argument))
+                .collect()
+        });
+        let waiter = Arc::new(Waiter {
+            ticket: self.next_ticket.fetch_add(1, Ordering::Relaxed),
+            client: session.id,
+            database: session.database,
+            arguments,
+            request,
+            state: Mutex::new(WaiterState::Waiting(Box::new(session))),
+            woken: Notify::new(),
+        });
+        let mut registry = self.registry.lock();
+        for key in &waiter.request.keys {
+            let waiters = registry.by_key.entry((waiter.database, key.clone()));
+            waiters
+                .or_default()
+                .insert(waiter.ticket, Arc::clone(&waiter));
+        }
+        registry
+            .by_client
+            .insert(waiter.client, Arc::clone(&waiter));
+        self.count.fetch_add(1, Ordering::Release);
+        waiter
+    }
+
+    /// Takes a waiter out; harmless if it is out already.
+    pub fn forget(&self, waiter: &Waiter) {
+        let mut registry = self.registry.lock();
+        let is_in = registry
+            .by_client
+            .get(&waiter.client)
+            .is_some_and(|known| known.ticket == waiter.ticket);
+        if !is_in {
+            return;
+        }
+        registry.by_client.remove(&waiter.client);
+        for key in &waiter.request.keys {
+            let key = (waiter.database, key.clone());
+            if let Some(waiters) = registry.by_key.get_mut(&key) {
+                waiters.remove(&waiter.ticket);
+                if waiters.is_empty() {
+                    registry.by_key.remove(&key);
+                }
+            }
+        }
+        self.count.fetch_sub(1, Ordering::Release);
+    }
+
+    /// The clients that wait for a key, in order of arrival.
+    pub fn waiting_for(&self, key: &DatabaseKey) -> Vec<Arc<Waiter>> {
+        let registry = self.registry.lock();
+        registry
+            .by_key
+            .get(key)
+            .map(|waiters| waiters.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The keys of these databases (of all, if none is named) that somebody waits for.
+    pub fn keys_of(&self, databases: &[u32]) -> Vec<DatabaseKey> {
+        let registry = self.registry.lock();
+        registry
+            .by_key
+            .keys()
+            .filter(|(database, _)| databases.is_empty() || databases.contains(database))
+            .cloned()
+            .collect()
+    }
+
+    /// The waiter of a client.
+    pub fn of_client(&self, client: u64) -> Option<Arc<Waiter>> {
+        self.registry.lock().by_client.get(&client).cloned()
+    }
+}

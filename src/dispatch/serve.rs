@@ -1,0 +1,86 @@
+//! Handing what was written to the clients that wait for it.
+//!
+//! Called by whoever wrote, after its locks are gone and before it gets its own reply. For each key that was written, the clients that wait for
+//! it are tried in the order of their arrival: the command is run again with the client's session; if it blocks again the
+//! client stays where it is. What such a command writes (BLMOVE) is dealt with in the same way, after it.
+
+use super::blocked::{DatabaseKey, Waiter, WaiterState, Wake};
+use super::{Dispatcher, Outcome, Request, Serving};
+use crate::commands::transactions;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What became of a try to serve a waiter.
+enum Tried {
+    /// It has its reply, or somebody else was faster.
+    Over,
+    /// The key is not there.
+    KeyIsGone,
+    /// There is nothing in it for this client.
+    NotReady,
+}
+
+impl Dispatcher {
+    /// Serves the clients that wait for these keys, and for those that are written on their behalf.
+    pub fn serve_blocked(&mut self, written: Vec<DatabaseKey>) {
+        let mut queue = VecDeque::from(written);
+        while let Some(key) = queue.pop_front() {
+            let mut is_gone = false;
+            for waiter in self.server.blocked.waiting_for(&key) {
+                if is_gone && !waiter.request.also_when_gone {
+                    continue;
+                }
+                is_gone = matches!(self.serve_one(&waiter, &key), Tried::KeyIsGone);
+                if self.journal.has_written() {
+                    let written = self.journal.take_written();
+                    self.server.invalidate(&written, Some(waiter.client));
+                    queue.extend(written);
+                }
+            }
+        }
+    }
+
+    fn serve_one(&mut self, waiter: &Arc<Waiter>, key: &DatabaseKey) -> Tried {
+        let mut state = waiter.state.lock();
+        let WaiterState::Waiting(session) = &mut *state else {
+            return Tried::Over;
+        };
+        let arguments: Vec<&[u8]> = waiter
+            .arguments
+            .iter()
+            .map(|argument| &**argument)
+            .collect();
+        let Ok(row) = transactions::resolve(&arguments) else {
+            return Tried::NotReady;
+        };
+        let mut reply = Vec::new();
+        let former_lsn = std::mem::take(&mut self.last_lsn);
+        self.serving = Some(Serving {
+            waiter: Arc::clone(waiter),
+            key: key.clone(),
+            key_is_gone: false,
+        });
+        let outcome = self.run(row, session, Request::new(&arguments), &[], &mut reply);
+        let serving = self.serving.take();
+        let lsn = std::mem::replace(&mut self.last_lsn, former_lsn);
+        self.last_lsn = self.last_lsn.max(lsn);
+        if !matches!(outcome, Outcome::Done) {
+            let is_gone = serving.is_some_and(|serving| serving.key_is_gone);
+            return if is_gone {
+                Tried::KeyIsGone
+            } else {
+                Tried::NotReady
+            };
+        }
+        let session = session.leave_placeholder();
+        *state = WaiterState::Done(Box::new(Wake {
+            session,
+            reply: Some(reply),
+            lsn,
+        }));
+        drop(state);
+        self.server.blocked.forget(waiter);
+        waiter.woken.notify_one();
+        Tried::Over
+    }
+}

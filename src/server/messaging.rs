@@ -1,0 +1,162 @@
+//! Publishing, subscribing, unblocking and pausing for commands ([`Messaging`]).
+
+use super::Server;
+use crate::commands::Session;
+use crate::commands::messaging::Messaging;
+use crate::commands::session::Remembers;
+use crate::dispatch::Dispatcher;
+use crate::dispatch::blocked::DatabaseKey;
+use crate::pubsub::ChannelKind;
+use crate::tracking::{TrackingOptions, TrackingState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Messaging for Server {
+    fn subscribe(&self, session: &mut Session, kind: ChannelKind, topic: &[u8]) {
+        // A client that is not in the list any more is on its way out.
+        if let Some(record) = self.clients.find(session.id) {
+            self.pubsub.subscribe(kind, topic, &record);
+            session.subscriptions[kind.index()].insert(topic.into());
+        }
+    }
+
+    fn unsubscribe(&self, session: &mut Session, kind: ChannelKind, topic: &[u8]) {
+        if session.subscriptions[kind.index()].remove(topic) {
+            self.pubsub.unsubscribe(kind, topic, session.id);
+        }
+    }
+
+    fn publish(&self, kind: ChannelKind, channel: &[u8], message: &[u8]) -> usize {
+        self.pubsub.publish(kind, channel, message)
+    }
+
+    fn topics(&self, kind: ChannelKind, pattern: Option<&[u8]>) -> Vec<Vec<u8>> {
+        self.pubsub.topics(kind, pattern)
+    }
+
+    fn subscribers(&self, kind: ChannelKind, topic: &[u8]) -> usize {
+        self.pubsub.subscribers(kind, topic)
+    }
+
+    fn topic_count(&self, kind: ChannelKind) -> usize {
+        self.pubsub.count(kind)
+    }
+
+    fn unblock(&self, client: u64, with_error: bool) -> bool {
+        let Some(waiter) = self.blocked.of_client(client) else {
+            return false;
+        };
+        let error = || b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n".to_vec();
+        let done = waiter.finish(with_error.then(error));
+        self.blocked.forget(&waiter);
+        done
+    }
+
+    fn has_client(&self, id: u64) -> bool {
+        self.clients.find(id).is_some()
+    }
+
+    fn monitor(&self, session: &mut Session) {
+        if let Some(record) = self.clients.find(session.id) {
+            session.monitors = true;
+            record.monitors.store(true, Ordering::Relaxed);
+            self.monitors.add(record);
+        }
+    }
+
+    fn stop_monitoring(&self, session: &mut Session) {
+        if std::mem::take(&mut session.monitors) {
+            self.monitors.remove(session.id);
+            if let Some(record) = self.clients.find(session.id) {
+                record.monitors.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn show_command(&self, session: &Session, arguments: &[&[u8]], by_script: bool) {
+        self.monitors.show(session, arguments, by_script);
+    }
+
+    fn track(&self, session: &mut Session, options: TrackingOptions) {
+        let Some(record) = self.clients.find(session.id) else {
+            return;
+        };
+        session.remembers = match &options {
+            options if options.broadcast => Remembers::Nothing,
+            options if options.opt_in => Remembers::IfGiven,
+            options if options.opt_out => Remembers::UnlessGiven,
+            _ => Remembers::Everything,
+        };
+        self.tracking.enable(record, options);
+    }
+
+    fn stop_tracking(&self, session: &mut Session) {
+        session.remembers = Remembers::Nothing;
+        self.tracking.disable(session.id);
+    }
+
+    fn tracking_state(&self, id: u64) -> Option<TrackingState> {
+        self.tracking.state_of(id)
+    }
+
+    fn remember_read(&self, id: u64, key: &[u8]) {
+        self.tracking.remember(&self.clients, id, key);
+    }
+
+    fn pause(&self, until_ms: u64, pauses_reads: bool) {
+        self.tier.hold_expiry_until(until_ms);
+        self.pause.begin(until_ms, pauses_reads);
+    }
+
+    fn unpause(&self) {
+        self.pause.end();
+        self.tier.hold_expiry_until(0);
+    }
+}
+
+impl Server {
+    /// Serves the clients that wait for these keys: for writers that are not commands of a connection.
+    pub fn serve_blocked(&self, written: Vec<DatabaseKey>) {
+        if let Some(server) = self.this.upgrade().filter(|_| !written.is_empty()) {
+            let metrics = self.background.lock();
+            Dispatcher::new(server, Arc::clone(&metrics)).serve_blocked(written);
+        }
+    }
+
+    /// Tells those who track keys that these changed, and serves those who wait for them. `writer` is the client that
+    /// changed them.
+    pub fn written(&self, written: Vec<DatabaseKey>, writer: Option<u64>) {
+        self.invalidate(&written, writer);
+        if self.blocked.any() {
+            self.serve_blocked(written);
+        }
+    }
+
+    /// Tells those who track keys that these changed.
+    pub fn invalidate(&self, written: &[DatabaseKey], writer: Option<u64>) {
+        if self.tracking.any() {
+            let keys = written.iter().map(|(_, key)| &**key);
+            self.tracking.invalidate(&self.clients, keys, writer);
+        }
+    }
+
+    /// True if somebody has to hear which keys are written.
+    pub fn hears_writes(&self) -> bool {
+        self.blocked.any() || self.tracking.any()
+    }
+
+    /// Ends what a client that goes has going on with others.
+    pub fn forget_client(&self, session: &mut Session) {
+        for kind in ChannelKind::ALL {
+            for topic in std::mem::take(&mut session.subscriptions[kind.index()]) {
+                self.pubsub.unsubscribe(kind, &topic, session.id);
+            }
+        }
+        if self.tracking.any() {
+            self.tracking.disable(session.id);
+        }
+        if session.monitors {
+            self.monitors.remove(session.id);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""What the Python drivers of the tests (tests/tcl, tests/clients) share."""
