@@ -273,7 +273,7 @@ fn hex4(text: &[u8]) -> Option<u32> {
     })
 }
 
-/// `uXXXX`, or a pair of them for what lies beyond the first plane.
+/// `u` and four digits, or a pair of that for what lies beyond the first plane.
 fn unescape_unicode(text: &[u8], output: &mut Vec<u8>) -> std::result::Result<usize, &'static str> {
     const INVALID: &str = "invalid unicode escape code";
     let mut code = hex4(&text[1..]).ok_or(INVALID)?;
