@@ -17,6 +17,7 @@ pub mod persist;
 pub mod pubsub;
 pub mod resp;
 pub mod server;
+pub mod stopwatch;
 pub mod tier;
 pub mod tracking;
 pub mod value;

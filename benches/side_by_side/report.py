@@ -40,6 +40,9 @@ def tables(results: dict, names: list[str]) -> list[Table]:
         for title, metric, form in METRICS:
             body = [[row["name"], str(row["depth"]), row["log"], *cells(row, names, metric, form)] for row in rows]
             found.append((title, ["command", "depth", "log", *names, *ratio_names(names)], body))
+    for title, metric, form in METRICS[:2] if results.get("features") else ():
+        body = [[row["name"], str(row["depth"]), *cells(row, names, metric, form)] for row in results["features"]]
+        found.append((f"Scripts, messages, streams: {title}", ["what", "depth", *names, *ratio_names(names)], body))
     if results.get("memory"):
         body = [[row["name"], *cells(row, names, "bytes_per_key", "{:.1f}")] for row in results["memory"]]
         keys = results["memory"][0]["keys"]

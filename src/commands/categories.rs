@@ -129,7 +129,7 @@ const fn of_group(group: Group) -> Categories {
 pub fn categories(spec: &CommandSpec) -> Categories {
     let own = match spec.categories {
         Some(categories) => categories,
-        None if spec.subcommands.is_empty() => of_group(spec.group),
+        None if spec.listed_subcommands().is_empty() => of_group(spec.group),
         None => Categories::NONE,
     };
     let by_flag = [

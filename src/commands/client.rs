@@ -188,7 +188,9 @@ fn kill_filter(context: &Context<'_>, options: &[&[u8]]) -> Result<ClientFilter,
             b"ADDR" => filter.address = Some(text(value)),
             b"LADDR" => filter.local_address = Some(text(value)),
             b"TYPE" => filter.kind = Some(client_type(value)?),
-            b"USER" if value == b"default" => filter.user = Some(text(value)),
+            b"USER" if context.services.users().get(value).is_some() => {
+                filter.user = Some(text(value));
+            }
             b"USER" => {
                 return Err(CommandError::new(format!(
                     "ERR No such user '{}'",
@@ -224,6 +226,10 @@ fn kill(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
                 .as_deref()
                 .is_none_or(|address| address == context.session.local_address)
             && filter.kind.as_deref().is_none_or(|kind| kind == "normal")
+            && filter
+                .user
+                .as_deref()
+                .is_none_or(|user| user.as_bytes() == context.session.user().name)
             && filter.older_than_seconds.is_none()
     };
     if let [_, _, address] = arguments {

@@ -43,7 +43,7 @@ fn shown_flags(spec: &CommandSpec) -> Flags {
 fn subcommands(row: &Listed) -> impl Iterator<Item = Listed> {
     let container = Some(row.spec);
     row.spec
-        .subcommands
+        .listed_subcommands()
         .iter()
         .map(move |spec| Listed { spec, container })
 }
@@ -72,7 +72,7 @@ pub(super) fn write_info(row: &Listed, reply: &mut Reply<'_>) {
     reply.set_header(uses.len());
     uses.iter()
         .for_each(|key_use| write_key_use(key_use, reply));
-    reply.array_header(spec.subcommands.len());
+    reply.array_header(spec.listed_subcommands().len());
     subcommands(row).for_each(|subcommand| write_info(&subcommand, reply));
 }
 
@@ -178,14 +178,14 @@ pub(super) fn write_docs(row: &Listed, reply: &mut Reply<'_>) {
         ("group", spec.group.name()),
         ("complexity", spec.complexity),
     ];
-    reply.map_header(fields.len() + usize::from(!spec.subcommands.is_empty()));
+    reply.map_header(fields.len() + usize::from(!spec.listed_subcommands().is_empty()));
     for (name, value) in fields {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
     }
-    if !spec.subcommands.is_empty() {
+    if !spec.listed_subcommands().is_empty() {
         reply.bulk(b"subcommands");
-        reply.map_header(spec.subcommands.len());
+        reply.map_header(spec.listed_subcommands().len());
         subcommands(row).for_each(|subcommand| write_docs(&subcommand, reply));
     }
 }

@@ -1,5 +1,6 @@
 //! Connection commands: PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET.
 
+use super::acl::{self, LogContext, Reason};
 use super::context::Context;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
@@ -32,24 +33,47 @@ fn echo(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> Comm
     Ok(())
 }
 
-/// Checks user and password; the only user is `default`.
-fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> CommandResult {
-    if user != b"default" || !context.services.password_matches(password) {
+/// Checks name and password, and makes the session that user's.
+fn authenticate(
+    context: &mut Context<'_>,
+    command: &[u8],
+    name: &[u8],
+    password: &[u8],
+) -> CommandResult {
+    let users = context.services.users();
+    let version = users.version();
+    let Some(user) = users.authenticate(name, password) else {
+        let source = if context.may_block {
+            LogContext::TopLevel
+        } else {
+            LogContext::Multi
+        };
+        let denied = (Reason::Auth, command.to_vec(), name.to_vec());
+        acl::check::note(
+            context.session,
+            context.settings,
+            context.services,
+            denied,
+            source,
+        );
         return Err(WRONG_PASSWORD);
-    }
+    };
     context.session.authenticated = true;
+    context.session.set_user(user, version);
+    context.services.client_changed(context.session);
     Ok(())
 }
 
 fn auth(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     match arguments {
         [_, password] => {
-            if context.settings.requirepass.is_empty() {
+            let default = context.services.users().get(b"default");
+            if default.is_some_and(|user| user.needs_no_password) {
                 return Err(NO_PASSWORD_SET);
             }
-            authenticate(context, b"default", password)?;
+            authenticate(context, arguments[0], b"default", password)?;
         }
-        [_, user, password] => authenticate(context, user, password)?,
+        [_, user, password] => authenticate(context, arguments[0], user, password)?,
         _ => return Err(CommandError::SYNTAX),
     }
     reply.ok();
@@ -77,7 +101,8 @@ fn hello(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     while index < arguments.len() {
         let more = arguments.len() - index - 1;
         if arguments[index].eq_ignore_ascii_case(b"AUTH") && more >= 2 {
-            authenticate(context, arguments[index + 1], arguments[index + 2])?;
+            let (user, password) = (arguments[index + 1], arguments[index + 2]);
+            authenticate(context, arguments[0], user, password)?;
             index += 3;
         } else if arguments[index].eq_ignore_ascii_case(b"SETNAME") && more >= 1 {
             name = Some(super::client::checked_name(arguments[index + 1])?);
@@ -148,9 +173,8 @@ fn reset(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comma
             context.services.unsubscribe(context.session, kind, &topic);
         }
     }
-    context
-        .session
-        .reset(context.settings.requirepass.is_empty());
+    let users = context.services.users();
+    context.session.reset(users.default_needs_no_password());
     context.services.client_changed(context.session);
     reply.set_protocol(Protocol::Resp2);
     reply.simple("RESET");

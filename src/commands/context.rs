@@ -29,6 +29,20 @@ pub struct BlockRequest {
     pub also_when_gone: bool,
 }
 
+/// A command that ran inside another one.
+pub struct Ran<'a> {
+    /// Its row.
+    pub row: super::table::Row,
+    /// Its name and arguments.
+    pub arguments: &'a [&'a [u8]],
+    /// How long it took.
+    pub nanoseconds: u64,
+    /// The text of its error, if it failed.
+    pub error: Option<&'a str>,
+    /// It did not run at all, because it was not allowed to.
+    pub was_rejected: bool,
+}
+
 /// The reply of a blocking command that nothing came for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutReply {

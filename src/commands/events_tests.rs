@@ -291,3 +291,36 @@ fn a_transaction_raises_the_events_of_its_commands_in_order() {
         ("EXEC", "new a, set a, del a, keymiss a, new b, lpush b"),
     ]);
 }
+
+#[test]
+fn streams() {
+    check(&[
+        ("XADD s 1-0 f v", "new s, xadd s"),
+        ("XADD s MAXLEN 1 2-0 f v", "xadd s, xtrim s"),
+        ("XADD s MAXLEN 5 3-0 f v", "xadd s"),
+        ("XADD s 1-0 f v", ""),
+        ("XTRIM s MAXLEN 2", ""),
+        ("XDEL s 2-0 2-0", "xdel s"),
+        ("XSETID s 9-0", "xsetid s"),
+        (
+            "XGROUP CREATE made g 0 MKSTREAM",
+            "new made, xgroup-create made",
+        ),
+        ("XGROUP CREATE s g 9-0", "xgroup-create s"),
+        ("XGROUP CREATE s g 0", ""),
+        (
+            "XREADGROUP GROUP g c STREAMS s >",
+            "xgroup-createconsumer s",
+        ),
+        ("XREADGROUP GROUP g c STREAMS s >", ""),
+        ("XGROUP SETID s g 0", "xgroup-setid s"),
+        ("XREADGROUP GROUP g c STREAMS s >", ""),
+        ("XCLAIM s g d 0 3-0", "xgroup-createconsumer s"),
+        ("XACK s g 3-0", ""),
+        ("XGROUP DELCONSUMER s g c", "xgroup-delconsumer s"),
+        ("XGROUP DELCONSUMER s g c", ""),
+        ("XGROUP DESTROY s g", "xgroup-destroy s"),
+        ("XTRIM s MAXLEN 0", "xtrim s"),
+        ("DEL s", "del s"),
+    ]);
+}

@@ -17,7 +17,7 @@ const GT_EXCLUDES_LT: CommandError =
 
 /// The conditions under which EXPIRE does anything; all that are set must hold.
 #[derive(Clone, Copy, Default)]
-struct Conditions {
+pub(super) struct Conditions {
     /// NX: only if there is no deadline.
     absent: bool,
     /// XX: only if there is one.
@@ -58,8 +58,14 @@ impl Conditions {
         }
     }
 
+    /// The condition that one word means.
+    pub(super) fn of_word(word: &[u8]) -> Option<Conditions> {
+        let conditions = Conditions::read(Options::new(&[word], 0)).ok()?;
+        Some(conditions)
+    }
+
     /// No deadline counts as an infinitely late one.
-    fn hold(self, current_ms: Option<u64>, new_ms: i64) -> bool {
+    pub(super) fn hold(self, current_ms: Option<u64>, new_ms: i64) -> bool {
         let current = current_ms.map_or(i128::MAX, i128::from);
         let new = i128::from(new_ms);
         !(self.absent && current_ms.is_some()

@@ -69,6 +69,7 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     let packed = |is_packed: bool, otherwise| if is_packed { "listpack" } else { otherwise };
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
+        Value::Stream(_) => "stream",
         Value::List(list) => packed(
             is_one_listpack(list, settings.list_max_listpack_size),
             "quicklist",
@@ -89,10 +90,10 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
                 settings.hash_max_listpack_entries,
                 settings.hash_max_listpack_value_bytes,
             );
-            packed(
-                hash.is_packed_like(entries as usize, bytes as usize),
-                "hashtable",
-            )
+            match hash.is_packed_like(entries as usize, bytes as usize) {
+                true if hash.has_field_deadlines() => "listpackex",
+                is_packed => packed(is_packed, "hashtable"),
+            }
         }
         Value::SortedSet(members) => {
             let (entries, bytes) = (

@@ -1,9 +1,10 @@
 //! Fields of a hash as numbers: HINCRBY, HINCRBYFLOAT.
 //!
-//! As with strings, the log gets the result and not the increment.
+//! As with strings, the log gets the result and not the increment. The field keeps its deadline.
 
 use super::access::KeyUse;
 use super::context::Context;
+use super::hash_deadlines::set_keeping_deadlines;
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use super::strings_numbers::{NOT_A_NUMBER, WOULD_OVERFLOW};
@@ -12,7 +13,6 @@ use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::resp::long_double::LongDouble;
 use crate::resp::number::parse_integer;
-use storage_format::Effect;
 
 const FIELD_NOT_INTEGER: CommandError = CommandError::fixed("ERR hash value is not an integer");
 const FIELD_NOT_FLOAT: CommandError = CommandError::fixed("ERR hash value is not a float");
@@ -33,12 +33,7 @@ fn set_field(
     key: &[u8],
     pair: [&[u8]; 2],
 ) -> CommandResult {
-    context.keys.apply(
-        key,
-        Effect::HashSet {
-            pairs: (&pair).into(),
-        },
-    )?;
+    set_keeping_deadlines(context, key, &pair)?;
     context.keys.notify(EventClasses::HASH, event, key);
     Ok(())
 }

@@ -5,7 +5,12 @@
 //! when it runs ([`context::Context::keys`]), its changes are effects ([`crate::keyspace::Keys::apply`]).
 
 pub mod access;
+pub mod acl;
 pub mod administration;
+pub mod bitmaps;
+pub mod bitmaps_fields;
+pub mod bitmaps_operations;
+pub mod bitmaps_words;
 pub mod categories;
 pub mod client;
 pub mod client_control;
@@ -14,20 +19,34 @@ pub mod collections;
 pub mod command_info;
 pub mod connection;
 pub mod context;
+mod debug_digest;
+pub mod delprefix;
 pub mod document;
+pub mod dump;
 pub mod functions;
 pub mod generic;
 pub mod generic_expiry;
 pub mod generic_keyspace;
 pub mod generic_object;
+pub mod geo;
+pub mod geo_cells;
+pub mod geo_search;
+pub mod geo_shapes;
+pub mod hash_deadlines;
+pub mod hash_expiring;
 pub mod hashes;
 pub mod hashes_numbers;
 pub mod hashes_walk;
+pub mod hyperloglog;
+pub mod hyperloglog_estimate;
+pub mod hyperloglog_format;
 pub mod introspection;
+pub mod latency;
 pub mod lists;
 pub mod lists_blocking;
 pub mod lists_move;
 pub mod lists_search;
+pub mod memory;
 pub mod messaging;
 pub mod options;
 pub mod pubsub;
@@ -38,6 +57,9 @@ pub mod session;
 pub mod sets;
 pub mod sets_algebra;
 pub mod sets_random;
+pub mod slow_log;
+pub mod sort;
+pub mod sort_order;
 pub mod sorted_sets;
 pub mod sorted_sets_algebra;
 pub mod sorted_sets_blocking;
@@ -46,7 +68,16 @@ pub mod sorted_sets_pop;
 pub mod sorted_sets_range;
 pub mod sorted_sets_remove;
 pub mod spec;
+pub mod standalone;
+pub mod streams;
+pub mod streams_groups;
+pub mod streams_ids;
+pub mod streams_info;
+pub mod streams_pending;
+pub mod streams_read;
+pub mod streams_trim;
 pub mod strings;
+pub mod strings_conditions;
 pub mod strings_lcs;
 pub mod strings_numbers;
 pub mod strings_ranges;
@@ -73,6 +104,10 @@ mod sorted_sets_algebra_tests;
 mod sorted_sets_model_tests;
 #[cfg(test)]
 mod sorted_sets_tests;
+#[cfg(test)]
+mod streams_group_tests;
+#[cfg(test)]
+mod streams_tests;
 #[cfg(test)]
 pub mod test_replies;
 #[cfg(test)]

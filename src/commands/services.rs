@@ -3,7 +3,9 @@
 //! The implementation is in `crate::server`. Calls that walk the whole keyspace or wait for the disk are made from
 //! jobs ([`super::context::Job`]), never under shard locks.
 
-use crate::error::CommandError;
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::Keys;
+use crate::value::Value;
 use storage_format::ValueKind;
 
 pub use crate::keyspace::Temperature;
@@ -54,6 +56,9 @@ pub struct ClientFilter {
     pub older_than_seconds: Option<u64>,
 }
 
+/// Is told a key, its value and its deadline in Unix milliseconds.
+pub type ValueVisitor<'v> = dyn FnMut(&[u8], &Value, Option<u64>) + 'v;
+
 /// See the module's comment.
 pub trait Services: super::messaging::Messaging {
     // Whole keyspace. From jobs only.
@@ -64,6 +69,9 @@ pub trait Services: super::messaging::Messaging {
         request: ScanRequest<'_>,
         found: &mut dyn FnMut(&[u8]),
     ) -> Result<u64, CommandError>;
+    /// Calls `each` with every key of a database in all tiers, its value and its deadline. Moves and uses nothing; what changes
+    /// meanwhile is told as it was before or after, or not at all.
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError>;
     /// A key chosen at random from all tiers.
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError>;
     /// Keys of a database in all tiers, and how many have a deadline. May be called anywhere but under shard locks.
@@ -72,6 +80,22 @@ pub trait Services: super::messaging::Messaging {
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError>;
     /// Exchanges two databases.
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError>;
+    /// Locks these keys, makes them resident, and runs `work` on them: for commands that find out only while they run which
+    /// keys they need (SORT ... BY). What `work` changes is one record.
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult;
+    /// Deletes every key that begins with `prefix` and was last changed before this call. Returns how many.
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError>;
+    /// The same, while the caller goes on.
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError>;
 
     // Persistence. From jobs only.
 
@@ -111,8 +135,22 @@ pub trait Services: super::messaging::Messaging {
     fn reset_statistics(&self);
     /// Turns the active expiry on or off (DEBUG SET-ACTIVE-EXPIRE).
     fn set_active_expire(&self, on: bool);
-    /// True if `password` is the right one (or none is required).
-    fn password_matches(&self, password: &[u8]) -> bool;
+    /// What the memory is used for. From jobs only.
+    fn memory_report(&self) -> super::memory::MemoryReport;
+    /// Gives free pages back to the system. From jobs only.
+    fn purge_memory(&self);
+    /// What took long.
+    fn slow_log(&self) -> &super::slow_log::SlowLog;
+    /// Spikes.
+    fn latency_monitor(&self) -> &super::latency::LatencyMonitor;
+    /// The distribution of each command's time, of those that ran.
+    fn command_latencies(&self) -> Vec<super::latency::CommandLatency>;
+    /// A command ran inside another one (EXEC, a script): statistics and slow log learn of it.
+    fn ran_inside(&self, session: &super::session::Session, ran: &super::context::Ran<'_>);
+    /// Users and what they may do.
+    fn users(&self) -> &super::acl::Users;
+    /// Ends the clients of a user that subscribe to what it may not use any more.
+    fn check_channels(&self, user: &super::acl::User);
 
     // Clients.
 

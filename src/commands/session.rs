@@ -1,8 +1,10 @@
 //! One client's state, as far as commands see it.
 
+use super::acl::User;
 use crate::pubsub::ChannelKind;
 use crate::resp::Protocol;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use storage_format::ValueKind;
 
 /// A key that WATCH remembers.
@@ -70,6 +72,10 @@ pub struct Session {
     pub library_version: Vec<u8>,
     /// True if no password is required, or it was given.
     pub authenticated: bool,
+    /// The version of the table of users that `user` was taken from.
+    pub users_version: u64,
+    user: Arc<User>,
+    is_unrestricted: bool,
     /// Set between MULTI and EXEC.
     pub transaction: Option<Transaction>,
     /// WATCH.
@@ -110,6 +116,9 @@ impl Session {
             library_name: Vec::new(),
             library_version: Vec::new(),
             authenticated,
+            users_version: 0,
+            user: User::default_user(),
+            is_unrestricted: true,
             transaction: None,
             watched: Vec::new(),
             no_evict: false,
@@ -135,6 +144,9 @@ impl Session {
             false => (String::new(), String::new()),
         };
         Session {
+            user: Arc::clone(&self.user),
+            users_version: self.users_version,
+            is_unrestricted: self.is_unrestricted,
             remembers: self.remembers,
             caching_given: self.caching_given,
             database: self.database,
@@ -143,6 +155,23 @@ impl Session {
             random_state: self.random(),
             ..Session::new(self.id, self.authenticated, address, local_address)
         }
+    }
+
+    /// The user that commands run as.
+    pub fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
+    /// Commands run as this user from now on, taken from the table of this version.
+    pub fn set_user(&mut self, user: Arc<User>, users_version: u64) {
+        self.is_unrestricted = user.is_unrestricted();
+        (self.user, self.users_version) = (user, users_version);
+    }
+
+    /// True if the user may do everything, so that nothing needs to be checked.
+    #[inline]
+    pub fn is_unrestricted(&self) -> bool {
+        self.is_unrestricted
     }
 
     /// The next number of a splitmix64 sequence.

@@ -164,7 +164,11 @@ impl<'a> Plan<'a> {
 }
 
 /// `ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]`
-fn zadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+pub(super) fn zadd(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     add(context, arguments, reply, false)
 }
 

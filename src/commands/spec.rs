@@ -17,6 +17,9 @@ pub type CommandFunction = fn(&mut Context<'_>, &[&[u8]], &mut Reply<'_>) -> Com
 /// Finds the number of a second database among the arguments.
 pub type OtherDatabase = fn(&[&[u8]]) -> Option<u32>;
 
+/// Tells from the arguments whether a command needs a job.
+pub type TellsOffloaded = fn(&[&[u8]]) -> bool;
+
 /// A set of properties, as COMMAND INFO names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flags(pub u32);
@@ -73,6 +76,9 @@ impl Flags {
     pub const ASKING: Flags = Flags(1 << 21);
     /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
+
+    /// Larder's own: what Redis has as one command that looks at its first argument. Its subcommands are none to anybody else.
+    pub const ONE_COMMAND: Flags = Flags(1 << 22);
 
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
@@ -190,6 +196,9 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// A second database in which the keys are looked up too (COPY ... DB, MOVE).
     pub other_database: Option<OtherDatabase>,
+    /// Tells from the arguments that this command needs a job, although its row is not [`Flags::OFFLOADED`] (SORT with
+    /// patterns). A transaction with such a command is not run under one set of locks.
+    pub offloaded_if: Option<TellsOffloaded>,
     /// Family.
     pub group: Group,
     /// What it does to its keys, where [`super::access::key_uses`] would not guess it.
@@ -227,6 +236,7 @@ impl CommandSpec {
             flags,
             keys,
             other_database: None,
+            offloaded_if: None,
             group,
             key_uses: &[],
             categories: None,
@@ -247,6 +257,11 @@ impl CommandSpec {
     /// The same row with another time complexity than O(1).
     pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
         CommandSpec { complexity, ..self }
+    }
+
+    /// True if this command line is run by a job, without shard locks.
+    pub fn is_offloaded(&self, arguments: &[&[u8]]) -> bool {
+        self.flags.has(Flags::OFFLOADED) || self.offloaded_if.is_some_and(|tells| tells(arguments))
     }
 
     /// The same row with this use of its keys.
@@ -272,6 +287,15 @@ impl CommandSpec {
         CommandSpec {
             flags: self.flags.and(flags),
             ..self
+        }
+    }
+
+    /// The subcommands that clients, statistics and ACL rules know of.
+    pub const fn listed_subcommands(&self) -> &'static [CommandSpec] {
+        if self.flags.has(Flags::ONE_COMMAND) {
+            &[]
+        } else {
+            self.subcommands
         }
     }
 

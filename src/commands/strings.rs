@@ -7,6 +7,7 @@ use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::options::{Options, TimeForm, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use super::strings_conditions::Comparison;
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
@@ -29,6 +30,7 @@ enum Condition {
 #[derive(Default)]
 struct SetOptions<'a> {
     condition: Option<Condition>,
+    comparison: Option<Comparison<'a>>,
     wants_former: bool,
     keeps_deadline: bool,
     time: Option<(TimeForm, &'a [u8])>,
@@ -38,10 +40,15 @@ impl<'a> SetOptions<'a> {
     fn read(mut options: Options<'a>) -> Result<SetOptions<'a>, CommandError> {
         let mut found = SetOptions::default();
         while let Some(word) = options.next() {
-            if is_keyword(word, "nx") && found.condition != Some(Condition::Present) {
+            if is_keyword(word, "nx") && found.may_require(Condition::Absent) {
                 found.condition = Some(Condition::Absent);
-            } else if is_keyword(word, "xx") && found.condition != Some(Condition::Absent) {
+            } else if is_keyword(word, "xx") && found.may_require(Condition::Present) {
                 found.condition = Some(Condition::Present);
+            } else if found.condition.is_none()
+                && found.comparison.is_none()
+                && let Some(comparison) = Comparison::read(word, &mut options)?
+            {
+                found.comparison = Some(comparison);
             } else if is_keyword(word, "get") {
                 found.wants_former = true;
             } else if is_keyword(word, "keepttl") && found.time.is_none() {
@@ -56,6 +63,11 @@ impl<'a> SetOptions<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// False if an earlier condition is another one.
+    fn may_require(&self, condition: Condition) -> bool {
+        self.comparison.is_none() && self.condition.is_none_or(|former| former == condition)
     }
 
     fn deadline(&self, now_ms: u64) -> Result<Deadline, CommandError> {
@@ -122,7 +134,10 @@ fn set_with_options(
         options.condition.is_some() && context.keys.exists(key)
     };
     let allowed = match options.condition {
-        None => true,
+        None => match &options.comparison {
+            Some(comparison) => comparison.holds(context.keys.text(key)?),
+            None => true,
+        },
         Some(Condition::Absent) => !exists,
         Some(Condition::Present) => exists,
     };

@@ -18,6 +18,11 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::sorted_sets_remove::COMMANDS,
     super::connection::COMMANDS,
     super::client::COMMANDS,
+    super::acl::commands::COMMANDS,
+    super::slow_log::COMMANDS,
+    super::memory::COMMANDS,
+    super::standalone::COMMANDS,
+    super::latency::COMMANDS,
     super::introspection::COMMANDS,
     super::transactions::COMMANDS,
     super::administration::COMMANDS,
@@ -28,13 +33,30 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::hashes::COMMANDS,
     super::hashes_numbers::COMMANDS,
     super::hashes_walk::COMMANDS,
+    super::hash_deadlines::COMMANDS,
+    super::hash_expiring::COMMANDS,
     super::generic::COMMANDS,
+    super::dump::COMMANDS,
     super::generic_expiry::COMMANDS,
     super::generic_object::COMMANDS,
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
     super::scripting::COMMANDS,
     super::functions::COMMANDS,
+    super::streams::COMMANDS,
+    super::streams_groups::COMMANDS,
+    super::streams_info::COMMANDS,
+    super::streams_pending::COMMANDS,
+    super::streams_read::COMMANDS,
+    super::bitmaps::COMMANDS,
+    super::bitmaps_fields::COMMANDS,
+    super::bitmaps_operations::COMMANDS,
+    super::hyperloglog::COMMANDS,
+    super::geo::COMMANDS,
+    super::geo_search::COMMANDS,
+    super::sort::COMMANDS,
+    super::strings_conditions::COMMANDS,
+    super::delprefix::COMMANDS,
     super::pubsub::COMMANDS,
     super::client_control::COMMANDS,
     super::lists_blocking::COMMANDS,
@@ -78,10 +100,13 @@ pub fn listed() -> &'static [Listed] {
                 spec,
                 container: None,
             };
-            let subcommands = spec.subcommands.iter().map(move |subcommand| Listed {
-                spec: subcommand,
-                container: Some(spec),
-            });
+            let subcommands = spec
+                .listed_subcommands()
+                .iter()
+                .map(move |subcommand| Listed {
+                    spec: subcommand,
+                    container: Some(spec),
+                });
             std::iter::once(own).chain(subcommands)
         };
         all().flat_map(with_subcommands).collect()
@@ -188,8 +213,9 @@ pub fn find_subcommand(container: Row, name: &[u8]) -> Option<Row> {
     let index = subcommands
         .iter()
         .position(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))?;
+    let is_listed = !container.spec.listed_subcommands().is_empty();
     Some(Row {
-        number: container.number + 1 + index,
+        number: container.number + if is_listed { 1 + index } else { 0 },
         spec: &subcommands[index],
     })
 }

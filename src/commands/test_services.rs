@@ -1,12 +1,20 @@
 //! The server around the commands of a test: whole-keyspace work is done for real, on the test's keyspace; everything else
 //! notes that it was called and answers something recognisable.
 
+use super::acl::{User, Users};
+use super::context::Ran;
+use super::latency::{CommandLatency, LatencyMonitor};
+use super::memory::MemoryReport;
 use super::messaging::Messaging;
-use super::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use super::services::{
+    ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
+};
 use super::session::Session;
+use super::slow_log::SlowLog;
+use super::test_support::START_MS;
 use super::test_support::TestRecorder;
-use crate::error::CommandError;
-use crate::keyspace::{Journal, Keyspace, Recorder, SHARDS};
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{Journal, Keys, Keyspace, Recorder, SHARDS};
 use crate::pubsub::ChannelKind;
 use crate::tracking::{TrackingOptions, TrackingState};
 use parking_lot::Mutex;
@@ -21,6 +29,9 @@ pub struct TestServices {
     scripts: super::script::store::ScriptStore,
     /// Set: commands that need memory are refused.
     pub out_of_memory: std::sync::atomic::AtomicBool,
+    users: Users,
+    slow_log: SlowLog,
+    latency_monitor: LatencyMonitor,
     tracking: Mutex<Option<TrackingOptions>>,
 }
 
@@ -33,6 +44,9 @@ impl TestServices {
             calls: Mutex::new(Vec::new()),
             scripts: Default::default(),
             out_of_memory: Default::default(),
+            users: Users::default(),
+            slow_log: SlowLog::default(),
+            latency_monitor: LatencyMonitor::default(),
             tracking: Mutex::new(None),
         }
     }
@@ -186,6 +200,17 @@ impl Services for TestServices {
         Ok(0)
     }
 
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
+        for (hash, key, _) in self.entries(database) {
+            let shard = self.keyspace.lock(Keyspace::shard_of(hash));
+            let place = shard.find(database, hash, &key).expect("just found");
+            let entry = shard.entry(database, place);
+            let value = entry.to_value().expect("a live entry");
+            each(&key, &value, entry.deadline_ms());
+        }
+        Ok(())
+    }
+
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {
         let mut entries = self.entries(database);
         if entries.is_empty() {
@@ -219,6 +244,50 @@ impl Services for TestServices {
             .swap_databases(&mut self.keyspace.lock_all(), first, second);
         self.log(0, Effect::SwapDatabases { first, second });
         Ok(())
+    }
+
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult {
+        let hashes: Vec<u64> = names.iter().map(|name| self.keyspace.hash(name)).collect();
+        let mut journal = Journal::default();
+        let recorder = &*self.recorder;
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &hashes,
+            &mut journal,
+            recorder,
+            database,
+            START_MS,
+        );
+        let result = work(&mut keys);
+        keys.commit();
+        result
+    }
+
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
+        let names = self.entries(database).into_iter().map(|(_, key, _)| key);
+        let names: Vec<Vec<u8>> = names.filter(|key| key.starts_with(prefix)).collect();
+        let mut deleted = 0;
+        self.with_keys(database, &names, &mut |keys| {
+            for name in &names {
+                deleted += u64::from(keys.delete(name)?);
+            }
+            Ok(())
+        })?;
+        Ok(deleted)
+    }
+
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.note("delete_prefix_in_background()");
+        self.delete_prefix(database, &prefix).map(drop)
     }
 
     fn save(&self) -> Result<(), CommandError> {
@@ -308,8 +377,34 @@ impl Services for TestServices {
         self.note(format!("set_active_expire({on})"));
     }
 
-    fn password_matches(&self, password: &[u8]) -> bool {
-        password == b"secret"
+    fn memory_report(&self) -> MemoryReport {
+        MemoryReport::default()
+    }
+
+    fn purge_memory(&self) {
+        self.note("purge_memory()");
+    }
+
+    fn slow_log(&self) -> &SlowLog {
+        &self.slow_log
+    }
+
+    fn latency_monitor(&self) -> &LatencyMonitor {
+        &self.latency_monitor
+    }
+
+    fn command_latencies(&self) -> Vec<CommandLatency> {
+        Vec::new()
+    }
+
+    fn ran_inside(&self, _session: &Session, _ran: &Ran<'_>) {}
+
+    fn users(&self) -> &Users {
+        &self.users
+    }
+
+    fn check_channels(&self, user: &User) {
+        self.note(format!("check_channels({})", user.name.escape_ascii()));
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {

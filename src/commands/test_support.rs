@@ -7,7 +7,7 @@
 //! Replies are compared in a notation with one spelling for each reply (see [`super::test_replies`]): `+OK`, `:1`, `"text"`,
 //! `nil`, `["a" :1]`, `-ERR syntax error`.
 
-use super::context::Context;
+use super::context::{BlockRequest, Context};
 use super::session::Session;
 use super::spec::{CommandSpec, Flags};
 use super::test_replies::render;
@@ -104,6 +104,8 @@ pub struct TestServer {
     pub frequency_log_factor: Option<u32>,
     /// Set: after so many further locks, a script gets no more until it runs under all locks.
     pub refuse_locks_after: Option<usize>,
+    /// What the last command waits for, if it does.
+    pub blocked: Option<BlockRequest>,
     /// The classes of events to keep for [`TestServer::take_events`].
     pub listens_to: EventClasses,
     events: Vec<KeyEvent>,
@@ -133,6 +135,7 @@ impl TestServer {
             now_ms: START_MS,
             frequency_log_factor: None,
             refuse_locks_after: None,
+            blocked: None,
             listens_to: EventClasses::NONE,
             events: Vec::new(),
             replica: Keyspace::new(DATABASES, placement),
@@ -284,11 +287,11 @@ impl TestServer {
             "a command leaves its own database selected"
         );
         let lsn = context.keys.commit();
-        assert!(
-            lsn.is_none() || !spec.flags.has(Flags::READONLY) || context.keys.counts.expired > 0,
-            "read-only, but wrote"
-        );
+        let may_write =
+            may_write(spec) || context.keys.counts.expired + context.keys.counts.expired_fields > 0;
+        assert!(lsn.is_none() || may_write, "read-only, but wrote");
         let job = context.job.take();
+        self.blocked = context.blocked.take();
         drop(context);
         self.events.extend(journal.take_events());
         result.map_err(Attempted::Failed)?;
@@ -348,6 +351,10 @@ impl TestServer {
             );
         }
     }
+}
+
+fn may_write(spec: &CommandSpec) -> bool {
+    !spec.flags.has(Flags::READONLY) || spec.flags.has(Flags::MAY_REPLICATE)
 }
 
 fn show(arguments: &[&[u8]]) -> String {
@@ -429,12 +436,20 @@ fn content(value: &Value) -> Vec<String> {
         Value::Set(set) => set.iter().map(show).collect(),
         Value::Hash(hash) => hash
             .iter()
-            .map(|(field, value)| format!("{} = {}", show(field), show(value)))
+            .map(|(field, value)| {
+                let deadline_ms = hash.field_deadline_ms(field);
+                format!("{} = {} until {deadline_ms:?}", show(field), show(value))
+            })
             .collect(),
         Value::SortedSet(members) => members
             .iter()
             .map(|(member, score)| format!("{} {score:?}", show(member)))
             .collect(),
+        Value::Stream(_) => {
+            let mut encoded = Vec::new();
+            value.encode(&mut encoded);
+            vec![show(&encoded)]
+        }
     };
     if matches!(value, Value::Set(_) | Value::Hash(_)) {
         elements.sort();

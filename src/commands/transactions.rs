@@ -5,7 +5,8 @@
 //! record. WATCH needs no registration: it notes the LSN of the key, and EXEC compares.
 
 use super::access::KeyUse;
-use super::context::Context;
+use super::acl::{self, Denial, LogContext};
+use super::context::{Context, Ran};
 use super::options::up_to_nul;
 use super::session::{Remembers, Transaction, WatchedKey};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -147,16 +148,48 @@ fn remember(context: &mut Context<'_>, row: Row, arguments: &[&[u8]]) {
 
 fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) {
     let position = reply.position();
-    let result = resolve(arguments).and_then(|row| {
+    let started = std::time::Instant::now();
+    let resolved = resolve(arguments);
+    let mut was_rejected = true;
+    let result = resolved.clone().and_then(|row| {
+        still_allowed(context, row, arguments)?;
+        was_rejected = false;
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         invoke(context, row, arguments, reply)
     });
-    if let Err(error) = result {
+    if let Err(error) = &result {
         reply.rewind(position);
         reply.error(error.text());
     }
+    if let Ok(row) = resolved {
+        let ran = Ran {
+            row,
+            arguments,
+            nanoseconds: started.elapsed().as_nanos() as u64,
+            error: result.as_ref().err().map(CommandError::text),
+            was_rejected,
+        };
+        context.services.ran_inside(context.session, &ran);
+    }
     context.keys.select(context.session.database);
     reply.set_protocol(context.session.protocol);
+}
+
+/// Whether the user may run a queued command, now that it is its turn.
+fn still_allowed(context: &Context<'_>, row: Row, arguments: &[&[u8]]) -> CommandResult {
+    let (settings, services) = (context.settings, context.services);
+    let multi = LogContext::Multi;
+    acl::check_and_log(context.session, settings, services, row, arguments, multi).map_err(|denial| {
+        let reason = match denial {
+            Denial::Command => "no permission to execute the command or subcommand",
+            Denial::Key(_) => "no permission to touch the specified keys",
+            Denial::Channel(_) => "no permission to access one of the channels used as arguments",
+        };
+        CommandError::new(format!(
+            "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is \
+             no longer allowed for the following reason: {reason}"
+        ))
+    })
 }
 
 /// Calls `found` with database and key for every key that EXEC of this queue touches. A SELECT in the queue counts.
@@ -202,29 +235,33 @@ pub fn queue_has_script(session: &super::Session) -> bool {
 
 /// The row of a command line, subcommands included, its arity checked.
 pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
-    let Some(mut row) = table::find(arguments[0]) else {
-        return Err(unknown_command(arguments));
-    };
-    let container = row.spec;
-    if !container.subcommands.is_empty() && arguments.len() > 1 {
-        row = table::find_subcommand(row, arguments[1]).ok_or_else(|| {
-            let name = String::from_utf8_lossy(up_to_nul(arguments[1]));
-            CommandError::new(format!(
-                "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
-                container.name.to_uppercase()
-            ))
-        })?;
-    }
+    let row = find_row(arguments)?;
     if row.spec.arity_allows(arguments.len()) {
         return Ok(row);
     }
-    if std::ptr::eq(container, row.spec) {
-        return Err(CommandError::wrong_arity(row.spec.name));
+    Err(wrong_arity(row))
+}
+
+/// The error of a command line that is too short or too long for its row.
+pub fn wrong_arity(row: Row) -> CommandError {
+    CommandError::wrong_arity(&table::listed()[row.number].full_name())
+}
+
+/// The row of a command line, subcommands included.
+pub fn find_row(arguments: &[&[u8]]) -> Result<Row, CommandError> {
+    let Some(row) = table::find(arguments[0]) else {
+        return Err(unknown_command(arguments));
+    };
+    if row.spec.subcommands.is_empty() || arguments.len() < 2 {
+        return Ok(row);
     }
-    Err(CommandError::wrong_arity(&format!(
-        "{}|{}",
-        container.name, row.spec.name
-    )))
+    table::find_subcommand(row, arguments[1]).ok_or_else(|| {
+        let name = String::from_utf8_lossy(up_to_nul(arguments[1]));
+        CommandError::new(format!(
+            "ERR unknown subcommand '{name:.128}'. Try {} HELP.",
+            row.spec.name.to_uppercase()
+        ))
+    })
 }
 
 /// The name of a resolved command line as messages show it: `get`, `client|id`.

@@ -193,9 +193,9 @@ fn errors_name_the_line() {
             "configuration file, at line 1\n>>> 'replicaof host 1'\nLarder does not replicate; it must not be taken for a replica.",
         ),
         (
-            "user x on\n",
+            "loadmodule x\n",
             &[],
-            "configuration file, at line 1\n>>> 'user x on'\nLarder has no users beside the default one.",
+            "configuration file, at line 1\n>>> 'loadmodule x'\nLarder has no modules.",
         ),
         (
             "",
@@ -283,7 +283,11 @@ fn a_directive_of_a_later_version_warns_unless_it_is_left_at_its_default() {
     };
     for (content, name) in [
         ("hz 10\nhz 50\nhz 20\n", Some("hz")),
-        ("slowlog-max-len 1\n", Some("slowlog-max-len")),
+        (
+            "slowlog-max-len 1
+",
+            None,
+        ),
         (
             "hz 10\nslowlog-max-len 128\nnotify-keyspace-events Kx\n",
             None,

@@ -19,7 +19,8 @@ pub mod without_effect;
 
 pub use command_line::{Invocation, parse_command_line};
 pub use error::{ConfigError, SetError, Warning};
-pub use rewrite::RewriteError;
+pub use rewrite::{RewriteError, replace_file};
 pub use settings::{
     AppendFsync, Changed, DebugCommand, EvictionPolicy, LogLevel, OutputLimit, SaveRule, Settings,
+    TlsClients,
 };

@@ -64,7 +64,7 @@ impl Settings {
         };
         let (at_start, _) = command_line::apply(&lines)?;
         let changed: Vec<&Directive> = table::all()
-            .filter(|directive| !directive.hidden)
+            .filter(|directive| !directive.hidden || matches!(directive.kind, Kind::Lines(_)))
             .filter(|directive| value::read(self, directive) != value::read(&at_start, directive))
             .collect();
         // An included file may come behind the line and would win over it.
@@ -127,6 +127,18 @@ impl Settings {
 
     /// The line that says the current value.
     fn line(&self, directive: &Directive) -> String {
+        if let Kind::Lines(field) = directive.kind {
+            let mut copy = self.clone();
+            let lines = field(&mut copy).iter().map(|line| {
+                let words = line.iter().map(|word| quote_if_needed(word));
+                format!(
+                    "{} {}\n",
+                    directive.name,
+                    words.collect::<Vec<_>>().join(" ")
+                )
+            });
+            return lines.collect();
+        }
         let value = value::read(self, directive);
         let value = match directive.kind {
             Kind::Bytes(..) | Kind::BytesOrPercent(_) | Kind::BytesOrUnlimited(_) => {
@@ -159,7 +171,7 @@ fn quote_if_needed(word: &str) -> String {
 }
 
 /// Writes beside, syncs, renames, syncs the directory.
-fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".rewrite-{}", std::process::id()));
     let temporary = path.with_file_name(name);

@@ -76,6 +76,17 @@ pub enum DebugCommand {
     Local,
 }
 
+/// Whether clients have to show a certificate (`tls-auth-clients`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsClients {
+    /// No, and what they show is not looked at.
+    Ignored,
+    /// Yes.
+    Required,
+    /// Only if they have one.
+    Optional,
+}
+
 /// A directive that CONFIG SET changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
@@ -99,6 +110,21 @@ pub struct Settings {
     pub unixsocket_permissions: u64,
     pub protected_mode: bool,
     pub requirepass: String,
+    /// Lines of a name and its rules.
+    pub users: Vec<Vec<String>>,
+    pub aclfile: String,
+    /// New users may use all channels.
+    pub acl_pubsub_default_all: bool,
+    pub acllog_max_len: u64,
+    /// Lines of a command and its new name.
+    pub renamed_commands: Vec<Vec<String>>,
+    pub tls_port: u16,
+    pub tls_cert_file: String,
+    pub tls_key_file: String,
+    pub tls_ca_cert_file: String,
+    pub tls_ca_cert_dir: String,
+    pub tls_auth_clients: TlsClients,
+    pub tls_protocols: String,
     pub maxclients: u64,
     pub timeout_seconds: u64,
     pub tcp_backlog: u64,
@@ -146,12 +172,17 @@ pub struct Settings {
     pub set_max_listpack_value_bytes: u64,
     pub zset_max_listpack_entries: u64,
     pub zset_max_listpack_value_bytes: u64,
+    pub stream_node_max_bytes: u64,
+    pub stream_node_max_entries: u64,
+    pub hll_sparse_max_bytes: u64,
 
     pub notify_keyspace_events: EventClasses,
     /// -1: log nothing.
     pub slowlog_log_slower_than_us: i64,
     pub slowlog_max_len: u64,
     pub latency_monitor_threshold_ms: u64,
+    pub latency_tracking: bool,
+    pub latency_percentiles: Vec<String>,
 
     /// Directives of Redis that have no effect here, as far as they were set.
     pub without_effect: BTreeMap<&'static str, String>,
@@ -226,6 +257,11 @@ impl Settings {
         Ok(changed)
     }
 
+    /// The ACL file, if there is one; a relative path is relative to `dir`, as in Redis.
+    pub fn aclfile_path(&self) -> Option<PathBuf> {
+        (!self.aclfile.is_empty()).then(|| self.dir.join(&self.aclfile))
+    }
+
     /// Worker threads to start: `threads`, or one for each core.
     pub fn thread_count(&self) -> usize {
         match self.threads {
@@ -244,6 +280,18 @@ impl Settings {
             unixsocket_permissions: 0,
             protected_mode: false,
             requirepass: String::new(),
+            users: Vec::new(),
+            aclfile: String::new(),
+            acl_pubsub_default_all: false,
+            acllog_max_len: 0,
+            renamed_commands: Vec::new(),
+            tls_port: 0,
+            tls_cert_file: String::new(),
+            tls_key_file: String::new(),
+            tls_ca_cert_file: String::new(),
+            tls_ca_cert_dir: String::new(),
+            tls_auth_clients: TlsClients::Required,
+            tls_protocols: String::new(),
             maxclients: 0,
             timeout_seconds: 0,
             tcp_backlog: 0,
@@ -285,10 +333,15 @@ impl Settings {
             set_max_listpack_value_bytes: 0,
             zset_max_listpack_entries: 0,
             zset_max_listpack_value_bytes: 0,
+            stream_node_max_bytes: 0,
+            stream_node_max_entries: 0,
+            hll_sparse_max_bytes: 0,
             notify_keyspace_events: EventClasses::NONE,
             slowlog_log_slower_than_us: 0,
             slowlog_max_len: 0,
             latency_monitor_threshold_ms: 0,
+            latency_tracking: false,
+            latency_percentiles: Vec::new(),
             without_effect: BTreeMap::new(),
         }
     }

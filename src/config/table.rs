@@ -4,7 +4,7 @@
 //! default as it would be written in a file, when it can be changed, and what it is for. Directives of Redis that mean
 //! nothing here have their rows in [`super::without_effect`].
 
-use super::settings::{AppendFsync, DebugCommand, EvictionPolicy, LogLevel};
+use super::settings::{AppendFsync, DebugCommand, EvictionPolicy, LogLevel, TlsClients};
 use super::value::Kind;
 use super::without_effect;
 
@@ -53,7 +53,11 @@ impl Directive {
     pub fn takes_several(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Words(_) | Kind::SaveRules | Kind::OutputLimits
+            Kind::Words(_)
+                | Kind::SaveRules
+                | Kind::OutputLimits
+                | Kind::Lines(_)
+                | Kind::Percentiles
         )
     }
 
@@ -148,6 +152,11 @@ const LEVELS: [LogLevel; 5] = [
     LogLevel::Nothing,
 ];
 const DEBUG: [DebugCommand; 3] = [DebugCommand::No, DebugCommand::Yes, DebugCommand::Local];
+const TLS_CLIENTS: [TlsClients; 3] = [
+    TlsClients::Ignored,
+    TlsClients::Required,
+    TlsClients::Optional,
+];
 const POLICIES: [EvictionPolicy; 8] = [
     EvictionPolicy::VolatileLru,
     EvictionPolicy::VolatileLfu,
@@ -190,6 +199,32 @@ pub static DIRECTIVES: &[Directive] = &[
         "Without a password, serve only clients of this machine."),
     row(NETWORK, "requirepass", Kind::Text(|settings| &mut settings.requirepass), "",
         "Password that clients must give with AUTH or HELLO; empty for none."),
+    row(NETWORK, "user", Kind::Lines(|settings| &mut settings.users), "",
+        "A user and its rules, as in ACL SETUSER; one line for each user.").at_start().hidden(),
+    row(NETWORK, "aclfile", Kind::Text(|settings| &mut settings.aclfile), "",
+        "File with users, one `user` line each, for ACL LOAD and ACL SAVE; a relative path is relative to `dir`.").at_start(),
+    row(NETWORK, "acl-pubsub-default", Kind::Choice(&["resetchannels", "allchannels"],
+        |settings| usize::from(settings.acl_pubsub_default_all), |settings, index| settings.acl_pubsub_default_all = index == 1), "resetchannels",
+        "Whether new users may use all channels (allchannels) or none."),
+    row(NETWORK, "acllog-max-len", Kind::Number(|settings| &mut settings.acllog_max_len, 0, LONG_MAX), "128",
+        "Entries that ACL LOG keeps.").unit("entries"),
+    row(NETWORK, "rename-command", Kind::Lines(|settings| &mut settings.renamed_commands), "",
+        "A command and the name it has instead; `\"\"` makes it unavailable.").at_start().hidden(),
+    row(NETWORK, "tls-port", Kind::Port(|settings| &mut settings.tls_port), "0",
+        "TCP port for TLS; 0 is none.").at_start(),
+    row(NETWORK, "tls-cert-file", Kind::Text(|settings| &mut settings.tls_cert_file), "",
+        "The server's certificate and those between it and its authority, PEM. Setting it again reads it again."),
+    row(NETWORK, "tls-key-file", Kind::Text(|settings| &mut settings.tls_key_file), "",
+        "The certificate's private key, PEM, without a passphrase."),
+    row(NETWORK, "tls-ca-cert-file", Kind::Text(|settings| &mut settings.tls_ca_cert_file), "",
+        "Certificates of the authorities that clients' certificates are checked against, PEM."),
+    row(NETWORK, "tls-ca-cert-dir", Kind::Text(|settings| &mut settings.tls_ca_cert_dir), "",
+        "Directory of such certificates, each in a file of its own."),
+    row(NETWORK, "tls-auth-clients", Kind::Choice(&["no", "yes", "optional"],
+        |settings| settings.tls_auth_clients as usize, |settings, index| settings.tls_auth_clients = TLS_CLIENTS[index]), "yes",
+        "Whether TLS clients must show a certificate: no, yes, or only if they have one (optional)."),
+    row(NETWORK, "tls-protocols", Kind::Text(|settings| &mut settings.tls_protocols), "",
+        "Versions of TLS to speak, of TLSv1.2 and TLSv1.3; empty is both."),
     row(NETWORK, "maxclients", Kind::Number(|settings| &mut settings.maxclients, 1, u32::MAX as u64), "10000",
         "Most clients at a time; further ones are refused with an error.").unit("connections"),
     row(NETWORK, "timeout", Kind::Number(|settings| &mut settings.timeout_seconds, 0, INT_MAX), "0",
@@ -276,13 +311,23 @@ pub static DIRECTIVES: &[Directive] = &[
         "Members up to which a sorted set is kept packed.").alias("zset-max-ziplist-entries"),
     row(ENCODINGS, "zset-max-listpack-value", Kind::Number(|settings| &mut settings.zset_max_listpack_value_bytes, 0, LONG_MAX), "64",
         "Longest member of a packed sorted set.").unit("bytes").alias("zset-max-ziplist-value"),
+    row(ENCODINGS, "stream-node-max-bytes", Kind::Bytes(|settings| &mut settings.stream_node_max_bytes, 0), "4096",
+        "Size of a stream's chunk from which on a new entry begins another; 0 is no limit. Trimming with `~` drops whole chunks.").unit("bytes"),
+    row(ENCODINGS, "stream-node-max-entries", Kind::Number(|settings| &mut settings.stream_node_max_entries, 0, LONG_MAX), "100",
+        "Entries of a stream's chunk from which on a new entry begins another; 0 is no limit.").unit("entries"),
+    row(ENCODINGS, "hll-sparse-max-bytes", Kind::Number(|settings| &mut settings.hll_sparse_max_bytes, 0, LONG_MAX), "3000",
+        "Size up to which a HyperLogLog is kept as runs of registers, without its header of 16 bytes.").unit("bytes"),
 
     row(OBSERVATION, "notify-keyspace-events", Kind::KeyspaceEvents, "",
         "Events to publish: K (by key) and E (by event) for the channels; g $ l s h z x e t n m for generic, string, list, set, hash, sorted set, expired, evicted, stream, new and missed; A for all but n and m. Empty publishes nothing."),
     row(OBSERVATION, "slowlog-log-slower-than", Kind::Signed(|settings| &mut settings.slowlog_log_slower_than_us, -1, i64::MAX), "10000",
-        "Commands that take longer go into the slow log; -1 logs none, 0 all.").unit("microseconds").later(),
+        "Commands that take longer go into the slow log; -1 logs none, 0 all.").unit("microseconds"),
     row(OBSERVATION, "slowlog-max-len", Kind::Number(|settings| &mut settings.slowlog_max_len, 0, LONG_MAX), "128",
-        "Entries that the slow log keeps.").unit("entries").later(),
+        "Entries that the slow log keeps.").unit("entries"),
     row(OBSERVATION, "latency-monitor-threshold", Kind::Number(|settings| &mut settings.latency_monitor_threshold_ms, 0, LONG_MAX), "0",
-        "Events that take at least so long are remembered for LATENCY; 0 remembers none.").unit("milliseconds").later(),
+        "Events that take at least so long are remembered for LATENCY; 0 remembers none.").unit("milliseconds"),
+    row(OBSERVATION, "latency-tracking", Kind::Boolean(|settings| &mut settings.latency_tracking), "yes",
+        "Whether the distribution of each command's time is kept, for LATENCY HISTOGRAM and INFO."),
+    row(OBSERVATION, "latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9",
+        "Percentiles that INFO latencystats shows."),
 ];

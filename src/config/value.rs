@@ -35,6 +35,10 @@ pub enum Kind {
     Text(Field<String>),
     /// A path; made absolute when it is read.
     Path(Field<PathBuf>),
+    /// Several lines of several words; each time it is written adds one.
+    Lines(Field<Vec<Vec<String>>>),
+    /// Numbers from 0 to 100.
+    Percentiles,
     /// Several words.
     Words(Field<Vec<String>>),
     /// One of some names: the names, the index of the current one, setting it.
@@ -76,6 +80,16 @@ pub fn write(
                 .filter(|word| !word.is_empty())
                 .cloned()
                 .collect();
+            return Ok(());
+        }
+        Kind::Lines(field) => {
+            if arguments.iter().any(|word| !word.is_empty()) {
+                field(settings).push(arguments.to_vec());
+            }
+            return Ok(());
+        }
+        Kind::Percentiles => {
+            settings.latency_percentiles = parse_percentiles(arguments)?;
             return Ok(());
         }
         Kind::SaveRules => {
@@ -152,6 +166,7 @@ fn write_one(settings: &mut Settings, kind: &Kind, argument: &str) -> Result<(),
         }
         // These take several words and are written above.
         Kind::Words(_) | Kind::SaveRules | Kind::OutputLimits => {}
+        Kind::Lines(_) | Kind::Percentiles => {}
         Kind::WithoutEffect | Kind::OnlyDefault => {}
     }
     Ok(())
@@ -176,6 +191,11 @@ pub fn read(settings: &Settings, directive: &Directive) -> String {
         Kind::Text(field) => std::mem::take(field(&mut copy)),
         Kind::Path(field) => field(&mut copy).to_string_lossy().into_owned(),
         Kind::Words(field) => field(&mut copy).join(" "),
+        Kind::Percentiles => copy.latency_percentiles.join(" "),
+        Kind::Lines(field) => {
+            let lines = field(&mut copy).iter().map(|line| line.join(" "));
+            lines.collect::<Vec<_>>().join("\n")
+        }
         Kind::Choice(names, current, _) => names[current(settings)].to_owned(),
         Kind::SaveRules => {
             let rules = settings
@@ -245,6 +265,17 @@ fn parse_bytes(argument: &str, minimum: u64) -> Result<u64, String> {
     Err(format!(
         "argument must be between {minimum} and {MAXIMUM} inclusive"
     ))
+}
+
+fn parse_percentiles(arguments: &[String]) -> Result<Vec<String>, String> {
+    let shown = |word: &String| {
+        let value = number::parse_double(word.as_bytes())
+            .filter(|value| (0.0..=100.0).contains(value))
+            .ok_or("latency-tracking-info-percentiles should contain a numeric value between 0.0 and 100.0")?;
+        Ok(value.to_string())
+    };
+    let words = arguments.iter().filter(|word| !word.is_empty());
+    words.map(shown).collect()
 }
 
 fn parse_bytes_or_percent(argument: &str) -> Result<u64, String> {

@@ -20,9 +20,8 @@ const THREADS: &str =
 const LIMITS: &str = "Larder has no such limit; memory is bounded by maxmemory as a whole.";
 const LAYOUT: &str = "Larder lays values out in its own way.";
 const PROCESS: &str = "Larder runs in the foreground; starting, naming and watching it is left to the service manager.";
-const STATISTICS: &str = "Larder keeps these figures in its own way.";
 const OBSOLETE: &str = "Redis itself ignores it.";
-const TLS_DETAIL: &str = "Larder does not speak TLS yet.";
+const TLS_DETAIL: &str = "Larder opens no TLS connections itself, and leaves such details of TLS to rustls, which has safe ones only.";
 
 /// The heading under which these are documented.
 pub const SECTION: &str = "Directives of Redis without effect";
@@ -62,10 +61,6 @@ static REFUSED: &[Directive] = &[
     )
     .alias("slaveof"),
     refused("Larder does not join a cluster.", "cluster-enabled", "no"),
-    refused("Larder does not speak TLS yet.", "tls-port", "0"),
-    refused("Larder has no users beside the default one.", "aclfile", ""),
-    refused("Larder has no users beside the default one.", "user", "").hidden(),
-    refused("Larder cannot hide commands.", "rename-command", "").hidden(),
     refused("Larder has no modules.", "loadmodule", "").hidden(),
 ];
 
@@ -162,9 +157,6 @@ static IGNORED: &[Directive] = &[
     ignored(LIMITS, "max-new-connections-per-cycle", "10"),
     ignored(LIMITS, "max-new-tls-connections-per-cycle", "1"),
     ignored(LAYOUT, "list-compress-depth", "0"),
-    ignored(LAYOUT, "hll-sparse-max-bytes", "3000"),
-    ignored(LAYOUT, "stream-node-max-bytes", "4096"),
-    ignored(LAYOUT, "stream-node-max-entries", "100"),
     ignored(PROCESS, "daemonize", "no").at_start(),
     ignored(PROCESS, "pidfile", "").at_start(),
     ignored(PROCESS, "supervised", "no").at_start(),
@@ -191,30 +183,16 @@ static IGNORED: &[Directive] = &[
     ignored(PROCESS, "locale-collate", ""),
     ignored(PROCESS, "enable-protected-configs", "no").at_start(),
     ignored(PROCESS, "enable-module-command", "no").at_start(),
-    ignored(STATISTICS, "latency-tracking", "yes"),
-    ignored(
-        STATISTICS,
-        "latency-tracking-info-percentiles",
-        "50 99 99.9",
-    ),
-    ignored(STATISTICS, "acllog-max-len", "128"),
-    ignored(STATISTICS, "acl-pubsub-default", "resetchannels"),
     ignored(OBSOLETE, "list-max-ziplist-entries", ""),
     ignored(OBSOLETE, "list-max-ziplist-value", ""),
     ignored(OBSOLETE, "lua-replicate-commands", "yes"),
-    ignored(TLS_DETAIL, "tls-cert-file", ""),
-    ignored(TLS_DETAIL, "tls-key-file", ""),
     ignored(TLS_DETAIL, "tls-key-file-pass", ""),
     ignored(TLS_DETAIL, "tls-client-cert-file", ""),
     ignored(TLS_DETAIL, "tls-client-key-file", ""),
     ignored(TLS_DETAIL, "tls-client-key-file-pass", ""),
     ignored(TLS_DETAIL, "tls-dh-params-file", ""),
-    ignored(TLS_DETAIL, "tls-ca-cert-file", ""),
-    ignored(TLS_DETAIL, "tls-ca-cert-dir", ""),
-    ignored(TLS_DETAIL, "tls-auth-clients", "yes"),
     ignored(TLS_DETAIL, "tls-replication", "no"),
     ignored(TLS_DETAIL, "tls-cluster", "no"),
-    ignored(TLS_DETAIL, "tls-protocols", ""),
     ignored(TLS_DETAIL, "tls-ciphers", ""),
     ignored(TLS_DETAIL, "tls-ciphersuites", ""),
     ignored(TLS_DETAIL, "tls-prefer-server-ciphers", "no"),

@@ -9,6 +9,7 @@
 //! Nothing in here waits. Whatever has to (a fetch, a job, memory) is an [`Outcome`] that the connection deals with,
 //! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
 
+mod admit;
 mod bench;
 pub mod blocked;
 mod scripts;
@@ -16,6 +17,7 @@ mod serve;
 
 pub use scripts::SuspendedScript;
 
+use self::admit::{Admitted, is_for_subscribers};
 use self::bench::{Bench, Blocked, Called, Locking, Obstacle};
 use self::blocked::{DatabaseKey, Waiter};
 use crate::clock;
@@ -28,10 +30,10 @@ use crate::keyspace::{Journal, Keys, LookupCounts};
 use crate::metrics::{WorkerMetrics, add};
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
-use crate::tier::{Admission, FetchTicket, Fetched};
+use crate::stopwatch::Stopwatch;
+use crate::tier::{FetchTicket, Fetched};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// What became of a command.
 pub enum Outcome {
@@ -107,9 +109,7 @@ pub struct Dispatcher {
     serving: Option<Serving>,
     /// Unix time of the running batch, in milliseconds.
     now_ms: u64,
-    batch_started: Instant,
-    /// Rows of the commands that ran in it.
-    batch_rows: Vec<usize>,
+    stopwatch: Stopwatch,
 }
 
 impl Serving {
@@ -138,8 +138,7 @@ impl Dispatcher {
             last_command: usize::MAX,
             serving: None,
             now_ms: clock::now_ms(),
-            batch_started: Instant::now(),
-            batch_rows: Vec::new(),
+            stopwatch: Stopwatch::default(),
         }
     }
 
@@ -161,21 +160,34 @@ impl Dispatcher {
     /// Takes over changed settings and looks at the clock. Called before every batch: its commands share one time.
     pub fn begin_batch(&mut self) {
         self.now_ms = clock::now_ms();
-        self.batch_started = Instant::now();
-        self.batch_rows.clear();
+        self.stopwatch.begin_batch();
         if self.server.settings.version() != self.settings_version {
             (self.settings, self.settings_version) = self.server.settings.current();
         }
     }
 
-    /// Shares the time since [`Dispatcher::begin_batch`] among the commands that ran. A clock look for each would cost a
-    /// tenth of a pipelined GET.
+    /// The batch was decoded: what follows is the first command's time.
+    pub fn begin_commands(&mut self) {
+        self.stopwatch.begin_command();
+    }
+
+    /// Charges each command that ran since [`Dispatcher::begin_batch`] its time.
     pub fn end_batch(&mut self) {
-        let nanoseconds =
-            self.batch_started.elapsed().as_nanos() as u64 / self.batch_rows.len().max(1) as u64;
-        for row in self.batch_rows.drain(..) {
-            add(&self.metrics.by_command[row].nanoseconds, nanoseconds);
+        self.stopwatch.end_batch(&self.settings, &self.metrics);
+    }
+
+    /// Charges a command the time that it took outside of a batch, on another thread.
+    pub fn charge(&self, session: &Session, arguments: &[&[u8]], took: std::time::Duration) {
+        let Ok(row) = transactions::find_row(arguments) else {
+            return;
+        };
+        let nanoseconds = took.as_nanos() as u64;
+        let command = &self.metrics.by_command[row.number];
+        add(&command.nanoseconds, nanoseconds);
+        if self.settings.latency_tracking {
+            command.times.record(nanoseconds);
         }
+        self.server.note_slow(session, row, arguments, nanoseconds);
     }
 
     /// The LSN of the last record this worker wrote; what a reply has to wait for under `appendfsync always`.
@@ -193,6 +205,9 @@ impl Dispatcher {
     ) -> Outcome {
         let start = output.len();
         let arguments = request.arguments;
+        if session.users_version != self.server.users.version() {
+            self.refresh_user(session);
+        }
         let outcome = match self.admit(session, arguments) {
             Ok(Admitted::Queue) => {
                 self.enqueue(session, arguments);
@@ -225,60 +240,8 @@ impl Dispatcher {
     /// Writes an error reply and counts it.
     pub fn write_error(&self, error: &CommandError, protocol: Protocol, output: &mut Vec<u8>) {
         add(&self.metrics.errors, 1);
+        self.server.error_counts.note(error.text());
         Reply::new(output, protocol).error(error.text());
-    }
-
-    fn admit(&self, session: &Session, arguments: &[&[u8]]) -> Result<Admitted, CommandError> {
-        let row = transactions::resolve(arguments)?;
-        let flags = row.spec.flags;
-        let reject = |error: CommandError| {
-            add(&self.metrics.by_command[row.number].rejected, 1);
-            Err(error)
-        };
-        if !session.authenticated && !flags.has(Flags::NO_AUTH) {
-            return reject(CommandError::fixed("NOAUTH Authentication required."));
-        }
-        if session.only_listens() && !is_for_subscribers(row) {
-            return reject(CommandError::new(format!(
-                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-                transactions::full_name(arguments, row)
-            )));
-        }
-        let slow = &self.server.scripts.slow;
-        if slow.any() && !is_allowed_while_busy(row, arguments) {
-            return reject(slow.refusal());
-        }
-        if flags.has(Flags::DENYOOM) {
-            match self.server.tier.admission() {
-                Admission::Go => {}
-                Admission::Wait => return Ok(Admitted::Wait),
-                Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
-            }
-        }
-        let pause = &self.server.pause;
-        if pause.is_active() && pause.holds(writes(row, session)) {
-            return Ok(Admitted::Paused);
-        }
-        if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
-            if flags.has(Flags::NO_MULTI) {
-                return reject(CommandError::fixed(
-                    "ERR Command not allowed inside a transaction",
-                ));
-            }
-            return Ok(Admitted::Queue);
-        }
-        Ok(Admitted::Run(row))
-    }
-
-    fn enqueue(&self, session: &mut Session, arguments: &[&[u8]]) {
-        if let Some(transaction) = &mut session.transaction {
-            transaction.queue.push(
-                arguments
-                    .iter()
-                    .map(|argument| Box::from(*argument))
-                    .collect(),
-            );
-        }
     }
 
     /// Collects the keys of a command into `self.keys`.
@@ -365,7 +328,7 @@ impl Dispatcher {
         };
         let start = output.len();
         let done = bench.run(row, session, request.arguments, fetched, locking, output);
-        self.finish(row, done, session, start, output)
+        self.finish(row, done, session, request.arguments, (start, output))
     }
 
     /// Makes an outcome of what became of a command.
@@ -374,11 +337,11 @@ impl Dispatcher {
         row: Row,
         done: Result<Called, Obstacle>,
         session: &Session,
-        start: usize,
-        output: &mut Vec<u8>,
+        arguments: &[&[u8]],
+        (start, output): (usize, &mut Vec<u8>),
     ) -> Outcome {
         match done {
-            Ok(called) => self.conclude(row, called, session, start, output),
+            Ok(called) => self.conclude(row, called, session, arguments, start, output),
             Err(Obstacle::Fetch(missing)) => {
                 add(&self.metrics.fetches, missing.len() as u64);
                 Outcome::Fetch(missing)
@@ -398,6 +361,7 @@ impl Dispatcher {
         row: Row,
         called: Called,
         session: &Session,
+        arguments: &[&[u8]],
         start: usize,
         output: &mut Vec<u8>,
     ) -> Outcome {
@@ -412,6 +376,11 @@ impl Dispatcher {
             Blocked::As(waiter) => return Outcome::Blocked(waiter),
         }
         self.count(row, called.counts, called.result.is_err());
+        // A job's time is charged when it is done.
+        if called.job.is_none() && self.stopwatch.end_command(row.number) {
+            let nanoseconds = self.stopwatch.last_command_nanoseconds();
+            self.server.note_slow(session, row, arguments, nanoseconds);
+        }
         if let Err(error) = called.result {
             output.truncate(start);
             self.write_error(&error, session.protocol, output);
@@ -446,7 +415,6 @@ impl Dispatcher {
         let metrics = &*self.metrics;
         add(&metrics.commands, 1);
         self.last_command = row.number;
-        self.batch_rows.push(row.number);
         let command = &metrics.by_command[row.number];
         add(&command.calls, 1);
         if failed {
@@ -460,6 +428,9 @@ impl Dispatcher {
         }
         if counts.expired > 0 {
             add(&metrics.expired, counts.expired);
+        }
+        if counts.expired_fields > 0 {
+            add(&metrics.expired_fields, counts.expired_fields);
         }
         let changes = std::mem::take(&mut self.journal.changes);
         if changes > 0 {
@@ -503,42 +474,11 @@ impl Dispatcher {
         if let Err(error) = job(services, &mut reply) {
             reply.rewind(0);
             reply.error(error.text());
+            server.error_counts.note(error.text());
             server.job_errors.fetch_add(1, Ordering::Relaxed);
         }
         output
     }
-}
-
-enum Admitted {
-    Run(Row),
-    Paused,
-    Queue,
-    Wait,
-}
-
-/// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
-fn writes(row: Row, session: &Session) -> bool {
-    let changes =
-        |row: Row| row.spec.flags.has(Flags::WRITE) || row.spec.flags.has(Flags::MAY_REPLICATE);
-    let queue = session
-        .transaction
-        .iter()
-        .flat_map(|transaction| &transaction.queue);
-    changes(row)
-        || row.spec.name == "exec"
-            && queue
-                .filter_map(|queued| {
-                    let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-                    transactions::resolve(&arguments).ok()
-                })
-                .any(changes)
-}
-
-/// True for what a client in RESP2 may still say once it has subscribed.
-fn is_for_subscribers(row: Row) -> bool {
-    let name = row.spec.name;
-    matches!(name, "ping" | "quit" | "reset")
-        || name.ends_with("subscribe") && row.spec.group == Group::PubSub
 }
 
 /// An error of ours as the client learns of it; the cause is logged here.
@@ -591,7 +531,7 @@ fn sequential_queue(session: &mut Session) -> Option<Vec<Vec<Box<[u8]>>>> {
     let transaction = session.transaction.as_ref()?;
     let is_offloaded = |queued: &Vec<Box<[u8]>>| {
         let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-        transactions::resolve(&arguments).is_ok_and(|row| row.spec.flags.has(Flags::OFFLOADED))
+        transactions::resolve(&arguments).is_ok_and(|row| row.spec.is_offloaded(&arguments))
     };
     if transaction.aborted || !transaction.queue.iter().any(is_offloaded) {
         return None;

@@ -40,15 +40,19 @@ struct FinishedRun {
 /// A script that was left in the middle.
 pub struct SuspendedScript(Suspended<FinishedRun>);
 
+/// Arguments that stand one behind the other.
+fn slices<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
+    let mut start = 0;
+    ends.iter()
+        .map(|end| &bytes[std::mem::replace(&mut start, *end)..*end])
+        .collect()
+}
+
 impl ScriptRun {
     fn run(mut self) -> FinishedRun {
         let mut output = Vec::new();
         let (bytes, ends) = &self.arguments;
-        let mut start = 0;
-        let arguments: Vec<&[u8]> = ends
-            .iter()
-            .map(|end| &bytes[std::mem::replace(&mut start, *end)..*end])
-            .collect();
+        let arguments = slices(bytes, ends);
         let mut bench = Bench {
             server: &self.server,
             settings: &self.settings,
@@ -149,6 +153,9 @@ impl Dispatcher {
         self.journal = run.journal;
         self.keys = run.keys;
         self.hashes = run.hashes;
-        self.finish(run.row, finished.done, session, start, output)
+        let (bytes, ends) = &run.arguments;
+        let arguments = slices(bytes, ends);
+        let output = (start, output);
+        self.finish(run.row, finished.done, session, &arguments, output)
     }
 }

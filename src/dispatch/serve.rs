@@ -6,7 +6,11 @@
 
 use super::blocked::{DatabaseKey, Waiter, WaiterState, Wake};
 use super::{Dispatcher, Outcome, Request, Serving};
+use crate::commands::Session;
+use crate::commands::acl::{self, LogContext};
+use crate::commands::table::Row;
 use crate::commands::transactions;
+use crate::error::CommandError;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -60,7 +64,13 @@ impl Dispatcher {
             key: key.clone(),
             key_is_gone: false,
         });
-        let outcome = self.run(row, session, Request::new(&arguments), &[], &mut reply);
+        let outcome = match self.still_allowed(row, session, &arguments) {
+            Ok(()) => self.run(row, session, Request::new(&arguments), &[], &mut reply),
+            Err(error) => {
+                self.write_error(&error, session.protocol, &mut reply);
+                Outcome::Done
+            }
+        };
         let serving = self.serving.take();
         let lsn = std::mem::replace(&mut self.last_lsn, former_lsn);
         self.last_lsn = self.last_lsn.max(lsn);
@@ -82,5 +92,21 @@ impl Dispatcher {
         self.server.blocked.forget(waiter);
         waiter.woken.notify_one();
         Tried::Over
+    }
+
+    /// Whether a client that waited may still run its command: its user may have changed meanwhile.
+    fn still_allowed(
+        &self,
+        row: Row,
+        session: &mut Session,
+        arguments: &[&[u8]],
+    ) -> Result<(), CommandError> {
+        if session.users_version != self.server.users.version() {
+            self.refresh_user(session);
+        }
+        let (settings, services) = (&*self.settings, &*self.server);
+        let source = LogContext::TopLevel;
+        acl::check_and_log(session, settings, services, row, arguments, source)
+            .map_err(|denial| denial.error(session.user(), row, arguments))
     }
 }

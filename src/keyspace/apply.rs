@@ -4,14 +4,15 @@
 //! snapshot, notes the effect in the journal, and tells how much changed; an effect that changes nothing is not
 //! noted. An effect that empties a collection removes the key.
 
-use super::apply_collection::{apply_to_value, collection_kind, payload_bytes};
+use super::apply_collection::{apply_to_value, collection_kind, is_gone_when_empty, payload_bytes};
 use super::entry::{Body, Entry, INLINE_TEXT_MAX, NewBody, PENDING_LSN};
+use super::field_expiry::{earliest_field_deadline_ms, has_due_fields, next_deadline_ms};
 use super::keys::{Deadline, Keys};
 use super::shard::PendingDeletion;
 use super::table::Place;
 use crate::error::CommandError;
 use crate::event_classes::EventClasses;
-use crate::value::{Hash, List, Set, SortedSet, Value};
+use crate::value::{Hash, List, Set, SortedSet, Stream, Value};
 use storage_format::{Effect, EffectRecord, SAME_RECORD_LSN, ValueKind};
 
 /// What an effect did.
@@ -32,12 +33,12 @@ impl Applied {
 }
 
 /// A key as an effect finds it.
-struct Target<'k> {
-    key: &'k [u8],
-    hash: u64,
-    place: Option<Place>,
+pub(super) struct Target<'k> {
+    pub(super) key: &'k [u8],
+    pub(super) hash: u64,
+    pub(super) place: Option<Place>,
     /// The LSN that the effect names as its base.
-    previous_lsn: u64,
+    pub(super) previous_lsn: u64,
 }
 
 impl Keys<'_> {
@@ -48,16 +49,21 @@ impl Keys<'_> {
     pub fn apply(&mut self, key: &[u8], effect: Effect<'_>) -> Result<Applied, CommandError> {
         self.ensure_room(key.len() + payload_bytes(&effect))?;
         let target = self.target(key);
+        self.apply_to(&target, effect)
+    }
+
+    /// As [`Keys::apply`], to a key that was just found. Whoever calls this has made sure of room in the log.
+    pub(super) fn apply_to(
+        &mut self,
+        target: &Target<'_>,
+        effect: Effect<'_>,
+    ) -> Result<Applied, CommandError> {
         let applied = match &effect {
             Effect::Put {
                 kind: ValueKind::String,
                 deadline_ms,
                 encoded,
-            } => self.put_text(
-                &target,
-                encoded,
-                (*deadline_ms != 0).then_some(*deadline_ms),
-            ),
+            } => self.put_text(target, encoded, (*deadline_ms != 0).then_some(*deadline_ms)),
             Effect::Put {
                 kind,
                 deadline_ms,
@@ -65,23 +71,24 @@ impl Keys<'_> {
             } => {
                 let value = Value::decode(*kind, encoded)
                     .map_err(|error| CommandError::new(format!("ERR {error}")))?;
-                self.put_value(&target, value, (*deadline_ms != 0).then_some(*deadline_ms))
+                self.put_value(target, value, (*deadline_ms != 0).then_some(*deadline_ms))
             }
-            Effect::Delete => self.delete_entry(&target),
+            Effect::Delete => self.delete_entry(target),
             Effect::SetDeadline { deadline_ms } => {
-                self.change_deadline(&target, (*deadline_ms != 0).then_some(*deadline_ms))
+                self.change_deadline(target, (*deadline_ms != 0).then_some(*deadline_ms))
             }
-            Effect::Append { bytes } => self.change_text(&target, |text| text.append(bytes))?,
+            Effect::Append { bytes } => self.change_text(target, |text| text.append(bytes))?,
             Effect::SetRange { offset, bytes } => {
-                self.change_text(&target, |text| text.set_range(*offset as usize, bytes))?
+                self.change_text(target, |text| text.set_range(*offset as usize, bytes))?
             }
-            _ => self.change_collection(&target, &effect)?,
+            _ => self.change_collection(target, &effect)?,
         };
         if applied.changed() {
             // A collection that became empty is a deletion in the log: replay must know, even where it has not got the
             // collection, that its cold record may be gone.
-            let is_emptied = applied.length == 0 && collection_kind(&effect).is_some();
-            self.note(&target, if is_emptied { Effect::Delete } else { effect });
+            let is_emptied =
+                applied.length == 0 && collection_kind(&effect).is_some_and(is_gone_when_empty);
+            self.note(target, if is_emptied { Effect::Delete } else { effect });
         }
         Ok(applied)
     }
@@ -240,7 +247,7 @@ impl Keys<'_> {
         true
     }
 
-    fn previous_lsn(&mut self, hash: u64, place: Place) -> u64 {
+    pub(super) fn previous_lsn(&mut self, hash: u64, place: Place) -> u64 {
         let database = self.database;
         let entry = self.guards.shard_mut(hash).entry(database, place);
         match entry.lsn() {
@@ -264,6 +271,9 @@ impl Keys<'_> {
                     .is_some_and(|deadline_ms| deadline_ms <= now_ms);
             if expired {
                 self.expire(hash, found, key);
+                place = self.guards.shard_mut(hash).find(database, hash, key);
+            } else if has_due_fields(&entry, now_ms) {
+                self.expire_fields(hash, found, key);
                 place = self.guards.shard_mut(hash).find(database, hash, key);
             }
         }
@@ -329,7 +339,7 @@ impl Keys<'_> {
         const NEW_KEY_FREQUENCY: u32 = 5;
         let generation = self.keyspace.generation(self.database);
         let database = self.database;
-        let deadline_ms = new.deadline_ms();
+        let (deadline_ms, next_ms) = (new.deadline_ms(), next_deadline_ms(&new));
         let was_live = self.live(target).is_some();
         new.set_access(((self.now_ms / 1000) as u32) << 8 | NEW_KEY_FREQUENCY);
         new.set_lsn(PENDING_LSN);
@@ -347,10 +357,10 @@ impl Keys<'_> {
                     new.set_cold_record(entry.has_cold_record());
                     *entry = new;
                 });
-                if let Some(deadline_ms) = deadline_ms {
+                if let Some(next_ms) = next_ms {
                     table
                         .segment_mut(target.hash)
-                        .note_deadline(target.hash, deadline_ms);
+                        .note_deadline(target.hash, next_ms);
                 }
             }
             None => {
@@ -557,10 +567,11 @@ impl Keys<'_> {
                 ValueKind::List => Value::List(List::default()),
                 ValueKind::Set => Value::Set(Set::default()),
                 ValueKind::Hash => Value::Hash(Hash::default()),
+                ValueKind::Stream => Value::Stream(Stream::default()),
                 _ => Value::SortedSet(SortedSet::default()),
             };
             let applied = apply_to_value(&mut value, effect);
-            if applied.length > 0 {
+            if applied.changed() && !value.is_empty() {
                 self.put_value(target, value, None);
             }
             return Ok(applied);
@@ -571,11 +582,22 @@ impl Keys<'_> {
             return Err(CommandError::WRONG_TYPE);
         }
         let (former_lsn, was_clean) = (entry.lsn(), entry.is_clean());
-        let applied = self.change_entry(target, place, |entry| match entry.value_mut() {
-            Some(value) => apply_to_value(value, effect),
-            None => Applied::default(),
-        });
-        if applied.length == 0 {
+        let (applied, earlier, earliest) =
+            self.change_entry(target, place, |entry| match entry.value_mut() {
+                Some(value) => {
+                    let earlier = earliest_field_deadline_ms(value);
+                    let applied = apply_to_value(value, effect);
+                    (applied, earlier, earliest_field_deadline_ms(value))
+                }
+                None => (Applied::default(), None, None),
+            });
+        if let Some(earliest_ms) = earliest.filter(|_| earliest != earlier) {
+            let table = self.guards.shard_mut(target.hash).table_mut(database);
+            table
+                .segment_mut(target.hash)
+                .note_deadline(target.hash, earliest_ms);
+        }
+        if applied.length == 0 && is_gone_when_empty(kind) {
             self.remove(target, place);
         } else if !applied.changed() {
             self.guards.shard_mut(target.hash).tables[database as usize].change(place, |entry| {

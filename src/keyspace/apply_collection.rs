@@ -1,9 +1,10 @@
 //! What an effect does to the inside of a collection, and what it costs in the log.
 //!
-//! No keys, no locks, no journal: a value goes in and comes out changed. Snapshots and replay rely on this being a
+//! (Streams are in `apply_stream`.) No keys, no locks, no journal: a value goes in and comes out changed. Snapshots and replay rely on this being a
 //! function of the value and the effect alone.
 
 use super::apply::Applied;
+use super::apply_stream::apply_to_stream;
 use crate::value::{List, Value};
 use storage_format::{Effect, Side, ValueKind};
 
@@ -19,6 +20,7 @@ pub(super) fn payload_bytes(effect: &Effect<'_>) -> usize {
     };
     let payload = match effect {
         Effect::Put { encoded, .. } => encoded.len(),
+        Effect::Stream(effect) => effect.bytes_max(),
         Effect::Append { bytes } | Effect::SetRange { bytes, .. } => bytes.len(),
         Effect::ListPush { items: pushed, .. } => items(pushed),
         Effect::ListSet { item, .. } | Effect::ListInsert { item, .. } => item.len(),
@@ -26,7 +28,7 @@ pub(super) fn payload_bytes(effect: &Effect<'_>) -> usize {
         | Effect::SetRemove { members }
         | Effect::SortedSetRemove { members } => items(members),
         Effect::HashSet { pairs } => items(pairs),
-        Effect::HashDelete { fields } => items(fields),
+        Effect::HashDelete { fields } | Effect::HashSetDeadline { fields, .. } => items(fields),
         Effect::SortedSetPut { members } => members
             .iter()
             .map(|(_, member)| member.len() + LENGTH_BYTES_MAX + SCORE_BYTES)
@@ -45,16 +47,27 @@ pub(super) fn collection_kind(effect: &Effect<'_>) -> Option<ValueKind> {
         | Effect::ListInsert { .. }
         | Effect::ListRemove { .. } => Some(ValueKind::List),
         Effect::SetAdd { .. } | Effect::SetRemove { .. } => Some(ValueKind::Set),
-        Effect::HashSet { .. } | Effect::HashDelete { .. } => Some(ValueKind::Hash),
+        Effect::HashSet { .. } | Effect::HashDelete { .. } | Effect::HashSetDeadline { .. } => {
+            Some(ValueKind::Hash)
+        }
         Effect::SortedSetPut { .. } | Effect::SortedSetRemove { .. } => Some(ValueKind::SortedSet),
+        Effect::Stream(_) => Some(ValueKind::Stream),
         _ => None,
     }
+}
+
+/// Whether a collection that an effect left without elements is gone. An empty stream stays.
+pub(super) fn is_gone_when_empty(kind: ValueKind) -> bool {
+    kind != ValueKind::Stream
 }
 
 /// Changes a collection as the effect says.
 pub(super) fn apply_to_value(value: &mut Value, effect: &Effect<'_>) -> Applied {
     let (mut added_or_removed, mut updated) = (0, 0);
     match (&mut *value, effect) {
+        (Value::Stream(stream), Effect::Stream(effect)) => {
+            (added_or_removed, updated) = apply_to_stream(stream, effect);
+        }
         (Value::List(list), _) => (added_or_removed, updated) = apply_to_list(list, effect),
         (Value::Set(set), Effect::SetAdd { members }) => {
             added_or_removed = members
@@ -83,6 +96,19 @@ pub(super) fn apply_to_value(value: &mut Value, effect: &Effect<'_>) -> Applied 
             added_or_removed = fields
                 .iter()
                 .map(|field| u64::from(hash.remove(field)))
+                .sum();
+        }
+        (
+            Value::Hash(hash),
+            Effect::HashSetDeadline {
+                deadline_ms,
+                fields,
+            },
+        ) => {
+            let deadline_ms = (*deadline_ms != 0).then_some(*deadline_ms);
+            updated = fields
+                .iter()
+                .map(|field| u64::from(hash.set_field_deadline(field, deadline_ms)))
                 .sum();
         }
         (Value::SortedSet(sorted_set), Effect::SortedSetPut { members }) => {

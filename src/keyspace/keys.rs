@@ -5,13 +5,14 @@
 //! what is not here does not exist, except for copies that [`Keys::lend`] was given for commands that only look.
 
 use super::entry::{Body, Entry, EntryRef};
+use super::field_expiry::has_due_fields;
 use super::journal::{Journal, Recorder, stamp};
 use super::shard::Shard;
 use super::shards::{Keyspace, SHARDS};
 use super::table::Place;
 use crate::error::CommandError;
 use crate::event_classes::EventClasses;
-use crate::value::{Hash, List, Set, SortedSet, Value};
+use crate::value::{Hash, List, Set, SortedSet, Stream, Value};
 use parking_lot::MutexGuard;
 use storage_format::ValueKind;
 
@@ -24,6 +25,8 @@ pub struct LookupCounts {
     pub misses: u64,
     /// Keys that were found to have expired.
     pub expired: u64,
+    /// Fields of hashes that were found to have expired.
+    pub expired_fields: u64,
 }
 
 /// What to do with the deadline when a value is set.
@@ -327,11 +330,24 @@ impl<'a> Keys<'a> {
             let entry = shard.entry(self.database, place);
             return (!entry.is_tombstone() && !self.is_expired(&entry)).then_some(entry);
         }
+        self.lent_entry(key)
+    }
+
+    fn lent_entry(&self, key: &[u8]) -> Option<EntryRef<'_>> {
         let (_, entry) = self
             .lent
             .iter()
             .find(|(database, entry)| *database == self.database && entry.key() == key)?;
         (!self.is_expired(entry)).then(|| entry.view())
+    }
+
+    /// Removes the expired fields of a hash; its place afterwards, if it still has any and they could be removed.
+    fn without_due_fields(&mut self, hash: u64, place: Place, key: &[u8]) -> Option<Place> {
+        self.expire_fields(hash, place, key);
+        let database = self.database;
+        let place = self.guards.shard(hash).find(database, hash, key)?;
+        let entry = self.guards.shard(hash).entry(database, place);
+        (!entry.is_tombstone() && !has_due_fields(&entry, self.now_ms)).then_some(place)
     }
 
     /// Finds a key as a command does that uses it: removes it if it has expired, counts, and notes the use.
@@ -349,13 +365,16 @@ impl<'a> Keys<'a> {
                     }
                 } else {
                     hit = Some(place);
-                    if touch {
+                    if has_due_fields(&entry, self.now_ms) {
+                        hit = self.without_due_fields(hash, place, key);
+                    }
+                    if let Some(place) = hit.filter(|_| touch) {
                         self.touch(hash, place);
                     }
                 }
             }
         }
-        let is_lent = found.is_none() && !self.lent.is_empty() && self.peek(key).is_some();
+        let is_lent = hit.is_none() && !self.lent.is_empty() && self.lent_entry(key).is_some();
         if self.counts_lookups {
             *if hit.is_some() || is_lent {
                 &mut self.counts.hits
@@ -368,7 +387,7 @@ impl<'a> Keys<'a> {
         }
         match hit {
             Some(place) => Some(self.guards.shard(hash).entry(database, place)),
-            None if is_lent => self.peek(key),
+            None if is_lent => self.lent_entry(key),
             None => None,
         }
     }
@@ -444,6 +463,16 @@ impl<'a> Keys<'a> {
             .transpose()
     }
 
+    /// The stream at a key.
+    ///
+    /// # Errors
+    /// WRONGTYPE if it holds something else.
+    pub fn stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
+        self.boxed(key)?
+            .map(|value| Self::wrong_type(value.as_stream()))
+            .transpose()
+    }
+
     /// An O(1) clone of the value at `key`, whatever its type (a short text is copied).
     pub fn value(&mut self, key: &[u8]) -> Option<Value> {
         self.look_up(key).and_then(|entry| entry.to_value())
@@ -481,6 +510,21 @@ impl<'a> Keys<'a> {
     /// The LSN of the key's last change, 0 if it does not exist: what WATCH compares.
     pub fn lsn(&self, key: &[u8]) -> u64 {
         self.peek(key).map_or(0, |entry| entry.lsn())
+    }
+
+    /// Makes a hot key look as if it had last been used so long ago, or as often. Not a change: nothing is logged.
+    pub fn set_use(&mut self, key: &[u8], idle_seconds: Option<u64>, frequency: Option<u8>) {
+        let hash = self.hash_of(key);
+        let database = self.database;
+        let shard = self.guards.shard_mut(hash);
+        let Some(place) = shard.find(database, hash, key) else {
+            return;
+        };
+        let last_use = (self.now_ms / 1000).saturating_sub(idle_seconds.unwrap_or(0));
+        shard.tables[database as usize].change(place, |entry| {
+            let frequency = frequency.map_or(entry.access() & 0xff, u32::from);
+            entry.set_access((last_use as u32) << 8 | frequency);
+        });
     }
 
     /// What is known of a key, without using it.

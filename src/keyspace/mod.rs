@@ -10,8 +10,10 @@
 
 mod apply;
 mod apply_collection;
+mod apply_stream;
 pub mod entry;
 mod events;
+pub mod field_expiry;
 mod journal;
 mod keys;
 mod pre_image;

@@ -11,6 +11,7 @@
 //! Cost: a full segment is split by its table, one pass over its entries (about 50 µs); nothing else is ever rehashed.
 
 use super::entry::{Entry, EntryRef};
+use super::field_expiry::next_deadline_ms;
 use super::pre_image::PreImage;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -157,7 +158,7 @@ impl Segment {
         if (self.entries + 1) * 8 > self.slots.len() * 7 {
             self.grow();
         }
-        if let Some(deadline_ms) = entry.deadline_ms() {
+        if let Some(deadline_ms) = next_deadline_ms(&entry) {
             self.note_deadline(hash, deadline_ms);
         }
         self.entries += 1;
@@ -270,7 +271,7 @@ impl Segment {
         let mut live: Vec<Reverse<u64>> = Vec::with_capacity(self.entries);
         for index in self.occupied() {
             let tag = self.slots[index] >> 48;
-            match self.entry(index).deadline_ms() {
+            match next_deadline_ms(&self.entry(index)) {
                 Some(deadline_ms) if deadline_ms <= INDEXED_DEADLINE_MAX => {
                     live.push(Reverse(deadline_ms << 16 | tag))
                 }
@@ -285,7 +286,8 @@ impl Segment {
         self.deadlines.peek().map(|Reverse(item)| item >> 16)
     }
 
-    /// The slot of a live entry whose deadline is at or before `now_ms`, if there is one; forgets outdated items.
+    /// The slot of a live entry whose deadline, or whose earliest field's, is at or before `now_ms`, if there is one; forgets
+    /// outdated items.
     pub fn due(&mut self, now_ms: u64) -> Option<usize> {
         while let Some(Reverse(item)) = self.deadlines.peek().copied() {
             if item >> 16 > now_ms {
@@ -293,9 +295,7 @@ impl Segment {
             }
             let found = self.probe(item & 0xffff, |entry| {
                 !entry.is_tombstone()
-                    && entry
-                        .deadline_ms()
-                        .is_some_and(|deadline_ms| deadline_ms <= now_ms)
+                    && next_deadline_ms(&entry).is_some_and(|deadline_ms| deadline_ms <= now_ms)
             });
             if found.is_some() {
                 return found;

@@ -62,9 +62,21 @@ pub struct ClientRecord {
 /// What a client says of itself.
 #[derive(Default)]
 struct Names {
+    user: String,
     name: String,
     library_name: String,
     library_version: String,
+}
+
+impl Names {
+    /// The user's name; a client is the default user's before it says anything.
+    fn user_name(&self) -> &str {
+        if self.user.is_empty() {
+            "default"
+        } else {
+            &self.user
+        }
+    }
 }
 
 /// All clients.
@@ -161,6 +173,7 @@ impl Clients {
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         *record.names.lock() = Names {
+            user: text(&session.user().name),
             name: text(&session.name),
             library_name: text(&session.library_name),
             library_version: text(&session.library_version),
@@ -287,7 +300,10 @@ impl ClientRecord {
                     "normal"
                 },
             )
-            && same(&filter.user, "default")
+            && filter.user.as_deref().is_none_or(|wanted| {
+                let names = self.names.lock();
+                wanted == names.user_name()
+            })
             && filter.skip_id != Some(self.id)
             && filter
                 .older_than_seconds
@@ -339,7 +355,7 @@ impl ClientRecord {
             lines,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user=default redir={} resp={} lib-name={} lib-ver={}",
+             user={} redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.address,
             self.local_address,
@@ -356,6 +372,7 @@ impl ClientRecord {
             self.output_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed) + self.outbox.waiting_bytes(),
             self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
+            names.user_name(),
             if tracking == 0 {
                 -1
             } else {

@@ -116,10 +116,17 @@ impl Connection {
                         Step::Again
                     }
                 }
-                Step::Close => return self.flush().await,
+                Step::Close => {
+                    self.flush().await?;
+                    let stream = &mut self.stream;
+                    let goodbye = poll_fn(|context| stream.poll_shutdown(context));
+                    // Whether the client hears it is up to its socket.
+                    let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
+                    return Ok(());
+                }
             };
             self.wait_durable().await?;
-            if !self.output.is_empty() {
+            if !self.output.is_empty() || self.stream.is_unflushed() {
                 self.flush().await?;
             }
         }
@@ -228,6 +235,7 @@ impl Connection {
             ends.clear();
             worker.dispatcher.begin_batch();
             let decoded = self.decode(worker, input, consumed, &mut ranges, &mut ends);
+            worker.dispatcher.begin_commands();
             let ran = self.run_requests(worker, input, &ranges, &ends, &mut consumed);
             worker.dispatcher.end_batch();
             if ran.is_some() {
@@ -435,6 +443,14 @@ impl Connection {
             match tokio::time::timeout(Duration::from_secs(1), write).await {
                 Ok(result) => sent += result?,
                 Err(_elapsed) => {}
+            }
+        }
+        while self.stream.is_unflushed() {
+            self.check_output_limits(sent)?;
+            let stream = &mut self.stream;
+            let flush = poll_fn(|context| stream.poll_flush(context));
+            if let Ok(result) = tokio::time::timeout(Duration::from_secs(1), flush).await {
+                result?;
             }
         }
         crate::metrics::add(

@@ -15,43 +15,29 @@ use tokio::sync::mpsc::UnboundedSender;
 /// The sockets that the settings ask for, bound.
 pub struct Listeners {
     tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
     unix: Option<(UnixListener, PathBuf)>,
 }
 
 impl Listeners {
-    /// Binds `bind` x `port`, and `unixsocket`.
+    /// Binds `bind` x `port` and `tls-port`, and `unixsocket`.
     ///
     /// # Errors
     /// A port in use, or an address that is not this machine's. An address prefixed with `-` may be missing.
     pub fn bind(settings: &Settings) -> Result<Listeners, InternalError> {
-        let mut tcp = Vec::new();
-        for name in &settings.bind {
-            if settings.port == 0 {
-                break;
-            }
-            let (name, optional) = name
-                .strip_prefix('-')
-                .map_or((name.as_str(), false), |name| (name, true));
-            match listen(name, settings.port, settings.tcp_backlog as i32) {
-                Ok(listener) => tcp.push(listener),
-                Err(error) if optional && error.kind() != io::ErrorKind::AddrInUse => {}
-                Err(error) => {
-                    let text = format!("cannot listen on {name}:{}: {error}", settings.port);
-                    return Err(InternalError::Other(text));
-                }
-            }
-        }
+        let tcp = listen_all(settings, settings.port)?;
+        let tls = listen_all(settings, settings.tls_port)?;
         let unix = if settings.unixsocket.is_empty() {
             None
         } else {
             Some(listen_unix(settings)?)
         };
-        if tcp.is_empty() && unix.is_none() {
+        if tcp.is_empty() && tls.is_empty() && unix.is_none() {
             return Err(InternalError::Other(
-                "nothing to listen on: port is 0 and unixsocket is not set".into(),
+                "nothing to listen on: port and tls-port are 0 and unixsocket is not set".into(),
             ));
         }
-        Ok(Listeners { tcp, unix })
+        Ok(Listeners { tcp, tls, unix })
     }
 
     /// The port that is listened on; what `port` says, unless that left the choice to the system.
@@ -71,13 +57,17 @@ impl Listeners {
             // A closed channel is a server that is shutting down.
             let _ = workers[index].send(accepted);
         };
-        for listener in self.tcp {
+        let tcp = self
+            .tcp
+            .into_iter()
+            .zip(std::iter::repeat(Accepted::Tcp as Wrap));
+        let tls = self
+            .tls
+            .into_iter()
+            .zip(std::iter::repeat(Accepted::Tls as Wrap));
+        for (listener, wrap) in tcp.chain(tls) {
             let hand_over = hand_over.clone();
-            let accept = move || {
-                listener
-                    .accept()
-                    .map(|(socket, _)| hand_over(Accepted::Tcp(socket)))
-            };
+            let accept = move || listener.accept().map(|(socket, _)| hand_over(wrap(socket)));
             std::thread::Builder::new()
                 .name("larder-accept".into())
                 .spawn(move || accept_forever(accept))?;
@@ -94,6 +84,28 @@ impl Listeners {
         }
         Ok(())
     }
+}
+
+/// What a socket becomes: TCP, or TCP for TLS.
+type Wrap = fn(std::net::TcpStream) -> Accepted;
+
+/// Listens on every address of `bind`; on none if the port is 0.
+fn listen_all(settings: &Settings, port: u16) -> Result<Vec<TcpListener>, InternalError> {
+    let mut listeners = Vec::new();
+    for name in settings.bind.iter().filter(|_| port != 0) {
+        let (name, optional) = name
+            .strip_prefix('-')
+            .map_or((name.as_str(), false), |name| (name, true));
+        match listen(name, port, settings.tcp_backlog as i32) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if optional && error.kind() != io::ErrorKind::AddrInUse => {}
+            Err(error) => {
+                let text = format!("cannot listen on {name}:{port}: {error}");
+                return Err(InternalError::Other(text));
+            }
+        }
+    }
+    Ok(listeners)
 }
 
 fn accept_forever(mut accept: impl FnMut() -> io::Result<()>) {

@@ -9,6 +9,7 @@ pub mod listener;
 pub mod outbox;
 pub mod slow;
 pub mod stream;
+pub mod tls;
 pub mod worker;
 
 pub use clients::{ClientRecord, Clients};

@@ -62,7 +62,11 @@ impl Connection {
                     has_waited = server.tier.budget().wait_for_room(MEMORY_WAIT_MAX).await
                         == Admission::Wait;
                 }
-                Outcome::Job(job) => return self.run_job(job).await,
+                Outcome::Job(job) => {
+                    let took = self.run_job(job).await;
+                    let worker = self.worker.borrow();
+                    return worker.dispatcher.charge(&self.session, &borrowed, took);
+                }
                 Outcome::Blocked(waiter) => return self.wait_blocked(&waiter).await,
                 Outcome::Suspended(script) => {
                     // Others of this thread come first: they hear BUSY.
@@ -89,6 +93,7 @@ impl Connection {
                 &fetched,
                 &mut self.output,
             );
+            worker.dispatcher.end_batch();
         }
     }
 
@@ -172,11 +177,14 @@ impl Connection {
         .await;
     }
 
-    async fn run_job(&mut self, job: crate::commands::Job) {
+    /// Runs a job on the blocking pool; returns how long it took.
+    async fn run_job(&mut self, job: crate::commands::Job) -> Duration {
         let server = Arc::clone(self.worker.borrow().dispatcher.server());
         let protocol = self.session.protocol;
+        let started = std::time::Instant::now();
         let reply =
             tokio::task::spawn_blocking(move || Dispatcher::run_job(&server, job, protocol)).await;
+        let took = started.elapsed();
         let mode = self.session.reply_mode;
         if mode == ReplyMode::Skip {
             self.session.reply_mode = ReplyMode::On;
@@ -189,6 +197,7 @@ impl Connection {
                 Reply::new(&mut self.output, protocol).error("ERR internal error");
             }
         }
+        took
     }
 
     /// A transaction with commands that hold no locks: one command after the other, once the watched keys were found
@@ -215,12 +224,14 @@ impl Connection {
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         let mut worker = self.worker.borrow_mut();
         worker.dispatcher.begin_batch();
-        worker.dispatcher.execute(
+        let outcome = worker.dispatcher.execute(
             &mut self.session,
             Request::new(&borrowed),
             &[],
             &mut self.output,
-        )
+        );
+        worker.dispatcher.end_batch();
+        outcome
     }
 }
 

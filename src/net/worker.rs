@@ -24,6 +24,8 @@ const KEPT_OUTPUT_BYTES: usize = 1 << 20;
 pub enum Accepted {
     /// TCP.
     Tcp(std::net::TcpStream),
+    /// TCP, for TLS.
+    Tls(std::net::TcpStream),
     /// A unix socket.
     Unix(std::os::unix::net::UnixStream),
 }
@@ -114,18 +116,15 @@ fn is_denied(worker: &Rc<RefCell<Worker>>, stream: &Stream, address: &str) -> bo
     let is_local = address
         .parse::<std::net::SocketAddr>()
         .is_ok_and(|address| address.ip().to_canonical().is_loopback());
-    matches!(stream, Stream::Tcp(_))
+    !matches!(stream, Stream::Unix(_))
         && settings.protected_mode
-        && settings.requirepass.is_empty()
+        && worker.borrow().dispatcher.server().password_is_empty()
         && !is_local
 }
 
 /// Registers a socket; `None` if it was refused.
 fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<Connection>> {
-    let (stream, address, local_address) = prepare(
-        accepted,
-        worker.borrow().dispatcher.settings().tcp_keepalive_seconds,
-    )?;
+    let (stream, address, local_address) = prepare(accepted, &worker.borrow().dispatcher)?;
     if is_denied(worker, &stream, &address) {
         let denial = refusal(DENIED);
         // The client is sent away: whether it hears why is up to its socket.
@@ -142,6 +141,8 @@ fn admit(worker: &Rc<RefCell<Worker>>, accepted: Accepted) -> io::Result<Option<
         let _ = match &stream {
             Stream::Tcp(stream) => socket2::SockRef::from(stream).send(&refusal),
             Stream::Unix(stream) => socket2::SockRef::from(stream).send(&refusal),
+            // Before the handshake there is nothing that the client would understand.
+            Stream::Tls(_) => Ok(0),
         };
         return Ok(None);
     };
@@ -165,25 +166,19 @@ fn register(
     clients.register(stream.descriptor(), address, local_address, limit)
 }
 
-fn prepare(accepted: Accepted, keepalive_seconds: u64) -> io::Result<(Stream, String, String)> {
+fn prepare(accepted: Accepted, dispatcher: &Dispatcher) -> io::Result<(Stream, String, String)> {
     match accepted {
         Accepted::Tcp(socket) => {
-            socket.set_nonblocking(true)?;
-            socket.set_nodelay(true)?;
-            if keepalive_seconds > 0 {
-                let keepalive = socket2::TcpKeepalive::new()
-                    .with_time(std::time::Duration::from_secs(keepalive_seconds));
-                socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-            }
-            let (address, local_address) = (
-                socket.peer_addr()?.to_string(),
-                socket.local_addr()?.to_string(),
-            );
-            Ok((
-                Stream::Tcp(TcpStream::from_std(socket)?),
-                address,
-                local_address,
-            ))
+            let (address, local_address) = prepare_tcp(&socket, dispatcher)?;
+            let socket = TcpStream::from_std(socket)?;
+            Ok((Stream::Tcp(socket), address, local_address))
+        }
+        Accepted::Tls(socket) => {
+            let (address, local_address) = prepare_tcp(&socket, dispatcher)?;
+            let acceptor = dispatcher.server().tls.acceptor();
+            let acceptor = acceptor.ok_or_else(|| io::Error::other("TLS is not configured"))?;
+            let stream = Stream::secured(TcpStream::from_std(socket)?, &acceptor);
+            Ok((stream, address, local_address))
         }
         Accepted::Unix(socket) => {
             socket.set_nonblocking(true)?;
@@ -198,4 +193,23 @@ fn prepare(accepted: Accepted, keepalive_seconds: u64) -> io::Result<(Stream, St
             ))
         }
     }
+}
+
+/// Sets a TCP socket's options; returns the addresses of both ends.
+fn prepare_tcp(
+    socket: &std::net::TcpStream,
+    dispatcher: &Dispatcher,
+) -> io::Result<(String, String)> {
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    let keepalive_seconds = dispatcher.settings().tcp_keepalive_seconds;
+    if keepalive_seconds > 0 {
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(std::time::Duration::from_secs(keepalive_seconds));
+        socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+    }
+    Ok((
+        socket.peer_addr()?.to_string(),
+        socket.local_addr()?.to_string(),
+    ))
 }

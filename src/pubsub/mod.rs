@@ -179,6 +179,24 @@ impl PubSub {
         topics.get(topic).map_or(0, Vec::len)
     }
 
+    /// The clients that subscribe to a topic which `is_lost` says yes to, given kind and topic; each once.
+    pub fn subscribers_of(
+        &self,
+        is_lost: impl Fn(ChannelKind, &[u8]) -> bool,
+    ) -> Vec<Arc<ClientRecord>> {
+        let mut found: Vec<Arc<ClientRecord>> = Vec::new();
+        for kind in ChannelKind::ALL {
+            for (topic, subscribers) in &*self.topics[kind.index()].0.read() {
+                if is_lost(kind, topic) {
+                    found.extend(subscribers.iter().cloned());
+                }
+            }
+        }
+        found.sort_by_key(|client| client.id);
+        found.dedup_by_key(|client| client.id);
+        found
+    }
+
     /// How many channels or patterns have subscribers.
     pub fn count(&self, kind: ChannelKind) -> usize {
         self.topics[kind.index()].0.read().len()

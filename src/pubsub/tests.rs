@@ -1,3 +1,5 @@
+//! Messages in both dialects, and the counts.
+
 use super::*;
 use crate::net::Clients;
 

@@ -18,7 +18,10 @@ const SECTIONS: &[(&str, bool, Section)] = &[
     ("stats", true, Server::info_stats),
     ("replication", true, Server::info_replication),
     ("cpu", true, Server::info_cpu),
+    ("modules", true, Server::info_modules),
     ("commandstats", false, Server::info_commandstats),
+    ("errorstats", true, Server::info_errorstats),
+    ("latencystats", false, Server::info_latencystats),
     ("cluster", true, Server::info_cluster),
     ("tiers", true, Server::info_tiers),
     ("keyspace", true, Server::info_keyspace),
@@ -283,6 +286,11 @@ impl Server {
             "expired_keys",
             self.sum(|worker| &worker.expired) + tiers.expired_keys,
         );
+        field(
+            text,
+            "expired_subkeys",
+            self.sum(|worker| &worker.expired_fields) + tiers.expired_fields,
+        );
         field(text, "evicted_keys", tiers.evicted_keys);
         field(text, "keyspace_hits", self.sum(|worker| &worker.hits));
         field(text, "keyspace_misses", self.sum(|worker| &worker.misses));
@@ -295,6 +303,9 @@ impl Server {
             "total_error_replies",
             self.sum(|worker| &worker.errors) + self.job_errors.load(Relaxed),
         );
+        for (name, count) in self.users.log.counts() {
+            field(text, name, count);
+        }
         field(
             text,
             "total_reads_processed",
@@ -320,10 +331,8 @@ impl Server {
     fn info_commandstats(&self, text: &mut String) {
         for (number, row) in table::listed().iter().enumerate() {
             let sum = |of: fn(&crate::metrics::CommandMetrics) -> &std::sync::atomic::AtomicU64| {
-                self.workers
-                    .iter()
-                    .map(|worker| of(&worker.by_command[number]).load(Relaxed))
-                    .sum::<u64>()
+                let counters = self.of_command(number).map(of);
+                counters.map(|counter| counter.load(Relaxed)).sum::<u64>()
             };
             let calls = sum(|command| &command.calls);
             let (rejected, failed) = (
@@ -338,6 +347,34 @@ impl Server {
                 );
                 field(text, &format!("cmdstat_{}", row.full_name()), value);
             }
+        }
+    }
+
+    fn info_modules(&self, _text: &mut String) {}
+
+    fn info_errorstats(&self, text: &mut String) {
+        for (code, count) in self.error_counts.all() {
+            field(
+                text,
+                &format!("errorstat_{code}"),
+                format_args!("count={count}"),
+            );
+        }
+    }
+
+    fn info_latencystats(&self, text: &mut String) {
+        let percentiles = &self.settings.current().0.latency_percentiles;
+        for (number, row) in table::listed().iter().enumerate() {
+            let Some(distribution) = self.distribution(number) else {
+                continue;
+            };
+            let shown = percentiles.iter().map(|percentile| {
+                let nanoseconds = distribution.percentile(percentile.parse().unwrap_or(100.0));
+                format!("p{percentile}={:.3}", nanoseconds as f64 / 1000.0)
+            });
+            let value = shown.collect::<Vec<_>>().join(",");
+            let name = format!("latency_percentiles_usec_{}", row.full_name());
+            field(text, &name, value);
         }
     }
 

@@ -8,18 +8,24 @@ mod cron;
 mod functions;
 mod info;
 mod key_events;
+mod key_jobs;
 mod messaging;
 mod monitor;
+mod observation;
 mod pause;
 mod services;
 mod settings;
 mod start;
+mod users;
 
 use crate::clock;
+use crate::commands::acl::Users;
+use crate::commands::latency::LatencyMonitor;
+use crate::commands::slow_log::SlowLog;
 use crate::config::{EvictionPolicy, Settings};
 use crate::dispatch::blocked::BlockedClients;
 use crate::keyspace::{Keyspace, Recorder};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{ErrorCounts, WorkerMetrics};
 use crate::net::Clients;
 use crate::persist::{Journaling, LazySnapshot, RecoveryReport, Snapshotter};
 use crate::pubsub::PubSub;
@@ -50,6 +56,18 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// Scripts and functions.
     pub scripts: crate::commands::script::store::ScriptStore,
+    /// Users and what they may do.
+    pub users: Users,
+    /// What connections on `tls-port` are accepted with.
+    pub tls: crate::net::tls::Tls,
+    /// What took long.
+    pub slow_log: SlowLog,
+    /// Spikes.
+    pub latency_monitor: LatencyMonitor,
+    /// Error replies by code.
+    pub error_counts: ErrorCounts,
+    /// Counters of commands that ran inside others, on any thread.
+    inside: Arc<WorkerMetrics>,
     /// Who waits in a blocking command.
     pub blocked: BlockedClients,
     /// MONITOR.
@@ -99,7 +117,7 @@ struct LastSave {
 impl Server {
     /// True if clients need no password.
     pub fn password_is_empty(&self) -> bool {
-        self.settings.current().0.requirepass.is_empty()
+        self.users.default_needs_no_password()
     }
 
     /// Waits until the log is durable past `lsn`.
@@ -126,7 +144,8 @@ impl Server {
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
         let background = Arc::clone(&self.background.lock());
-        crate::metrics::sum(self.workers.iter().map(|worker| &**worker), &counter)
+        let workers = self.workers.iter().map(|worker| &**worker);
+        crate::metrics::sum(workers.chain([&*self.inside]), &counter)
             + counter(&background).load(Ordering::Relaxed)
     }
 

@@ -3,6 +3,7 @@
 //! Lines are made only while somebody watches; a server without watchers pays one relaxed load for each command.
 
 use crate::commands::Session;
+use crate::commands::slow_log::is_secret;
 use crate::net::ClientRecord;
 use crate::resp::quoting;
 use parking_lot::RwLock;
@@ -75,18 +76,4 @@ impl Monitors {
             watcher.push(&line);
         }
     }
-}
-
-/// True for passwords.
-fn is_secret(arguments: &[&[u8]], index: usize) -> bool {
-    let is = |index: usize, word: &[u8]| {
-        arguments
-            .get(index)
-            .is_some_and(|argument| argument.eq_ignore_ascii_case(word))
-    };
-    if is(0, b"AUTH") {
-        return index > 0;
-    }
-    is(0, b"HELLO")
-        && (index >= 3 && is(index - 1, b"AUTH") || index >= 4 && is(index - 2, b"AUTH"))
 }

@@ -2,18 +2,26 @@
 
 use super::Server;
 use crate::commands::Session;
-use crate::commands::services::{ClientFilter, ScanRequest, Services, ShutdownSave, Temperature};
+use crate::commands::acl::{User, Users};
+use crate::commands::context::Ran;
+use crate::commands::latency::{CommandLatency, LatencyMonitor};
+use crate::commands::memory::MemoryReport;
+use crate::commands::services::{
+    ClientFilter, ScanRequest, Services, ShutdownSave, Temperature, ValueVisitor,
+};
+use crate::commands::slow_log::SlowLog;
 use crate::config::{AppendFsync, SetError, Settings};
-use crate::error::{CommandError, InternalError};
+use crate::error::{CommandError, CommandResult, InternalError};
 use crate::glob;
 use crate::keyspace::{Journal, Keys};
 use crate::persist::SyncPolicy;
+use crate::pubsub::ChannelKind;
 use crate::tier::{KeyRequest, MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
 /// An internal error as the client learns of it; the cause is logged here.
-fn failed(error: InternalError) -> CommandError {
+pub(super) fn failed(error: InternalError) -> CommandError {
     tracing::error!(%error, "a command failed");
     CommandError::new(format!("ERR {error}"))
 }
@@ -51,6 +59,12 @@ impl Server {
         self.journaling
             .set_sync_policy(Server::sync_policy(settings));
         self.snapshotter.set_keep(settings.snapshot_keep as usize);
+        if former.latency_tracking && !settings.latency_tracking {
+            self.reset_latencies();
+        }
+        if former.requirepass != settings.requirepass {
+            self.users.set_default_password(&settings.requirepass);
+        }
         Ok(())
     }
 
@@ -106,6 +120,36 @@ impl Services for Server {
             .map_err(failed)
     }
 
+    fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
+        const KEYS_AT_A_TIME: usize = 256;
+        let mut cursor = 0;
+        loop {
+            let mut keys = Vec::new();
+            let mut found = |key: &[u8]| keys.push(key.to_vec());
+            cursor = self
+                .tier
+                .scan(
+                    database,
+                    cursor,
+                    KEYS_AT_A_TIME,
+                    &|_| true,
+                    None,
+                    &mut found,
+                )
+                .map_err(failed)?;
+            for key in keys {
+                if let Some((value, deadline_ms)) =
+                    self.tier.value(database, &key).map_err(failed)?
+                {
+                    each(&key, &value, deadline_ms);
+                }
+            }
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     fn random_key(&self, database: u32, random: u64) -> Result<Option<Vec<u8>>, CommandError> {
         self.tier.random_key(database, random).map_err(failed)
     }
@@ -151,6 +195,27 @@ impl Services for Server {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
         self.serve_blocked(self.blocked.keys_of(&[first, second]));
         self.snapshotter.note_generations().map_err(failed)
+    }
+
+    fn with_keys(
+        &self,
+        database: u32,
+        names: &[Vec<u8>],
+        work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
+    ) -> CommandResult {
+        self.run_on_keys(database, names, work)
+    }
+
+    fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
+        self.delete_keys_with_prefix(database, prefix)
+    }
+
+    fn delete_prefix_in_background(
+        &self,
+        database: u32,
+        prefix: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.start_prefix_deletion(database, prefix)
     }
 
     fn save(&self) -> Result<(), CommandError> {
@@ -250,13 +315,31 @@ impl Services for Server {
             .iter()
             .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
             .collect();
+        let tls = pairs.iter().find(|(name, _)| {
+            name.get(..4)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"tls-"))
+        });
         self.settings.change(&pairs, |former, settings| {
-            self.apply_settings(former, settings)
+            self.apply_settings(former, settings)?;
+            let Some((name, _)) = tls else {
+                return Ok(());
+            };
+            self.tls.configure(settings).map_err(|error| {
+                tracing::warn!(%error, "the TLS settings were refused");
+                let name = String::from_utf8_lossy(name);
+                CommandError::new(format!(
+                    "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration. \
+                     Check server logs."
+                ))
+            })
         })
     }
 
     fn config_rewrite(&self) -> Result<(), CommandError> {
-        let settings = self.settings.current().0;
+        let mut settings = Settings::clone(&self.settings.current().0);
+        if settings.aclfile.is_empty() {
+            settings.users = self.changed_users(&settings);
+        }
         let Some(path) = &settings.config_file else {
             return Err(CommandError::fixed(
                 "ERR The server is running without a config file",
@@ -272,6 +355,7 @@ impl Services for Server {
         self.background.lock().reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
+        self.reset_observations();
         self.clients.rejected.store(0, Ordering::Relaxed);
     }
 
@@ -279,18 +363,57 @@ impl Services for Server {
         self.tier.set_active_expire(on);
     }
 
-    fn password_matches(&self, password: &[u8]) -> bool {
-        let settings = self.settings.current().0;
-        let wanted = settings.requirepass.as_bytes();
-        if wanted.is_empty() {
-            return true;
+    fn memory_report(&self) -> MemoryReport {
+        let memory = self.tier.memory();
+        let (input_bytes, output_bytes) = self.clients.buffer_bytes();
+        let keys =
+            (0..self.keyspace.databases()).map(|database| self.keyspace.key_counts(database).0);
+        MemoryReport {
+            peak: self.tier.budget().peak_bytes(),
+            allocated: memory.used_bytes,
+            resident: memory.resident_bytes,
+            clients: (input_bytes + output_bytes) as u64,
+            values: memory.hot_bytes + memory.warm_bytes,
+            keys: keys.sum(),
         }
-        // As long as the longer of the two whatever they hold, so that time tells nothing of the password.
-        let longest = wanted.len().max(password.len());
-        let differences = (0..longest)
-            .filter(|index| wanted.get(*index) != password.get(*index))
-            .count();
-        differences == 0
+    }
+
+    fn purge_memory(&self) {
+        crate::tier::purge_memory();
+    }
+
+    fn slow_log(&self) -> &SlowLog {
+        &self.slow_log
+    }
+
+    fn latency_monitor(&self) -> &LatencyMonitor {
+        &self.latency_monitor
+    }
+
+    fn command_latencies(&self) -> Vec<CommandLatency> {
+        self.latencies()
+    }
+
+    fn ran_inside(&self, session: &Session, ran: &Ran<'_>) {
+        self.note_inside(session, ran);
+    }
+
+    fn users(&self) -> &Users {
+        &self.users
+    }
+
+    fn check_channels(&self, user: &User) {
+        let lost = self.pubsub.subscribers_of(|kind, topic| {
+            !user.may_use_channel(topic, kind == ChannelKind::Pattern)
+        });
+        let ids: Vec<u64> = lost.iter().map(|client| client.id).collect();
+        if !ids.is_empty() {
+            self.clients.kill(&ClientFilter {
+                ids,
+                user: Some(String::from_utf8_lossy(&user.name).into_owned()),
+                ..ClientFilter::default()
+            });
+        }
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {

@@ -7,14 +7,18 @@ use super::bridge::{ColdBridge, LoaderBridge};
 use super::key_events::ServerEvents;
 use super::{LastSave, Monitors, Pause, Server, SharedSettings, cron, functions};
 use crate::clock;
+use crate::commands::acl::Users;
+use crate::commands::latency::LatencyMonitor;
+use crate::commands::slow_log::SlowLog;
 use crate::commands::table;
 use crate::config::Settings;
 use crate::dispatch::blocked::BlockedClients;
 use crate::error::InternalError;
 use crate::keyspace::{Keyspace, Placement};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{ErrorCounts, WorkerMetrics};
 use crate::net::Clients;
 use crate::net::listener::Listeners;
+use crate::net::tls::Tls;
 use crate::net::worker;
 use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
@@ -39,6 +43,11 @@ pub struct Running {
 /// # Errors
 /// A port in use, a directory that is locked, read-only or of a newer format, or damage.
 pub fn start(settings: Settings) -> Result<Running, InternalError> {
+    if !settings.renamed_commands.is_empty() {
+        table::rename(renamed_commands(&settings)?).map_err(InternalError::Other)?;
+    }
+    let users = super::users::load(&settings)?;
+    let tls = Tls::new(&settings)?;
     let listeners = Listeners::bind(&settings)?;
     let directory = DataDirectory::open(&settings.dir)?;
     let functions_path = directory.path().join(functions::FILE_NAME);
@@ -63,7 +72,7 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         &settings,
     )?;
     let place = (listeners.port(), functions_path);
-    let server = assemble(settings, keyspace, cold, recovered, place);
+    let server = assemble(settings, (users, tls), keyspace, cold, recovered, place);
     server.scripts.set_libraries(libraries);
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
@@ -72,6 +81,17 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     server.snapshotter.settle_journaling()?;
     serve(&server, listeners)?;
     Ok(Running { server, shutdown })
+}
+
+/// Pairs of the former and the new name of commands.
+fn renamed_commands(settings: &Settings) -> Result<Vec<(String, String)>, InternalError> {
+    let pair = |line: &Vec<String>| match line.as_slice() {
+        [from, to] => Ok((from.clone(), to.clone())),
+        _ => Err(InternalError::Other(
+            "rename-command takes a command and its new name".into(),
+        )),
+    };
+    settings.renamed_commands.iter().map(pair).collect()
 }
 
 fn recover(
@@ -124,6 +144,7 @@ fn relieve_memory(tier: &Tier, keyspace: &Keyspace) {
 
 fn assemble(
     settings: Settings,
+    (users, tls): (Users, Tls),
     keyspace: Arc<Keyspace>,
     cold: Option<Arc<Cold>>,
     recovered: Recovered,
@@ -161,6 +182,12 @@ fn assemble(
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
         clients,
+        users,
+        tls,
+        slow_log: SlowLog::default(),
+        latency_monitor: LatencyMonitor::default(),
+        error_counts: ErrorCounts::default(),
+        inside: Arc::new(WorkerMetrics::new(table::listed().len())),
         blocked: BlockedClients::default(),
         monitors: Monitors::default(),
         tracking: Tracking::default(),

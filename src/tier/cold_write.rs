@@ -7,7 +7,9 @@ use super::cold_options::ColdBudget;
 use crate::error::InternalError;
 use rocksdb::{WriteBatch, WriteOptions};
 use std::sync::atomic::Ordering;
-use storage_format::record::{ColdKey, DeadlineKey, encode_deadline_value, generation_prefix};
+use storage_format::record::{
+    ColdKey, DeadlineKey, OF_A_FIELD_FLAG, encode_deadline_value, generation_prefix,
+};
 
 /// A batch that is being put together.
 pub struct ColdWrite<'a> {
@@ -66,6 +68,15 @@ impl<'a> ColdWrite<'a> {
         }
     }
 
+    /// Indexes the earliest deadline of the fields of a hash that was just put. It must not be the key's own deadline too.
+    pub fn index_fields(&mut self, key: ColdKey<'_>, lsn: u64, deadline_ms: u64) {
+        self.index_key(key, deadline_ms);
+        let version = encode_deadline_value(lsn | OF_A_FIELD_FLAG);
+        self.batch
+            .put_cf(&self.cold.deadlines(), &self.buffer, version);
+        self.earliest_deadline_ms = self.earliest_deadline_ms.min(deadline_ms);
+    }
+
     fn delete_index(&mut self, key: ColdKey<'_>, deadline_ms: u64) {
         self.index_key(key, deadline_ms);
         self.batch.delete_cf(&self.cold.deadlines(), &self.buffer);
@@ -79,7 +90,7 @@ impl<'a> ColdWrite<'a> {
         }
     }
 
-    /// Deletes an index entry whose record went with its generation.
+    /// Deletes an index entry whose record went with its generation, or that was only a hint.
     pub fn forget_due(&mut self, due: &DueRecord) {
         self.delete_index(due.index_key().cold_key, due.deadline_ms);
     }

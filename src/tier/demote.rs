@@ -15,6 +15,7 @@ use super::warm::WarmCopy;
 use crate::error::InternalError;
 use crate::keyspace::Keyspace;
 use crate::keyspace::entry::{Entry, NewBody};
+use crate::keyspace::field_expiry::earliest_field_deadline_ms;
 use crate::keyspace::shard::Shard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -275,6 +276,10 @@ impl Tier {
                 victim.deadline_ms,
                 victim.former_deadline_ms,
             );
+            let of_fields = earliest_field_deadline_ms(&victim.value);
+            if let Some(deadline_ms) = of_fields.filter(|_| of_fields != victim.deadline_ms) {
+                batch.index_fields(key, victim.lsn, deadline_ms);
+            }
         }
         batch.commit()
     }
@@ -300,7 +305,8 @@ impl Tier {
             shard.keep_pre_image(database, generation, place, victim.hash);
             drop(shard.table_mut(database).remove(place));
             shard.departures += 1;
-            if let Some(deadline_ms) = victim.deadline_ms {
+            let of_fields = earliest_field_deadline_ms(&victim.value);
+            for deadline_ms in victim.deadline_ms.into_iter().chain(of_fields) {
                 cold.note_deadline(deadline_ms);
             }
             if let Some(copy) = copy {

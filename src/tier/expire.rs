@@ -1,7 +1,8 @@
 //! Active expiry: keys whose deadline has passed go although nobody asks for them.
 //!
 //! Every deletion is logged like any other. Hot keys are found by their segments' heaps, cold ones by the index of deadlines, without
-//! reading their records: a tombstone is left, and its record follows with the other deletions.
+//! reading their records: a tombstone is left, and its record follows with the other deletions. A cold hash with fields that are
+//! due is promoted and loses them as a hot one does (`expire_fields`).
 //!
 //! Cost: each round looks at the heaps' tops, at most a few milliseconds of it, and goes on next time where it stopped.
 
@@ -107,7 +108,7 @@ impl Tier {
         None
     }
 
-    /// Removes a hot key if it is still due; false if the log has no room for that.
+    /// Removes a hot key, or the fields of one, if they are still due; false if the log has no room for that.
     fn expire_hot(&self, round: &mut Round<'_>, due: &DueKey) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
         let recorder = &*self.ports.recorder;
@@ -122,16 +123,17 @@ impl Tier {
         keys.no_touch = true;
         keys.listens_to = round.listens_to;
         keys.notes_written = self.ports.events.hears_writes();
-        if keys.exists(&due.key) {
-            return Ok(true);
-        }
-        let expired = keys.counts.expired;
+        keys.exists(&due.key);
+        let (expired, fields) = (keys.counts.expired, keys.counts.expired_fields);
         keys.commit();
         drop(keys);
         self.publish_events(round.journal);
         self.counters.expired.fetch_add(expired, Ordering::Relaxed);
+        self.counters
+            .expired_fields
+            .fetch_add(fields, Ordering::Relaxed);
         // Nothing happened: it is gone already, or there is no room. The latter must not be tried again and again.
-        Ok(expired > 0 || recorder.has_room(due.key.len() + 256))
+        Ok(expired + fields > 0 || recorder.has_room(due.key.len() + 256))
     }
 
     fn expire_cold(
@@ -148,9 +150,12 @@ impl Tier {
                 match self.keyspace.database_of(record.generation) {
                     None => dead.push(record),
                     Some(database) => {
-                        if !self.expire_cold_key(cold, round, database, record)?
-                            || Instant::now() > end
-                        {
+                        let expired = if record.is_of_field {
+                            self.expire_cold_fields(cold, round, database, record)?
+                        } else {
+                            self.expire_cold_key(cold, round, database, record)?
+                        };
+                        if !expired || Instant::now() > end {
                             // The rest is looked up again next time.
                             due[done..]
                                 .iter()

@@ -144,16 +144,24 @@ impl Tier {
     ) -> Result<Residency, InternalError> {
         match self.resolve(shard, request, None)? {
             Residency::Fetch(ticket) => {
-                let record = read(self.cold.as_deref(), &ticket)?;
-                let fetched = Fetched {
-                    cold_key: ticket.cold_key,
-                    departures: ticket.departures,
-                    record,
-                };
+                let fetched = self.fetch_now(ticket)?;
                 self.resolve(shard, request, Some(&fetched))
             }
             other => Ok(other),
         }
+    }
+
+    /// Reads what a ticket names on the calling thread, which waits for the disk.
+    ///
+    /// # Errors
+    /// The record cannot be read, or is damaged.
+    pub fn fetch_now(&self, ticket: FetchTicket) -> Result<Fetched, InternalError> {
+        let record = read(self.cold.as_deref(), &ticket)?;
+        Ok(Fetched {
+            cold_key: ticket.cold_key,
+            departures: ticket.departures,
+            record,
+        })
     }
 
     /// Reads what a ticket names; the read is under way when this returns. One read runs however many requests wait for a key.

@@ -23,17 +23,17 @@ const POSITION_SHIFT: u32 = 16;
 const UNLOCKED_TRIES: u32 = 2;
 
 /// A key that a step found.
-struct Found {
-    hash: u64,
-    key: Box<[u8]>,
+pub(super) struct Found {
+    pub(super) hash: u64,
+    pub(super) key: Box<[u8]>,
     /// `None`: the key is deleted or has expired; it only hides its cold record.
     kind: Option<ValueKind>,
 }
 
 /// A range of hashes and what is in it, in hash order.
-struct Stretch {
-    found: Vec<Found>,
-    last_hash: u64,
+pub(super) struct Stretch {
+    pub(super) found: Vec<Found>,
+    pub(super) last_hash: u64,
 }
 
 /// The last hash of a hash's position.
@@ -82,7 +82,7 @@ impl Tier {
     }
 
     /// What is in the keyspace and the cold tier from a hash on: about `limit` keys, at most a segment's range.
-    fn stretch(
+    pub(super) fn stretch(
         &self,
         database: u32,
         from_hash: u64,

@@ -15,6 +15,7 @@ pub(super) struct Counters {
     pub records_written: AtomicU64,
     pub records_deleted: AtomicU64,
     pub expired: AtomicU64,
+    pub expired_fields: AtomicU64,
     pub evicted: AtomicU64,
 }
 
@@ -57,6 +58,8 @@ pub struct TierStatistics {
     pub records_deleted: u64,
     /// Keys that active expiry removed.
     pub expired_keys: u64,
+    /// Fields of hashes that active expiry removed.
+    pub expired_fields: u64,
     /// Keys that were evicted.
     pub evicted_keys: u64,
     /// True while cold records use more disk than `maxdisk` allows.
@@ -97,6 +100,7 @@ impl TierStatistics {
             ("records_written", self.records_written),
             ("records_deleted", self.records_deleted),
             ("expired_keys", self.expired_keys),
+            ("expired_fields", self.expired_fields),
             ("evicted_keys", self.evicted_keys),
             ("disk_full", u64::from(self.is_disk_full)),
         ]
@@ -144,6 +148,7 @@ impl Tier {
             records_written: read(&counters.records_written),
             records_deleted: read(&counters.records_deleted),
             expired_keys: read(&counters.expired),
+            expired_fields: read(&counters.expired_fields),
             evicted_keys: read(&counters.evicted),
             is_disk_full: self.disk_is_full.load(Ordering::Relaxed),
             ..statistics
@@ -162,6 +167,7 @@ impl Tier {
             records_written,
             records_deleted,
             expired,
+            expired_fields,
             evicted,
         } = &self.counters;
         let lookups = [warm_hits, cold_hits, fetches, promotions];
@@ -171,6 +177,7 @@ impl Tier {
             records_written,
             records_deleted,
             expired,
+            expired_fields,
             evicted,
         ];
         for counter in lookups.into_iter().chain(moves) {

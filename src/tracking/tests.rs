@@ -1,3 +1,5 @@
+//! Who is told of which change.
+
 use super::*;
 use crate::net::clients::Registration;
 use std::sync::atomic::Ordering::Relaxed;

@@ -3,11 +3,13 @@
 //! Decoding builds the chunks directly. It refuses what could not have been written: damaged lengths, members twice,
 //! a sorted set out of order.
 
-use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_pair, put_scored};
+use storage_format::value::{
+    CollectionWriter, EncodedCollection, put_field, put_item, put_pair, put_scored,
+};
 use storage_format::{FormatError, ValueKind};
 
 use super::hash_table::Duplicate;
-use super::{Hash, List, Set, SharedText, SortedSet, Value};
+use super::{Hash, List, Set, SharedText, SortedSet, Stream, Value};
 
 /// Elements of an encoded chunk: about what the chunks in memory have.
 const CHUNK_ELEMENTS: usize = 128;
@@ -17,8 +19,24 @@ impl Value {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Stream(stream) => stream.encode(out),
             Self::List(list) => encode_elements(list.iter(), out, put_item),
             Self::Set(set) => encode_elements(set.iter(), out, put_item),
+            Self::Hash(hash) if hash.has_field_deadlines() => {
+                encode_with(
+                    CollectionWriter::begin_with_field_deadlines,
+                    hash.iter(),
+                    out,
+                    |out, (field, value)| {
+                        put_field(
+                            out,
+                            field,
+                            value,
+                            hash.field_deadline_ms(field).unwrap_or(0),
+                        )
+                    },
+                );
+            }
             Self::Hash(hash) => encode_elements(hash.iter(), out, |out, (field, value)| {
                 put_pair(out, field, value)
             }),
@@ -33,11 +51,13 @@ impl Value {
     /// Builds a value of this kind from its encoding.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if the bytes are not such an encoding, contain a member twice, or if the kind has no
-    /// values yet (streams).
+    /// [`FormatError::Damaged`] if the bytes are not such an encoding, or contain a member twice.
     pub fn decode(kind: ValueKind, encoded: &[u8]) -> Result<Self, FormatError> {
         if kind == ValueKind::String {
             return Ok(SharedText::new(encoded).into());
+        }
+        if kind == ValueKind::Stream {
+            return Ok(Stream::decode(encoded)?.into());
         }
         let elements = EncodedCollection::parse(kind, encoded)?;
         let repeated = |Duplicate| FormatError::damaged("distinct members", 0);
@@ -46,6 +66,11 @@ impl Value {
             ValueKind::Set => Set::from_members(elements.len(), || elements.items())
                 .map_err(repeated)?
                 .into(),
+            ValueKind::Hash if elements.has_field_deadlines() => {
+                Hash::from_fields(elements.len(), || elements.fields())
+                    .map_err(repeated)?
+                    .into()
+            }
             ValueKind::Hash => Hash::from_pairs(elements.len(), || elements.pairs())
                 .map_err(repeated)?
                 .into(),
@@ -60,13 +85,21 @@ impl Value {
 }
 
 fn encode_elements<T>(
-    mut elements: impl ExactSizeIterator<Item = T>,
+    elements: impl ExactSizeIterator<Item = T>,
     out: &mut Vec<u8>,
     put: impl Fn(&mut Vec<u8>, T),
 ) {
+    encode_with(CollectionWriter::begin, elements, out, put);
+}
+
+fn encode_with<'o, T>(
+    begin: fn(&'o mut Vec<u8>, u64, u64) -> CollectionWriter<'o>,
+    mut elements: impl ExactSizeIterator<Item = T>,
+    out: &'o mut Vec<u8>,
+    put: impl Fn(&mut Vec<u8>, T),
+) {
     let count = elements.len();
-    let mut writer =
-        CollectionWriter::begin(out, count as u64, count.div_ceil(CHUNK_ELEMENTS) as u64);
+    let mut writer = begin(out, count as u64, count.div_ceil(CHUNK_ELEMENTS) as u64);
     while elements.len() > 0 {
         let chunk = elements.len().min(CHUNK_ELEMENTS);
         writer.chunk(chunk as u64, |out| {

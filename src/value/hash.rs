@@ -1,9 +1,11 @@
 //! Hashes: one packed allocation while small, then runs in hash order (see `hash_table`).
 //!
 //! Bytes for a pair beside its own: 4 while packed, about 15 when large (measured with a million of 16 + 10: 41 in all). Fields and values above 512 bytes are kept apart,
-//! so that changing a shared hash does not copy them.
+//! so that changing a shared hash does not copy them. A hash whose fields have deadlines is large, whatever its size (see
+//! `field_deadlines`): one without pays nothing for them.
 
 use super::compact::{Compact, Form, FormMut};
+use super::field_deadlines::FieldDeadlines;
 use super::hash_table::{
     Cursor, Duplicate, HashLayout, HashSlot, HashTable, NewElement, Place, RunElements, position,
 };
@@ -14,7 +16,7 @@ use super::run::{Layout, Piece, memory_estimate_bytes};
 /// Fields with values, with O(1) clone.
 #[derive(Clone)]
 pub struct Hash {
-    body: Compact<LargeHash>,
+    pub(super) body: Compact<LargeHash>,
 }
 
 /// Two pieces: field and value.
@@ -31,10 +33,12 @@ impl Layout for PairLayout {
 impl HashLayout for PairLayout {}
 
 #[derive(Clone)]
-struct LargeHash {
+pub(super) struct LargeHash {
     table: HashTable<PairLayout>,
     payload_bytes: usize,
     peaks: Peaks,
+    /// The fields that have a deadline; see `field_deadlines`.
+    pub(super) deadlines: Option<FieldDeadlines>,
 }
 
 impl Default for Hash {
@@ -82,7 +86,7 @@ impl Hash {
         self.get(field).is_some()
     }
 
-    /// Gives a field its value; `true` if the field is new.
+    /// Gives a field its value and takes its deadline away; `true` if the field is new.
     pub fn insert(&mut self, field: &[u8], value: &[u8]) -> bool {
         if let FormMut::Packed(packed) = self.body.form_mut() {
             if let Some(added) = insert_packed(packed, field, value) {
@@ -168,6 +172,10 @@ impl Hash {
             Form::Packed(packed) => packed.memory_bytes(),
             Form::Large(large) => {
                 size_of::<LargeHash>()
+                    + large
+                        .deadlines
+                        .as_ref()
+                        .map_or(0, FieldDeadlines::memory_bytes)
                     + memory_estimate_bytes::<PairLayout>(large.table.len(), large.payload_bytes)
             }
         }
@@ -238,6 +246,7 @@ impl LargeHash {
             table: HashTable::new(),
             payload_bytes: 0,
             peaks: Peaks::default(),
+            deadlines: None,
         };
         let mut elements = Vec::new();
         for (field, value) in pairs {
@@ -257,7 +266,7 @@ impl LargeHash {
         Ok(large)
     }
 
-    fn from_packed(packed: &Packed) -> Self {
+    pub(super) fn from_packed(packed: &Packed) -> Self {
         let pairs = Pairs::of(packed);
         let mut large =
             Self::from_pairs(pairs).unwrap_or_else(|Duplicate| unreachable!("fields differ"));
@@ -273,6 +282,7 @@ impl LargeHash {
         let added = match self.table.find(position, field) {
             Place::Found { run, index, rank } => {
                 self.payload_bytes -= run.second(index).len();
+                FieldDeadlines::forget(&mut self.deadlines, field);
                 self.table
                     .change(rank, |run, index| run.set_second(index, piece));
                 false
@@ -299,6 +309,7 @@ impl LargeHash {
             return false;
         };
         self.payload_bytes -= field.len() + run.second(index).len();
+        FieldDeadlines::forget(&mut self.deadlines, field);
         self.table.remove(rank);
         true
     }

@@ -1,10 +1,10 @@
-//! The values: text, list, set, sorted set and hash, all in memory, all cheap to clone.
+//! The values: text, list, set, sorted set, hash and stream, all in memory, all cheap to clone.
 //!
 //! Cloning any value counts one reference; changing a clone copies only the chunks on the way to the change. Snapshots,
 //! demotion and COPY rest on that: they clone under a lock and work on the clone without it. Nothing here does I/O,
 //! reads a clock or draws a random number, so the same calls give the same value, live and in replay.
 //!
-//! Every type is one pointer and has two forms (`compact`): *packed*, all elements in one allocation (`packed` on `thin`),
+//! A stream (`stream`) is always chunks. Every other type is one pointer and has two forms (`compact`): *packed*, all elements in one allocation (`packed` on `thin`),
 //! up to 128 elements and 4 KiB; and *large*, chunks in a persistent counted B+ tree (`tree`). The chunks of a list are
 //! packed entries (`list_chunk`); those of the others are sorted runs (`run`), by placement hash (`hash_table`) or by score
 //! (`order`). A large value does not become packed again by shrinking, only by being encoded and decoded.
@@ -15,16 +15,19 @@ use storage_format::ValueKind;
 
 mod compact;
 mod encode;
+mod field_deadlines;
 mod hash;
 mod hash_table;
 mod list;
 mod list_chunk;
 mod order;
+mod ordered_map;
 mod packed;
 mod peaks;
 mod run;
 mod set;
 mod sorted_set;
+mod stream;
 mod text;
 mod thin;
 mod tree;
@@ -39,6 +42,9 @@ pub use hash_table::Cursor;
 pub use list::{List, ListIter};
 pub use set::{Set, SetIter};
 pub use sorted_set::{Inserted, SortedSet, SortedSetIter};
+pub use stream::{
+    ChunkSummary, Consumer, Group, LastChunk, Pending, Stream, StreamRange, StreamReverse,
+};
 pub use text::SharedText;
 
 /// A value of any type. 16 bytes; cloning is O(1).
@@ -54,6 +60,8 @@ pub enum Value {
     SortedSet(SortedSet),
     /// Fields with values.
     Hash(Hash),
+    /// Entries by ID, and groups that read them.
+    Stream(Stream),
 }
 
 impl Value {
@@ -65,6 +73,7 @@ impl Value {
             Self::Set(_) => ValueKind::Set,
             Self::SortedSet(_) => ValueKind::SortedSet,
             Self::Hash(_) => ValueKind::Hash,
+            Self::Stream(_) => ValueKind::Stream,
         }
     }
 
@@ -76,12 +85,14 @@ impl Value {
             Self::Set(set) => set.len(),
             Self::SortedSet(sorted) => sorted.len(),
             Self::Hash(hash) => hash.len(),
+            Self::Stream(stream) => stream.len(),
         }
     }
 
-    /// Whether it is a collection without elements, whose key must go. An empty text is a value like any other.
+    /// Whether it is a collection without elements, whose key must go. An empty text is a value like any other, and so is
+    /// a stream without entries.
     pub fn is_empty(&self) -> bool {
-        !matches!(self, Self::Text(_)) && self.len() == 0
+        !matches!(self, Self::Text(_) | Self::Stream(_)) && self.len() == 0
     }
 
     /// Estimate of the heap bytes, O(1).
@@ -92,6 +103,7 @@ impl Value {
             Self::Set(set) => set.memory_bytes(),
             Self::SortedSet(sorted) => sorted.memory_bytes(),
             Self::Hash(hash) => hash.memory_bytes(),
+            Self::Stream(stream) => stream.memory_bytes(),
         }
     }
 }
@@ -133,6 +145,15 @@ impl Value {
     pub fn as_hash(&self) -> Option<&Hash> {
         if let Value::Hash(hash) = self {
             Some(hash)
+        } else {
+            None
+        }
+    }
+
+    /// The stream, if it is one.
+    pub fn as_stream(&self) -> Option<&Stream> {
+        if let Value::Stream(stream) = self {
+            Some(stream)
         } else {
             None
         }
@@ -182,6 +203,12 @@ impl From<Set> for Value {
 impl From<SortedSet> for Value {
     fn from(sorted: SortedSet) -> Self {
         Self::SortedSet(sorted)
+    }
+}
+
+impl From<Stream> for Value {
+    fn from(stream: Stream) -> Self {
+        Self::Stream(stream)
     }
 }
 

@@ -141,6 +141,12 @@ impl<C: Chunk> Seek<C> for ByRank {
     }
 }
 
+impl<C: Chunk> Default for CountedTree<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<C: Chunk> CountedTree<C> {
     pub(super) fn new() -> Self {
         Self { root: None }

@@ -10,7 +10,8 @@ use std::fmt;
 use crate::error::FormatError;
 pub use crate::items::{Items, ItemsIter, ScoredItems, ScoredItemsIter};
 use crate::reader::{ByteReader, put_bytes};
-use crate::value::ValueKind;
+use crate::stream::StreamEffect;
+use crate::value::{ValueKind, field_deadline};
 use crate::varint::put_varint;
 
 /// The `previous_lsn` of an effect whose key was written by an earlier effect of the same record.
@@ -114,6 +115,13 @@ pub enum Effect<'a> {
         /// The fields.
         fields: Items<'a>,
     },
+    /// Fields of a hash given a deadline, or none; fields that are not there are passed over. `HashSet` takes a field's deadline away.
+    HashSetDeadline {
+        /// Absolute deadline in Unix milliseconds; 0 = the fields persist.
+        deadline_ms: u64,
+        /// The fields.
+        fields: Items<'a>,
+    },
     /// Members put into a sorted set, or given another score.
     SortedSetPut {
         /// The members with their scores, none of which is NaN.
@@ -124,6 +132,8 @@ pub enum Effect<'a> {
         /// The members.
         members: Items<'a>,
     },
+    /// Something happened to a stream.
+    Stream(StreamEffect<'a>),
     /// A database is emptied by moving it to a new generation: the one that the record's `generation` names. Keyless.
     FlushDatabase {
         /// The database's index.
@@ -160,6 +170,8 @@ mod tag {
     pub(super) const SORTED_SET_REMOVE: u8 = 18;
     pub(super) const FLUSH_DATABASE: u8 = 19;
     pub(super) const SWAP_DATABASES: u8 = 20;
+    pub(super) const STREAM: u8 = 21;
+    pub(super) const HASH_SET_DEADLINE: u8 = 22;
 }
 
 impl<'a> Effect<'a> {
@@ -181,8 +193,10 @@ impl<'a> Effect<'a> {
             Self::SetRemove { .. } => "set-remove",
             Self::HashSet { .. } => "hash-set",
             Self::HashDelete { .. } => "hash-delete",
+            Self::HashSetDeadline { .. } => "hash-set-deadline",
             Self::SortedSetPut { .. } => "sorted-set-put",
             Self::SortedSetRemove { .. } => "sorted-set-remove",
+            Self::Stream(effect) => effect.name(),
             Self::FlushDatabase { .. } => "flush-database",
             Self::SwapDatabases { .. } => "swap-databases",
         }
@@ -229,8 +243,10 @@ impl<'a> Effect<'a> {
             Self::SetRemove { .. } => tag::SET_REMOVE,
             Self::HashSet { .. } => tag::HASH_SET,
             Self::HashDelete { .. } => tag::HASH_DELETE,
+            Self::HashSetDeadline { .. } => tag::HASH_SET_DEADLINE,
             Self::SortedSetPut { .. } => tag::SORTED_SET_PUT,
             Self::SortedSetRemove { .. } => tag::SORTED_SET_REMOVE,
+            Self::Stream(_) => tag::STREAM,
             Self::FlushDatabase { .. } => tag::FLUSH_DATABASE,
             Self::SwapDatabases { .. } => tag::SWAP_DATABASES,
         }
@@ -276,7 +292,15 @@ impl<'a> Effect<'a> {
             | Self::HashSet { pairs: items }
             | Self::HashDelete { fields: items }
             | Self::SortedSetRemove { members: items } => items.encode(out),
+            Self::HashSetDeadline {
+                deadline_ms,
+                fields,
+            } => {
+                put_varint(out, deadline_ms);
+                fields.encode(out);
+            }
             Self::SortedSetPut { members } => members.encode(out),
+            Self::Stream(effect) => effect.encode(out),
             Self::FlushDatabase { database } => put_varint(out, u64::from(database)),
             Self::SwapDatabases { first, second } => {
                 put_varint(out, u64::from(first));
@@ -344,12 +368,17 @@ impl<'a> Effect<'a> {
             tag::HASH_DELETE => Self::HashDelete {
                 fields: Items::read(reader)?,
             },
+            tag::HASH_SET_DEADLINE => Self::HashSetDeadline {
+                deadline_ms: field_deadline(reader)?,
+                fields: Items::read(reader)?,
+            },
             tag::SORTED_SET_PUT => Self::SortedSetPut {
                 members: ScoredItems::read(reader)?,
             },
             tag::SORTED_SET_REMOVE => Self::SortedSetRemove {
                 members: Items::read(reader)?,
             },
+            tag::STREAM => Self::Stream(StreamEffect::decode(reader)?),
             tag::FLUSH_DATABASE => Self::FlushDatabase {
                 database: reader.varint_u32("effect database")?,
             },

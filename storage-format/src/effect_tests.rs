@@ -1,6 +1,7 @@
 //! Tests of effects: round trips of every kind, and what is refused.
 
 use super::*;
+use crate::stream::StreamId;
 
 fn all_effects<'a>(items: &'a [&'a [u8]], scored: &'a [(f64, &'a [u8])]) -> Vec<Effect<'a>> {
     let items = Items::from(items);
@@ -56,11 +57,128 @@ fn all_effects<'a>(items: &'a [&'a [u8]], scored: &'a [(f64, &'a [u8])]) -> Vec<
         Effect::SetRemove { members: items },
         Effect::HashSet { pairs: items },
         Effect::HashDelete { fields: items },
+        Effect::HashSetDeadline {
+            deadline_ms: 1_700_000_000_000,
+            fields: items,
+        },
         Effect::SortedSetPut {
             members: ScoredItems::from(scored),
         },
         Effect::SortedSetRemove { members: items },
     ]
+}
+
+fn stream_effects<'a>(
+    pairs: &'a [&'a [u8]],
+    ids: &'a [StreamId],
+    claims: &'a [(StreamId, u64)],
+) -> Vec<StreamEffect<'a>> {
+    let (group, consumer): (&[u8], &[u8]) = (b"group", b"");
+    let (last_id, now_ms) = (StreamId::MAX, 1_700_000_000_000);
+    let mut effects = vec![
+        StreamEffect::Delete { ids: ids.into() },
+        StreamEffect::Trim { count: 300 },
+        StreamEffect::SetId {
+            last_id,
+            entries_added: u64::MAX,
+            max_deleted_id: StreamId::MIN,
+        },
+        StreamEffect::DestroyGroup { group },
+        StreamEffect::CreateConsumer {
+            group,
+            consumer,
+            now_ms,
+        },
+        StreamEffect::DeleteConsumer { group, consumer },
+        StreamEffect::Acknowledge {
+            group,
+            ids: ids.into(),
+        },
+        StreamEffect::Claim {
+            group,
+            consumer,
+            delivered_ms: now_ms,
+            entries: claims.into(),
+        },
+    ];
+    for flag in [false, true] {
+        let entries_read = flag.then_some(0);
+        effects.extend([
+            StreamEffect::Add {
+                id: StreamId::new(now_ms, 7),
+                starts_chunk: flag,
+                pairs: pairs.into(),
+            },
+            StreamEffect::CreateGroup {
+                group,
+                last_delivered_id: last_id,
+                entries_read,
+            },
+            StreamEffect::SetGroupId {
+                group,
+                last_delivered_id: last_id,
+                entries_read,
+            },
+            StreamEffect::TouchConsumer {
+                group,
+                consumer,
+                now_ms,
+                is_active: flag,
+            },
+            StreamEffect::Deliver {
+                group,
+                consumer,
+                now_ms,
+                count: 128,
+                is_pending: flag,
+            },
+        ]);
+    }
+    effects
+}
+
+#[test]
+fn every_effect_on_a_stream_round_trips_and_fits_its_bound() {
+    let pairs: [&[u8]; 4] = [b"one", b"", b"three", &[0xff; 200]];
+    let ids = [StreamId::MIN, StreamId::new(1, 300), StreamId::MAX];
+    let claims = [(StreamId::new(5, 0), 1), (StreamId::MAX, u64::MAX)];
+    for effect in stream_effects(&pairs, &ids, &claims) {
+        let mut operands = Vec::new();
+        effect.encode(&mut operands);
+        assert!(operands.len() <= effect.bytes_max(), "{effect:?}");
+        for previous_lsn in [0, 77, SAME_RECORD_LSN] {
+            check_round_trip(EffectRecord {
+                generation: 3,
+                key: b"stream",
+                previous_lsn,
+                effect: Effect::Stream(effect),
+            });
+        }
+    }
+}
+
+#[test]
+fn refuses_entries_without_pairs_and_unknown_stream_effects() {
+    for pairs in [&[][..], &[&b"odd"[..]]] {
+        let effect = Effect::Stream(StreamEffect::Add {
+            id: StreamId::new(1, 1),
+            starts_chunk: false,
+            pairs: pairs.into(),
+        });
+        let record = EffectRecord {
+            generation: 1,
+            key: b"s",
+            previous_lsn: 0,
+            effect,
+        };
+        let mut encoded = Vec::new();
+        record.encode(&mut encoded);
+        assert!(EffectRecord::decode(&encoded).is_err(), "{record:?}");
+    }
+    for unknown in [0, 17, 255] {
+        let encoded = [21, 1, 0, 1, b's', unknown, 1, b'g', 0, 0, 0, 0];
+        assert!(EffectRecord::decode(&encoded).is_err(), "tag {unknown}");
+    }
 }
 
 fn check_round_trip(record: EffectRecord<'_>) {

@@ -11,6 +11,7 @@ use crate::effect::EffectsIter;
 use crate::envelope::Envelope;
 use crate::log::{RecordBody, Scanned, Scanner, SegmentHeader, frame_record};
 use crate::manifest::Manifest;
+use crate::rdb;
 use crate::record::{
     ColdHeader, ColdKey, DeadlineKey, decode_deadline_value, encode_deadline_value,
 };
@@ -18,7 +19,9 @@ use crate::snapshot::block::{BLOCK_HEADER_LENGTH, DecodedBlock, reseal_block};
 use crate::snapshot::index::BlockIndex;
 use crate::snapshot::statistics::STATISTICS_ENVELOPE;
 use crate::snapshot::{HEADER_ENVELOPE, SnapshotHeader, SnapshotReader, Statistics};
+use crate::stream::{EncodedStream, StreamEntry, put_consumer, put_group_head, put_pending};
 use crate::value::{CollectionWriter, EncodedCollection, ValueKind};
+use crate::varint::put_varint;
 
 /// The value encoding: the first byte is the type.
 pub fn fuzz_value(data: &[u8]) {
@@ -28,12 +31,23 @@ pub fn fuzz_value(data: &[u8]) {
     let Some(kind) = ValueKind::from_byte(kind) else {
         return;
     };
+    if kind == ValueKind::Stream {
+        if let Ok(stream) = EncodedStream::parse(bytes) {
+            assert_eq!(write_stream(&stream), bytes, "there is one encoding");
+        }
+        return;
+    }
     let Ok(collection) = EncodedCollection::parse(kind, bytes) else {
         return;
     };
     let mut seen = 0;
     let mut again = Vec::new();
-    let mut writer = CollectionWriter::begin(
+    let begin = if collection.has_field_deadlines() {
+        CollectionWriter::begin_with_field_deadlines
+    } else {
+        CollectionWriter::begin
+    };
+    let mut writer = begin(
         &mut again,
         collection.len() as u64,
         collection.chunk_count() as u64,
@@ -49,6 +63,38 @@ pub fn fuzz_value(data: &[u8]) {
     writer.finish();
     assert_eq!(seen, collection.len(), "every element is seen");
     assert_eq!(again, bytes, "there is one encoding");
+}
+
+/// Writes a stream anew from what its reader gives.
+fn write_stream(stream: &EncodedStream<'_>) -> Vec<u8> {
+    let mut again = Vec::new();
+    stream.head.encode(&mut again);
+    for chunk in stream.chunks() {
+        let seen: Vec<StreamEntry<'_>> = chunk.entries_from(0).collect();
+        assert_eq!(seen.len(), chunk.entry_count, "every entry is seen");
+        for entry in seen {
+            assert_eq!(entry.fields().count(), entry.field_count);
+        }
+        chunk.encode(&mut again);
+    }
+    put_varint(&mut again, stream.groups().len() as u64);
+    for group in stream.groups() {
+        put_group_head(
+            &mut again,
+            group.name,
+            group.last_delivered_id,
+            group.entries_read,
+        );
+        put_varint(&mut again, group.consumers().len() as u64);
+        group
+            .consumers()
+            .for_each(|consumer| put_consumer(&mut again, &consumer));
+        put_varint(&mut again, group.pending().len() as u64);
+        group
+            .pending()
+            .for_each(|pending| put_pending(&mut again, &pending));
+    }
+    again
 }
 
 /// The body of a log record.
@@ -209,6 +255,32 @@ pub fn fuzz_record(data: &[u8]) {
     if let Ok(lsn) = decode_deadline_value(data) {
         assert_eq!(encode_deadline_value(lsn), data);
     }
+}
+
+/// A value of RDB (the first byte is its type), and a payload of DUMP. What is accepted is well formed, and what is written of it is
+/// read as the same value.
+pub fn fuzz_rdb(data: &[u8]) {
+    if let Ok(value) = rdb::payload::decode(data) {
+        use_rdb_value(&value);
+    }
+    let Some((&type_byte, body)) = data.split_first() else {
+        return;
+    };
+    if let Ok(value) = rdb::load::read_value(type_byte, &mut rdb::reader::RdbReader::new(body)) {
+        use_rdb_value(&value);
+    }
+}
+
+fn use_rdb_value(value: &rdb::load::LoadedValue) {
+    let rewritten = |value: &rdb::load::LoadedValue| {
+        let payload = rdb::payload::encode(value.kind, &value.encoded).expect("well formed");
+        rdb::payload::decode(&payload).expect("it was just written")
+    };
+    let once = rewritten(value);
+    assert_eq!(once.kind, value.kind);
+    // The order of a set's members may change once: integers are sorted.
+    assert_eq!(once.encoded.len(), value.encoded.len(), "nothing is lost");
+    assert_eq!(rewritten(&once), once);
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use super::*;
 const LIST: &[u8] = include_bytes!("../golden/value-list-v1");
 const HASH: &[u8] = include_bytes!("../golden/value-hash-v1");
 const SORTED_SET: &[u8] = include_bytes!("../golden/value-sorted-set-v1");
+const STREAM: &[u8] = include_bytes!("../golden/value-stream-v1");
+const STREAM_EFFECTS: &[u8] = include_bytes!("../golden/effects-stream-v1");
 const SEGMENT: &[u8] = include_bytes!("../golden/log-segment-v1");
 const COLD_RECORD: &[u8] = include_bytes!("../golden/cold-record-v1");
 const DEADLINE_ROW: &[u8] = include_bytes!("../golden/deadline-row-v1");
@@ -119,13 +121,26 @@ fn values() {
             typed(ValueKind::Set, LIST),
             typed(ValueKind::Hash, HASH),
             typed(ValueKind::SortedSet, SORTED_SET),
+            typed(ValueKind::Stream, STREAM),
         ],
     );
 }
 
 #[test]
+fn rdb_values() {
+    let mut corpus = Vec::new();
+    for (payload, ..) in crate::rdb::tests::OF_REDIS_7_0 {
+        corpus.push(payload.to_vec());
+        corpus.push(payload[..payload.len() - 10].to_vec());
+    }
+    run(fuzz_rdb, &corpus);
+}
+
+#[test]
 fn effects() {
-    run(fuzz_effects, &bodies());
+    let mut corpus = bodies();
+    corpus.push(STREAM_EFFECTS.to_vec());
+    run(fuzz_effects, &corpus);
 }
 
 #[test]

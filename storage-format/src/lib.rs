@@ -19,9 +19,11 @@ pub mod log;
 pub mod manifest;
 pub mod mapped;
 pub mod placement;
+pub mod rdb;
 mod reader;
 pub mod record;
 pub mod snapshot;
+pub mod stream;
 pub mod value;
 pub mod varint;
 
@@ -30,6 +32,7 @@ pub use error::{FileError, FormatError};
 pub use manifest::Manifest;
 pub use placement::Placement;
 pub use snapshot::{SnapshotEntry, SnapshotReader, SnapshotWriter};
+pub use stream::{StreamEffect, StreamId};
 pub use value::ValueKind;
 
 /// The largest LSN that the formats can hold: LSNs use 48 of their 64 bits. [`SAME_RECORD_LSN`] has the same value, so a

@@ -24,6 +24,11 @@ impl<'a> ByteReader<'a> {
         self.bytes.len() - self.position
     }
 
+    /// What has not been read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.position..]
+    }
+
     /// What has been read since the cursor stood at `start`.
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         &self.bytes[start..self.position]

@@ -171,6 +171,9 @@ impl<'a> DeadlineKey<'a> {
     }
 }
 
+/// In what the index of deadlines holds for a key: the deadline is that of the earliest of a hash's fields, not the key's.
+pub const OF_A_FIELD_FLAG: u64 = 1 << 63;
+
 /// What the index of deadlines holds for a key: the LSN of the record that the deadline belongs to. Where it is not the record's
 /// own, the entry is left over from an earlier version and says nothing.
 #[must_use]
@@ -178,7 +181,7 @@ pub fn encode_deadline_value(lsn: u64) -> [u8; 8] {
     lsn.to_le_bytes()
 }
 
-/// The LSN in an entry of the index of deadlines.
+/// The LSN in an entry of the index of deadlines, possibly with [`OF_A_FIELD_FLAG`].
 ///
 /// # Errors
 /// [`FormatError::Damaged`] if it is not exactly eight bytes.

@@ -7,8 +7,9 @@
 //! [`EncodedCollection::parse`] validates everything in one pass that only walks lengths; iterating afterwards cannot fail.
 
 use crate::error::FormatError;
-use crate::items::{Items, ItemsIter, ScoredItems, put_scored as append_scored};
+use crate::items::{Items, ScoredItems, put_scored as append_scored};
 use crate::reader::{ByteReader, put_bytes};
+use crate::stream::EncodedStream;
 use crate::varint::put_varint;
 
 /// The type of a value, as stored. 0 is nobody's: it marks the absence of a value.
@@ -25,7 +26,7 @@ pub enum ValueKind {
     SortedSet = 4,
     /// Fields with values.
     Hash = 5,
-    /// Entries by id. Its encoding follows with the type; until then it is refused.
+    /// Entries by ID, and groups that read them: see [`crate::stream`].
     Stream = 6,
 }
 
@@ -73,8 +74,11 @@ impl ValueKind {
     }
 }
 
-/// The flags byte of a collection. No flag is defined yet; 0x01 is kept for a deadline behind each field (FORMAT.md section 2).
-const COLLECTION_FLAGS: u8 = 0;
+/// In the flags byte of a hash: each field is followed by its deadline (FORMAT.md section 2). No other flag is defined.
+const FIELD_DEADLINES_FLAG: u8 = 0x01;
+
+/// The latest deadline that a field can have, in Unix milliseconds: 48 bits, the year 10889.
+pub const FIELD_DEADLINE_MAX_MS: u64 = (1 << 48) - 1;
 
 /// Appends an item of a list or a member of a set, as a chunk holds it.
 #[inline]
@@ -87,6 +91,15 @@ pub fn put_item(out: &mut Vec<u8>, item: &[u8]) {
 pub fn put_pair(out: &mut Vec<u8>, field: &[u8], value: &[u8]) {
     put_bytes(out, field);
     put_bytes(out, value);
+}
+
+/// Appends a field of a hash with its value and its deadline (Unix milliseconds, at most [`FIELD_DEADLINE_MAX_MS`]; 0: none), as a
+/// chunk of a hash [with field deadlines](CollectionWriter::begin_with_field_deadlines) holds them.
+#[inline]
+pub fn put_field(out: &mut Vec<u8>, field: &[u8], value: &[u8], deadline_ms: u64) {
+    debug_assert!(deadline_ms <= FIELD_DEADLINE_MAX_MS);
+    put_pair(out, field, value);
+    put_varint(out, deadline_ms);
 }
 
 /// Appends a member of a sorted set with its score, as a chunk holds them. The score must not be NaN.
@@ -108,7 +121,26 @@ impl<'a> CollectionWriter<'a> {
     /// Starts a collection of `element_count` elements (pairs count once) in `chunk_count` chunks, none of which is empty.
     #[must_use]
     pub fn begin(out: &'a mut Vec<u8>, element_count: u64, chunk_count: u64) -> Self {
-        out.push(COLLECTION_FLAGS);
+        Self::begin_flagged(out, 0, element_count, chunk_count)
+    }
+
+    /// As [`CollectionWriter::begin`], for a hash whose fields are written with [`put_field`].
+    #[must_use]
+    pub fn begin_with_field_deadlines(
+        out: &'a mut Vec<u8>,
+        element_count: u64,
+        chunk_count: u64,
+    ) -> Self {
+        Self::begin_flagged(out, FIELD_DEADLINES_FLAG, element_count, chunk_count)
+    }
+
+    fn begin_flagged(
+        out: &'a mut Vec<u8>,
+        flags: u8,
+        element_count: u64,
+        chunk_count: u64,
+    ) -> Self {
+        out.push(flags);
         put_varint(out, element_count);
         put_varint(out, chunk_count);
         Self {
@@ -158,10 +190,32 @@ impl<'a> CollectionWriter<'a> {
     }
 }
 
+/// What an element consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ElementLayout {
+    kind: ValueKind,
+    /// Of a hash: each field is followed by its deadline.
+    has_deadlines: bool,
+}
+
+impl ElementLayout {
+    fn read(kind: ValueKind, reader: &mut ByteReader<'_>) -> Result<Self, FormatError> {
+        let has_deadlines = match reader.u8("collection flags")? {
+            0 => false,
+            FIELD_DEADLINES_FLAG if kind == ValueKind::Hash => true,
+            _ => return Err(FormatError::damaged("collection flags", 0)),
+        };
+        Ok(Self {
+            kind,
+            has_deadlines,
+        })
+    }
+}
+
 /// A validated collection, borrowed from its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodedCollection<'a> {
-    kind: ValueKind,
+    layout: ElementLayout,
     element_count: usize,
     chunk_count: usize,
     chunks: &'a [u8],
@@ -179,9 +233,7 @@ impl<'a> EncodedCollection<'a> {
         if matches!(kind, ValueKind::String | ValueKind::Stream) {
             return Err(reader.damaged("collection type"));
         }
-        if reader.u8("collection flags")? != COLLECTION_FLAGS {
-            return Err(FormatError::damaged("collection flags", 0));
-        }
+        let layout = ElementLayout::read(kind, &mut reader)?;
         let element_count = reader.count(1, "element count")?;
         let chunk_count = reader.count(1, "chunk count")?;
         let start = reader.position();
@@ -189,7 +241,7 @@ impl<'a> EncodedCollection<'a> {
         let mut order = OrderCheck::default();
         for _ in 0..chunk_count {
             let chunk_start = reader.position();
-            let chunk = read_chunk(kind, &mut reader)?;
+            let chunk = read_chunk(layout, &mut reader)?;
             if chunk.element_count == 0 || chunk.element_count > elements_left {
                 return Err(FormatError::damaged("chunk element count", chunk_start));
             }
@@ -204,7 +256,7 @@ impl<'a> EncodedCollection<'a> {
             return Err(FormatError::damaged("element count", 1));
         }
         Ok(Self {
-            kind,
+            layout,
             element_count,
             chunk_count,
             chunks: reader.since(start),
@@ -214,7 +266,13 @@ impl<'a> EncodedCollection<'a> {
     /// The kind that it was parsed as.
     #[must_use]
     pub fn kind(&self) -> ValueKind {
-        self.kind
+        self.layout.kind
+    }
+
+    /// Whether it is a hash of the form that has a deadline behind each field.
+    #[must_use]
+    pub fn has_field_deadlines(&self) -> bool {
+        self.layout.has_deadlines
     }
 
     /// How many elements: items, members, or fields.
@@ -239,7 +297,7 @@ impl<'a> EncodedCollection<'a> {
     #[must_use]
     pub fn chunks(&self) -> Chunks<'a> {
         Chunks {
-            kind: self.kind,
+            layout: self.layout,
             left: self.chunk_count,
             reader: ByteReader::new(self.chunks),
         }
@@ -255,6 +313,11 @@ impl<'a> EncodedCollection<'a> {
         self.chunks().flat_map(|chunk| chunk.pairs())
     }
 
+    /// All fields of a hash, each with its value and its deadline (Unix milliseconds; 0: none).
+    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8], u64)> + use<'a> {
+        self.chunks().flat_map(|chunk| chunk.fields())
+    }
+
     /// All members of a sorted set, each behind its score, in (score, member) order.
     pub fn scored(&self) -> impl Iterator<Item = (f64, &'a [u8])> + use<'a> {
         self.chunks().flat_map(|chunk| chunk.scored().iter())
@@ -264,7 +327,7 @@ impl<'a> EncodedCollection<'a> {
 /// Iterates over the chunks of an [`EncodedCollection`].
 #[derive(Debug, Clone)]
 pub struct Chunks<'a> {
-    kind: ValueKind,
+    layout: ElementLayout,
     left: usize,
     reader: ByteReader<'a>,
 }
@@ -274,7 +337,7 @@ impl<'a> Iterator for Chunks<'a> {
 
     fn next(&mut self) -> Option<EncodedChunk<'a>> {
         self.left = self.left.checked_sub(1)?;
-        read_chunk(self.kind, &mut self.reader).ok()
+        read_chunk(self.layout, &mut self.reader).ok()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -287,7 +350,7 @@ impl ExactSizeIterator for Chunks<'_> {}
 /// One validated chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodedChunk<'a> {
-    kind: ValueKind,
+    layout: ElementLayout,
     element_count: usize,
     elements: &'a [u8],
 }
@@ -305,13 +368,12 @@ impl<'a> EncodedChunk<'a> {
         self.elements
     }
 
-    /// The byte strings of the chunk: items, members, or field, value, field, value …. None for a sorted set's.
+    /// The byte strings of a list's or a set's chunk: items or members. None for the other types.
     #[must_use]
     pub fn items(&self) -> Items<'a> {
-        match self.kind {
-            ValueKind::Hash => Items::of_region(self.element_count * 2, self.elements),
+        match self.layout.kind {
             ValueKind::List | ValueKind::Set => Items::of_region(self.element_count, self.elements),
-            ValueKind::String | ValueKind::SortedSet | ValueKind::Stream => {
+            ValueKind::String | ValueKind::SortedSet | ValueKind::Hash | ValueKind::Stream => {
                 Items::of_region(0, &[])
             }
         }
@@ -320,21 +382,24 @@ impl<'a> EncodedChunk<'a> {
     /// The fields with their values. None unless it is a hash's chunk.
     #[must_use]
     pub fn pairs(&self) -> PairsIter<'a> {
-        let is_hash = self.kind == ValueKind::Hash;
-        PairsIter {
-            items: if is_hash {
-                self.items()
-            } else {
-                Items::of_region(0, &[])
-            }
-            .iter(),
+        PairsIter(self.fields())
+    }
+
+    /// The fields with their values and deadlines (0: none). None unless it is a hash's chunk.
+    #[must_use]
+    pub fn fields(&self) -> FieldsIter<'a> {
+        let is_hash = self.layout.kind == ValueKind::Hash;
+        FieldsIter {
+            left: if is_hash { self.element_count } else { 0 },
+            has_deadlines: self.layout.has_deadlines,
+            reader: ByteReader::new(self.elements),
         }
     }
 
     /// The members with their scores. None unless it is a sorted set's chunk.
     #[must_use]
     pub fn scored(&self) -> ScoredItems<'a> {
-        if self.kind == ValueKind::SortedSet {
+        if self.layout.kind == ValueKind::SortedSet {
             ScoredItems::of_region(self.element_count, self.elements)
         } else {
             ScoredItems::of_region(0, &[])
@@ -346,9 +411,12 @@ impl<'a> EncodedChunk<'a> {
         for _ in 0..self.element_count {
             let start = reader.position();
             let bytes = reader.bytes("element")?;
-            match self.kind {
+            match self.layout.kind {
                 ValueKind::Hash => {
                     reader.bytes("hash value")?;
+                    if self.layout.has_deadlines {
+                        field_deadline(&mut reader)?;
+                    }
                 }
                 ValueKind::SortedSet => {
                     let score = reader.score("score")?;
@@ -363,26 +431,63 @@ impl<'a> EncodedChunk<'a> {
     }
 }
 
-/// Iterates over the fields of a hash's chunk.
+/// Iterates over the fields of a hash's chunk, with values and deadlines.
 #[derive(Debug, Clone)]
-pub struct PairsIter<'a> {
-    items: ItemsIter<'a>,
+pub struct FieldsIter<'a> {
+    left: usize,
+    has_deadlines: bool,
+    reader: ByteReader<'a>,
 }
+
+impl<'a> Iterator for FieldsIter<'a> {
+    type Item = (&'a [u8], &'a [u8], u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let field = self.reader.bytes("element").ok()?;
+        let value = self.reader.bytes("hash value").ok()?;
+        let deadline_ms = if self.has_deadlines {
+            field_deadline(&mut self.reader).ok()?
+        } else {
+            0
+        };
+        Some((field, value, deadline_ms))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for FieldsIter<'_> {}
+
+/// Iterates over the fields of a hash's chunk, with values.
+#[derive(Debug, Clone)]
+pub struct PairsIter<'a>(FieldsIter<'a>);
 
 impl<'a> Iterator for PairsIter<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some((self.items.next()?, self.items.next()?))
+        self.0.next().map(|(field, value, _)| (field, value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.items.len() / 2;
-        (left, Some(left))
+        self.0.size_hint()
     }
 }
 
 impl ExactSizeIterator for PairsIter<'_> {}
+
+pub(crate) fn field_deadline(reader: &mut ByteReader<'_>) -> Result<u64, FormatError> {
+    let start = reader.position();
+    let deadline_ms = reader.varint("field deadline")?;
+    if deadline_ms <= FIELD_DEADLINE_MAX_MS {
+        Ok(deadline_ms)
+    } else {
+        Err(FormatError::damaged("field deadline", start))
+    }
+}
 
 /// Remembers the last member seen, to prove that the next one belongs behind it.
 #[derive(Default)]
@@ -401,13 +506,13 @@ impl<'a> OrderCheck<'a> {
 }
 
 fn read_chunk<'a>(
-    kind: ValueKind,
+    layout: ElementLayout,
     reader: &mut ByteReader<'a>,
 ) -> Result<EncodedChunk<'a>, FormatError> {
     let element_count = reader.count(1, "chunk element count")?;
     let elements = reader.bytes("chunk length")?;
     Ok(EncodedChunk {
-        kind,
+        layout,
         element_count,
         elements,
     })
@@ -420,6 +525,7 @@ fn read_chunk<'a>(
 pub fn validate(kind: ValueKind, bytes: &[u8]) -> Result<(), FormatError> {
     match kind {
         ValueKind::String => Ok(()),
+        ValueKind::Stream => EncodedStream::parse(bytes).map(|_| ()),
         _ => EncodedCollection::parse(kind, bytes).map(|_| ()),
     }
 }

@@ -100,7 +100,7 @@ fn refuses_what_no_writer_makes() {
         ("NaN", ValueKind::SortedSet, &nan_set),
         ("order", ValueKind::SortedSet, &unordered),
         ("repetition", ValueKind::SortedSet, &repeated),
-        ("not yet", ValueKind::Stream, &[0, 0, 0]),
+        ("half a stream", ValueKind::Stream, &[0, 0, 0]),
     ];
     for (name, kind, bytes) in cases {
         assert!(validate(kind, bytes).is_err(), "{name}");

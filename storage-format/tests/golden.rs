@@ -13,10 +13,17 @@ use storage_format::manifest::{DatabaseManifest, Manifest, SnapshotManifest};
 use storage_format::record::{ColdHeader, ColdKey, DeadlineKey, encode_deadline_value};
 use storage_format::snapshot::block::BLOCK_HEADER_LENGTH;
 use storage_format::snapshot::{SnapshotForm, SnapshotHeader};
-use storage_format::value::{CollectionWriter, EncodedCollection, put_item, put_pair, put_scored};
+use storage_format::stream::{
+    EncodedConsumer, EncodedPending, EncodedStream, StreamChunk, StreamHead, put_consumer,
+    put_entry, put_group_head, put_master_fields, put_pending,
+};
+use storage_format::value::{
+    CollectionWriter, EncodedCollection, put_field, put_item, put_pair, put_scored,
+};
+use storage_format::varint::put_varint;
 use storage_format::{
     Effect, EffectRecord, Items, Placement, SAME_RECORD_LSN, ScoredItems, Side, SnapshotEntry,
-    SnapshotReader, SnapshotWriter, ValueKind,
+    SnapshotReader, SnapshotWriter, StreamEffect, StreamId, ValueKind,
 };
 
 const HASH_SEED: u64 = 0x0123_4567_89ab_cdef;
@@ -82,10 +89,204 @@ fn hash() -> Vec<u8> {
     collection(&[&chunk], 2)
 }
 
+fn hash_with_field_deadlines() -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = CollectionWriter::begin_with_field_deadlines(&mut out, 2, 1);
+    writer.chunk(2, |out| {
+        put_field(out, b"name", b"Ada", 0);
+        put_field(out, b"session", b"open", 1_700_000_000_123);
+    });
+    writer.finish();
+    out
+}
+
 fn sorted_set() -> Vec<u8> {
     let low = |out: &mut Vec<u8>| put_scored(out, f64::NEG_INFINITY, b"lowest");
     let high = |out: &mut Vec<u8>| put_scored(out, 1.5, b"one and a half");
     collection(&[&low, &high], 1)
+}
+
+/// An entry: its ID; field, value, field, value ….
+type StreamEntryItems<'a> = (StreamId, &'a [&'a [u8]]);
+
+/// Two chunks, two groups, a consumer that was never active, and a pending entry that is gone.
+fn stream() -> Vec<u8> {
+    let mut out = Vec::new();
+    StreamHead {
+        last_id: StreamId::new(1_700_000_000_001, 0),
+        max_deleted_id: StreamId::new(1_700_000_000_000, 1),
+        entries_added: 400,
+        entry_count: 3,
+        chunk_count: 2,
+    }
+    .encode(&mut out);
+    let base = StreamId::new(1_700_000_000_000, 0);
+    let next = StreamId::new(1_700_000_000_001, 0);
+    let pairs: [&[u8]; 4] = [b"sensor", b"12", b"value", b"20.5"];
+    let others: [&[u8]; 2] = [b"\0other\xff", b""];
+    let chunks: [(StreamId, u64, &[StreamEntryItems<'_>]); 2] = [
+        (
+            base,
+            1,
+            &[(base, &pairs), (StreamId::new(base.time_ms, 300), &others)],
+        ),
+        (next, 0, &[(next, &pairs)]),
+    ];
+    for (base, deleted_count, chunk) in chunks {
+        let (mut master_fields, mut entries) = (Vec::new(), Vec::new());
+        let fields: [&[u8]; 2] = [b"sensor", b"value"];
+        put_master_fields(&mut master_fields, fields.into_iter());
+        for (id, pairs) in chunk {
+            put_entry(&mut entries, base, &master_fields, *id, Items::from(*pairs));
+        }
+        StreamChunk {
+            entry_count: chunk.len(),
+            deleted_count,
+            base,
+            master_fields: &master_fields,
+            entries: &entries,
+        }
+        .encode(&mut out);
+    }
+    put_varint(&mut out, 2);
+    put_group_head(&mut out, b"alerts", StreamId::MIN, None);
+    out.extend_from_slice(&[0, 0]);
+    put_group_head(&mut out, b"store", base, Some(398));
+    put_varint(&mut out, 2);
+    for (name, active_ms) in [(&b"first"[..], Some(1_700_000_000_005)), (b"second", None)] {
+        let seen_ms = 1_700_000_000_005;
+        put_consumer(
+            &mut out,
+            &EncodedConsumer {
+                name,
+                seen_ms,
+                active_ms,
+            },
+        );
+    }
+    put_varint(&mut out, 2);
+    for (sequence, deliveries) in [(0, 1), (1, 300)] {
+        let pending = EncodedPending {
+            id: StreamId::new(base.time_ms, sequence),
+            consumer: 0,
+            delivered_ms: 1_700_000_000_005,
+            deliveries,
+        };
+        put_pending(&mut out, &pending);
+    }
+    out
+}
+
+#[test]
+fn streams() {
+    let bytes = golden("value-stream-v1", &stream());
+    check_golden("value-stream-v1", &stream());
+    let parsed = EncodedStream::parse(&bytes).expect("valid");
+    let ids: Vec<String> = parsed.entries().map(|entry| entry.id.to_string()).collect();
+    assert_eq!(
+        ids,
+        ["1700000000000-0", "1700000000000-300", "1700000000001-0"]
+    );
+    let pending: Vec<u64> = (parsed.groups())
+        .flat_map(|group| group.pending())
+        .map(|pending| pending.deliveries)
+        .collect();
+    assert_eq!(pending, [1, 300]);
+}
+
+/// One of each effect on a stream, as the body of a record.
+fn stream_effects<'a>(
+    pairs: Items<'a>,
+    ids: &'a [StreamId],
+    claimed: &'a [(StreamId, u64)],
+) -> Vec<StreamEffect<'a>> {
+    let (group, consumer): (&[u8], &[u8]) = (b"store", b"first");
+    let (id, now_ms) = (StreamId::new(1_700_000_000_000, 3), 1_700_000_000_005);
+    let add = |starts_chunk| StreamEffect::Add {
+        id,
+        starts_chunk,
+        pairs,
+    };
+    let touch = |is_active| StreamEffect::TouchConsumer {
+        group,
+        consumer,
+        now_ms,
+        is_active,
+    };
+    let deliver = |is_pending| StreamEffect::Deliver {
+        group,
+        consumer,
+        now_ms,
+        count: 128,
+        is_pending,
+    };
+    vec![
+        add(false),
+        add(true),
+        StreamEffect::Delete { ids: ids.into() },
+        StreamEffect::Trim { count: 1000 },
+        StreamEffect::SetId {
+            last_id: StreamId::MAX,
+            entries_added: 7,
+            max_deleted_id: id,
+        },
+        StreamEffect::CreateGroup {
+            group,
+            last_delivered_id: id,
+            entries_read: None,
+        },
+        StreamEffect::SetGroupId {
+            group,
+            last_delivered_id: StreamId::MIN,
+            entries_read: Some(0),
+        },
+        StreamEffect::DestroyGroup { group },
+        StreamEffect::CreateConsumer {
+            group,
+            consumer,
+            now_ms,
+        },
+        touch(false),
+        touch(true),
+        StreamEffect::DeleteConsumer { group, consumer },
+        deliver(true),
+        deliver(false),
+        StreamEffect::Acknowledge {
+            group,
+            ids: ids.into(),
+        },
+        StreamEffect::Claim {
+            group,
+            consumer,
+            delivered_ms: now_ms,
+            entries: claimed.into(),
+        },
+    ]
+}
+
+#[test]
+fn effects_on_streams() {
+    let pairs: [&[u8]; 2] = [b"value", b"20.5"];
+    let ids = [StreamId::new(1_700_000_000_000, 0), StreamId::MAX];
+    let claimed = [(StreamId::new(1_700_000_000_000, 0), 300)];
+    let effects = stream_effects(Items::from(&pairs), &ids, &claimed);
+    let mut body = Vec::new();
+    for effect in &effects {
+        EffectRecord {
+            generation: 3,
+            key: b"readings",
+            previous_lsn: 41,
+            effect: Effect::Stream(*effect),
+        }
+        .encode(&mut body);
+    }
+    check_golden("effects-stream-v1", &body);
+    let bytes = golden("effects-stream-v1", &body);
+    let decoded: Vec<Effect<'_>> = storage_format::effect::EffectsIter::new(&bytes)
+        .map(|record| record.expect("valid").effect)
+        .collect();
+    let written: Vec<Effect<'_>> = effects.into_iter().map(Effect::Stream).collect();
+    assert_eq!(decoded, written);
 }
 
 #[test]
@@ -93,12 +294,30 @@ fn values() {
     check_golden("value-list-v1", &list());
     check_golden("value-hash-v1", &hash());
     check_golden("value-sorted-set-v1", &sorted_set());
+    check_golden("value-hash-deadlines-v1", &hash_with_field_deadlines());
     let parsed = fs::read(golden_path("value-list-v1")).expect("readable");
     let items = EncodedCollection::parse(ValueKind::List, &parsed)
         .expect("valid")
         .items()
         .map(<[u8]>::len);
     assert_eq!(items.collect::<Vec<_>>(), [5, 0, 130, 4]);
+}
+
+/// An effect that came later, in a record of its own: the golden segment is older.
+#[test]
+fn field_deadlines_of_an_effect() {
+    let mut encoded = Vec::new();
+    EffectRecord {
+        generation: 3,
+        key: b"user:7",
+        previous_lsn: 41,
+        effect: Effect::HashSetDeadline {
+            deadline_ms: 1_700_000_000_123,
+            fields: (&[&b"session"[..], b""]).into(),
+        },
+    }
+    .encode(&mut encoded);
+    check_golden("effect-hash-set-deadline-v1", &encoded);
 }
 
 /// Every effect on a key once.

@@ -5,10 +5,13 @@
 
 mod bad_input;
 mod bad_surroundings;
+mod blocking;
 mod catalogue;
 mod clients;
 mod differential;
+mod dump;
 mod expiry_tiers;
+mod families;
 mod fuzz_smoke;
 mod harness;
 mod key_events;
@@ -21,6 +24,8 @@ mod redis_rs;
 mod restarts;
 mod scan;
 mod scripts;
+mod streams;
 mod structure;
+mod tls;
 mod transactions;
 mod wire;

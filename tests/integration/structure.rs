@@ -21,19 +21,31 @@ const PERMITTED: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "clock", "config", "error", "glob", "keyspace", "resp", "value",
+            "clock", "config", "error", "glob", "keyspace", "pubsub", "resp", "tracking", "value",
         ],
     ),
+    ("pubsub", &["glob", "net", "resp"]),
+    ("tracking", &["net", "resp"]),
     (
         "tier",
         &["clock", "config", "error", "glob", "keyspace", "value"],
     ),
     ("persist", &["clock", "error", "keyspace", "value"]),
+    ("stopwatch", &["clock", "config", "metrics"]),
     (
         "dispatch",
         &[
-            "clock", "commands", "config", "error", "keyspace", "metrics", "persist", "resp",
-            "server", "tier",
+            "clock",
+            "commands",
+            "config",
+            "error",
+            "keyspace",
+            "metrics",
+            "persist",
+            "resp",
+            "server",
+            "stopwatch",
+            "tier",
         ],
     ),
     (
@@ -45,8 +57,8 @@ const PERMITTED: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "clock", "commands", "config", "error", "glob", "keyspace", "metrics", "net",
-            "persist", "resp", "tier", "value",
+            "clock", "commands", "config", "dispatch", "error", "glob", "keyspace", "metrics",
+            "net", "persist", "pubsub", "resp", "tier", "tracking", "value",
         ],
     ),
 ];

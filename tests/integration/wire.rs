@@ -190,6 +190,12 @@ impl Client {
         self.call(&line.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// [`Client::send`] with the words of `line` for arguments.
+    #[track_caller]
+    pub fn send_line(&mut self, line: &str) {
+        self.send(&line.split_whitespace().collect::<Vec<_>>());
+    }
+
     /// Asserts that the line is answered by `+OK`.
     #[track_caller]
     pub fn ok(&mut self, line: &str) {

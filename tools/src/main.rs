@@ -13,6 +13,7 @@ mod inspect_log;
 mod inspect_snapshot;
 mod log_walk;
 mod render;
+mod render_stream;
 mod stored_file;
 mod text;
 

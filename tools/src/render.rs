@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use storage_format::stream::EncodedStream;
 use storage_format::value::EncodedCollection;
 use storage_format::{Effect, FormatError, Manifest, Side, ValueKind};
 
 use crate::Outcome;
 use crate::error::ToolError;
+use crate::render_stream::{print_stream, stream_effect};
 use crate::text::quoted;
 
 /// Tables have one line, below their header.
@@ -88,6 +90,12 @@ pub fn print_value(
         writeln!(out, "{}", quoted(encoded))?;
         return Ok(Ok(()));
     }
+    if kind == ValueKind::Stream {
+        return match EncodedStream::parse(encoded) {
+            Ok(stream) => print_stream(out, &stream).map(Ok),
+            Err(error) => Ok(Err(error)),
+        };
+    }
     let collection = match EncodedCollection::parse(kind, encoded) {
         Ok(collection) => collection,
         Err(error) => return Ok(Err(error)),
@@ -99,8 +107,12 @@ pub fn print_value(
             }
         }
         ValueKind::Hash => {
-            for (field, value) in collection.pairs() {
-                writeln!(out, "{}: {}", quoted(field), quoted(value))?;
+            for (field, value, deadline_ms) in collection.fields() {
+                write!(out, "{}: {}", quoted(field), quoted(value))?;
+                match deadline_ms {
+                    0 => writeln!(out)?,
+                    _ => writeln!(out, " (until {deadline_ms})")?,
+                }
             }
         }
         ValueKind::SortedSet => {
@@ -119,10 +131,15 @@ pub fn print_value(
 
 /// How many elements a value has, for a summary: bytes of a string.
 pub fn value_size(kind: ValueKind, encoded: &[u8]) -> String {
-    match EncodedCollection::parse(kind, encoded) {
-        Ok(collection) => format!(
+    let elements = if kind == ValueKind::Stream {
+        EncodedStream::parse(encoded).map(|stream| stream.head.entry_count)
+    } else {
+        EncodedCollection::parse(kind, encoded).map(|collection| collection.len())
+    };
+    match elements {
+        Ok(elements) => format!(
             "{} elements, {}",
-            count(collection.len() as u64),
+            count(elements as u64),
             bytes(encoded.len() as u64)
         ),
         Err(_) => bytes(encoded.len() as u64),
@@ -176,12 +193,17 @@ pub fn effect(effect: &Effect<'_>, now_ms: u64) -> String {
         }
         Effect::HashSet { pairs } => format!("{name} {}", list(pairs)),
         Effect::HashDelete { fields } => format!("{name} {}", list(fields)),
+        Effect::HashSetDeadline {
+            deadline_ms,
+            fields,
+        } => format!("{name} {deadline_ms} {}", list(fields)),
         Effect::SortedSetPut { members } => {
             let members = members
                 .iter()
                 .map(|(score, member)| format!("{score} {}", quoted(member)));
             format!("{name} {}", members.collect::<Vec<_>>().join(" "))
         }
+        Effect::Stream(effect) => stream_effect(&effect),
         Effect::FlushDatabase { database } => format!("{name} {database}"),
         Effect::SwapDatabases { first, second } => format!("{name} {first} {second}"),
     }

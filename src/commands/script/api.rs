@@ -3,6 +3,7 @@
 use super::raised::{describe, error_table, handle, located_error, plain_error};
 use super::store::{ScriptStore, show_digest};
 use super::{current, running};
+use crate::commands::acl;
 use crate::error::CommandError;
 use crate::resp::Protocol;
 use mlua::{Error, Lua, Result, Table, Value, Variadic};
@@ -145,7 +146,7 @@ fn log(lua: &Lua, arguments: Variadic<Value>) -> Result<()> {
     Ok(())
 }
 
-/// `redis.acl_check_cmd`: whether the user may run a command. There is one user, who may run all.
+/// `redis.acl_check_cmd`: whether the user may run a command.
 fn may_run(_: &Lua, arguments: Variadic<Value>) -> Result<bool> {
     if arguments.is_empty() {
         return Err(plain_error(
@@ -169,12 +170,19 @@ fn may_run(_: &Lua, arguments: Variadic<Value>) -> Result<bool> {
     }
     let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
     let is_unknown = |error: &CommandError| error.text().starts_with("ERR Unknown");
-    match running::look_up(&texts) {
-        Err(error) if is_unknown(&error) => Err(plain_error(
-            "Invalid command passed to redis.acl_check_cmd()",
-        )),
-        _ => Ok(true),
-    }
+    let row = match running::look_up(&texts) {
+        Err(error) if is_unknown(&error) => {
+            let text = "Invalid command passed to redis.acl_check_cmd()";
+            return Err(plain_error(text));
+        }
+        // Who may run it does not depend on how many arguments it has.
+        Err(_) => return Ok(true),
+        Ok(row) => row,
+    };
+    let may_run = |running: &mut running::Running<'_, '_>| {
+        acl::check(running.context.session.user(), row, &texts).is_ok()
+    };
+    current::with(may_run).ok_or_else(outside)
 }
 
 /// What `redis` has while a library is loaded, beside `register_function`: logging and the version.

@@ -9,7 +9,8 @@ use super::convert;
 use super::raised::{plain_error, reply_error};
 use super::shebang::ScriptFlags;
 use super::slow::SlowScript;
-use crate::commands::context::{Context, Retry};
+use crate::commands::acl::{self, LogContext};
+use crate::commands::context::{Context, Ran, Retry};
 use crate::commands::spec::Flags;
 use crate::commands::table::{self, Row};
 use crate::commands::transactions;
@@ -208,32 +209,55 @@ impl<'r, 'c> Running<'r, 'c> {
             return Err(Refusal::GivenUp);
         }
         let row = look_up(arguments)?;
-        self.check(row)?;
+        self.check(row, arguments)?;
         self.hold_keys(row, arguments)?;
         let context = &mut *self.context;
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         let mut reply = Reply::new(output, self.protocol);
+        let started = Instant::now();
         let result = transactions::invoke(context, row, arguments, &mut reply);
         let job = context.job.take();
         let result = match (result, job) {
             (Ok(()), Some(job)) => self.run_outside(job, &mut reply),
             (result, _) => result,
         };
-        if let Err(error) = result {
+        if let Err(error) = &result {
             reply.rewind(0);
             reply.error(error.text());
         }
+        let ran = Ran {
+            row,
+            arguments,
+            nanoseconds: started.elapsed().as_nanos() as u64,
+            error: result.as_ref().err().map(CommandError::text),
+            was_rejected: false,
+        };
+        self.context.services.ran_inside(self.context.session, &ran);
         self.context.keys.select(self.context.session.database);
         Ok(())
     }
 
     /// Checks what a script may call, in Redis's order.
-    fn check(&mut self, row: Row) -> Result<(), Refusal> {
+    fn check(&mut self, row: Row, arguments: &[&[u8]]) -> Result<(), Refusal> {
         let flags = row.spec.flags;
         if flags.has(Flags::NOSCRIPT) {
             return Err(
                 CommandError::fixed("ERR This Redis command is not allowed from script").into(),
             );
+        }
+        let context = &*self.context;
+        let checked = acl::check_and_log(
+            context.session,
+            context.settings,
+            context.services,
+            row,
+            arguments,
+            LogContext::Script,
+        );
+        if let Err(denial) = checked {
+            let denial = denial.error(context.session.user(), row, arguments);
+            let text = denial.text().trim_start_matches("NOPERM ");
+            return Err(CommandError::new(format!("ERR ACL failure in script: {text}")).into());
         }
         let writes = flags.has(Flags::WRITE);
         if self.is_read_only && (writes || flags.has(Flags::MAY_REPLICATE)) {

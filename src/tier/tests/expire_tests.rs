@@ -5,6 +5,7 @@ use super::fixture::Fixture;
 use crate::clock;
 use crate::keyspace::{EventClasses, Journal};
 use std::sync::atomic::Ordering;
+use storage_format::Effect;
 
 fn expire_all(fixture: &Fixture) {
     let mut hand = ExpiryHand::default();
@@ -209,4 +210,79 @@ fn deadlines_of_a_flushed_database_are_forgotten_when_they_come_due() {
     fixture.cold().note_deadline(0);
     assert_eq!(fixture.cold().due(u64::MAX - 1, 10).expect("read"), []);
     assert_eq!(fixture.keyspace.key_counts(1), (1, 0));
+}
+
+/// Gives `key` a hash with the fields `soon`, which expires then, and `late`.
+fn put_hash(fixture: &Fixture, key: &[u8], soon_ms: u64, with_late: bool) {
+    let pairs: [&[u8]; 4] = [b"soon", b"1", b"late", b"2"];
+    let pairs = if with_late { &pairs[..] } else { &pairs[..2] };
+    fixture.run(0, key, false, |keys| {
+        keys.apply(
+            key,
+            Effect::HashSet {
+                pairs: pairs.into(),
+            },
+        )
+        .expect("room");
+        let effect = Effect::HashSetDeadline {
+            deadline_ms: soon_ms,
+            fields: pairs[..1].into(),
+        };
+        keys.apply(key, effect).expect("room");
+        keys.commit();
+    });
+}
+
+fn fields_left(fixture: &Fixture, key: &[u8]) -> usize {
+    fixture.run(0, key, false, |keys| {
+        keys.hash(key).expect("a hash").map_or(0, |hash| hash.len())
+    })
+}
+
+#[test]
+fn fields_go_although_nobody_asks_in_all_tiers() {
+    let fixture = Fixture::new();
+    let soon_ms = clock::now_ms() + 1000;
+    let names = [
+        "cold",
+        "cold and alone",
+        "promoted",
+        "changed",
+        "hot",
+        "hot and alone",
+    ];
+    for name in names {
+        put_hash(&fixture, name.as_bytes(), soon_ms, !name.ends_with("alone"));
+    }
+    let cold: Vec<Vec<u8>> = names[..4]
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    assert_eq!(fixture.tier.demote_keys(0, &cold).expect("demoted"), 4);
+    assert_eq!(fields_left(&fixture, b"promoted"), 2);
+    put_hash(&fixture, b"changed", soon_ms + 10_000_000, true);
+    pass(soon_ms);
+    expire_all(&fixture);
+    // Nobody looked at a key until here.
+    assert_eq!(fixture.keyspace.key_counts(0), (4, 0));
+    for (name, left) in [
+        ("cold", 1),
+        ("cold and alone", 0),
+        ("promoted", 1),
+        ("changed", 2),
+        ("hot", 1),
+        ("hot and alone", 0),
+    ] {
+        assert_eq!(fields_left(&fixture, name.as_bytes()), left, "{name}");
+    }
+    // What was a hint about a former version is gone, or stays a hint.
+    fixture
+        .tier
+        .drain_deletions(fixture.cold())
+        .expect("drained");
+    fixture.tier.demote_all(0).expect("demoted");
+    expire_all(&fixture);
+    fixture.check_index();
+    assert_eq!(fields_left(&fixture, b"changed"), 2);
+    assert_eq!(fields_left(&fixture, b"cold and alone"), 0);
 }

@@ -6,5 +6,6 @@ mod evict_tests;
 mod expire_tests;
 mod fixture;
 mod model_tests;
+mod prefix_tests;
 mod residency_tests;
 mod scan_tests;

@@ -2,6 +2,12 @@
 //!
 //! Each worker thread has a set of its own, so that counting is an uncontended add; INFO sums them.
 
+mod errors;
+mod histogram;
+
+pub use errors::ErrorCounts;
+pub use histogram::{Distribution, Histogram};
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What one command was called for.
@@ -15,6 +21,8 @@ pub struct CommandMetrics {
     pub rejected: AtomicU64,
     /// Times it ran and failed.
     pub failed: AtomicU64,
+    /// How the time is distributed, while `latency-tracking` is on.
+    pub times: Histogram,
 }
 
 /// The counters of one worker.
@@ -33,6 +41,8 @@ pub struct WorkerMetrics {
     pub misses: AtomicU64,
     /// Keys that expired.
     pub expired: AtomicU64,
+    /// Fields of hashes that expired.
+    pub expired_fields: AtomicU64,
     /// Bytes read from clients.
     pub input_bytes: AtomicU64,
     /// Bytes sent to clients.
@@ -63,6 +73,7 @@ impl WorkerMetrics {
             &self.hits,
             &self.misses,
             &self.expired,
+            &self.expired_fields,
             &self.input_bytes,
             &self.output_bytes,
             &self.fetches,
@@ -71,6 +82,7 @@ impl WorkerMetrics {
             .into_iter()
             .for_each(|counter| counter.store(0, Relaxed));
         for command in &self.by_command {
+            command.times.reset();
             let counters = [
                 &command.calls,
                 &command.nanoseconds,

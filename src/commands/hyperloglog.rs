@@ -1,0 +1,489 @@
+//! HyperLogLogs: PFADD, PFCOUNT, PFMERGE, PFDEBUG, PFSELFTEST. They are texts: see `hyperloglog_format`.
+//!
+//! A register that grows in a dense text is logged as the two bytes it lies in; a sparse text is short and logged whole. PFCOUNT of
+//! one key stores the count it made, as Redis does: a command that reads, and changes 8 bytes.
+
+use super::access::{KeyFlags, KeyUse};
+use super::context::Context;
+use super::hyperloglog_estimate::{estimate, register_of};
+use super::hyperloglog_format::{
+    COUNT_OFFSET, Encoding, HEADER_BYTES, REGISTERS, Registers, STALE, STALE_OFFSET, Stored, empty,
+    raise_in_dense,
+};
+use super::options::is_keyword;
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::{CommandError, CommandResult};
+use crate::keyspace::{Deadline, EventClasses};
+use crate::resp::Reply;
+use storage_format::Effect;
+
+/// `PFADD key [element ...]`
+fn pfadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let (key, elements) = (arguments[1], &arguments[2..]);
+    let changed = match context.keys.text(key)? {
+        None => {
+            let bytes = empty();
+            add_to_sparse(context, key, Stored::new(&bytes)?, elements, true)?
+        }
+        Some(text) => {
+            let encoding = Stored::new(text)?.encoding();
+            let bytes = text.to_vec();
+            match encoding {
+                Encoding::Dense => add_to_dense(context, key, bytes, elements)?,
+                Encoding::Sparse => {
+                    add_to_sparse(context, key, Stored::new(&bytes)?, elements, false)?
+                }
+            }
+        }
+    };
+    if changed {
+        context.keys.notify(EventClasses::STRING, "pfadd", key);
+    }
+    reply.integer(i64::from(changed));
+    Ok(())
+}
+
+fn add_to_sparse(
+    context: &mut Context<'_>,
+    key: &[u8],
+    stored: Stored<'_>,
+    elements: &[&[u8]],
+    is_new: bool,
+) -> Result<bool, CommandError> {
+    let mut registers = Registers::of(stored)?;
+    let mut changed = is_new;
+    for element in elements {
+        let (index, value) = register_of(element);
+        changed |= registers.raise(index, value);
+    }
+    if changed {
+        let bytes = registers.to_bytes(sparse_bytes_max(context));
+        set_raw(context, key, &bytes)?;
+    }
+    Ok(changed)
+}
+
+fn add_to_dense(
+    context: &mut Context<'_>,
+    key: &[u8],
+    mut bytes: Vec<u8>,
+    elements: &[&[u8]],
+) -> Result<bool, CommandError> {
+    /// More changes than that are logged as one whole text.
+    const SINGLE_EFFECTS_MAX: usize = 100;
+    const EFFECT_BYTES_MAX: usize = 40;
+    let mut places = Vec::new();
+    for element in elements {
+        let (index, value) = register_of(element);
+        places.extend(raise_in_dense(&mut bytes, index, value));
+    }
+    if places.is_empty() {
+        return Ok(false);
+    }
+    bytes[STALE_OFFSET] |= STALE;
+    if places.len() > SINGLE_EFFECTS_MAX {
+        set_raw(context, key, &bytes)?;
+        return Ok(true);
+    }
+    let effects_bytes = (places.len() + 1) * (EFFECT_BYTES_MAX + key.len());
+    context.keys.ensure_room(effects_bytes)?;
+    let ranges = places
+        .iter()
+        .map(|place| *place..(place + 2).min(bytes.len()));
+    for range in std::iter::once(STALE_OFFSET..HEADER_BYTES).chain(ranges) {
+        let effect = Effect::SetRange {
+            offset: range.start as u64,
+            bytes: &bytes[range],
+        };
+        context.keys.apply(key, effect)?;
+    }
+    Ok(true)
+}
+
+fn sparse_bytes_max(context: &Context<'_>) -> usize {
+    context.settings.hll_sparse_max_bytes as usize
+}
+
+/// Sets a key to the bytes; it keeps its deadline.
+fn set_raw(context: &mut Context<'_>, key: &[u8], bytes: &[u8]) -> CommandResult {
+    context.keys.set_text(key, bytes, Deadline::Keep)?;
+    context.keys.mark_raw_text(key);
+    Ok(())
+}
+
+/// `PFCOUNT key [key ...]`
+fn pfcount(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    if let [_, key] = arguments {
+        return count_one(context, key, reply);
+    }
+    let (registers, _) = union(context, &arguments[1..])?;
+    reply.integer(estimate(&registers) as i64);
+    Ok(())
+}
+
+fn count_one(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+    const EFFECT_BYTES_MAX: usize = 64;
+    let Some(text) = context.keys.text(key)? else {
+        reply.integer(0);
+        return Ok(());
+    };
+    let stored = Stored::new(text)?;
+    let count = match stored.cached_count() {
+        Some(count) => count,
+        None => {
+            let count = estimate(&Registers::of(stored)?);
+            // A full log must not keep anybody from counting.
+            if context
+                .keys
+                .ensure_room(EFFECT_BYTES_MAX + key.len())
+                .is_ok()
+            {
+                let effect = Effect::SetRange {
+                    offset: COUNT_OFFSET as u64,
+                    bytes: &count.to_le_bytes(),
+                };
+                context.keys.apply(key, effect)?;
+            }
+            count
+        }
+    };
+    reply.integer(count as i64);
+    Ok(())
+}
+
+/// The highest registers of all keys, and whether one of them is dense.
+fn union(context: &mut Context<'_>, keys: &[&[u8]]) -> Result<(Registers, bool), CommandError> {
+    let (mut registers, mut has_dense) = (Registers::default(), false);
+    for key in keys {
+        if let Some(text) = context.keys.text(key)? {
+            let stored = Stored::new(text)?;
+            has_dense |= stored.encoding() == Encoding::Dense;
+            stored.merge_into(&mut registers)?;
+        }
+    }
+    Ok((registers, has_dense))
+}
+
+/// `PFMERGE destkey [sourcekey ...]`
+fn pfmerge(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let destination = arguments[1];
+    let (registers, has_dense) = union(context, &arguments[1..])?;
+    let bytes = if has_dense {
+        registers.to_dense()
+    } else {
+        registers.to_bytes(sparse_bytes_max(context))
+    };
+    set_raw(context, destination, &bytes)?;
+    context
+        .keys
+        .notify(EventClasses::STRING, "pfadd", destination);
+    reply.ok();
+    Ok(())
+}
+
+/// A subcommand of PFDEBUG, for the key.
+type DebugFunction = fn(&mut Context<'_>, &[u8], &mut Reply<'_>) -> CommandResult;
+
+/// PFDEBUG GETREG|DECODE|ENCODING|TODENSE key, and SIMD on|off, which has nothing to switch.
+fn pfdebug(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let (word, key) = (arguments[1], arguments[2]);
+    if is_keyword(word, "simd") {
+        reply.ok();
+        return Ok(());
+    }
+    let Some(text) = context.keys.text(key)? else {
+        return Err(CommandError::fixed("ERR The specified key does not exist"));
+    };
+    Stored::new(text)?;
+    let known: [(&str, DebugFunction); 4] = [
+        ("getreg", write_registers),
+        ("decode", write_runs),
+        ("encoding", write_encoding),
+        ("todense", convert),
+    ];
+    let found = known.iter().find(|(name, _)| is_keyword(word, name));
+    let shown = String::from_utf8_lossy(word);
+    match found {
+        None => Err(CommandError::new(format!(
+            "ERR Unknown PFDEBUG subcommand '{shown}'"
+        ))),
+        Some(_) if arguments.len() != 3 => Err(CommandError::new(format!(
+            "ERR Wrong number of arguments for the '{shown}' subcommand"
+        ))),
+        Some((_, run)) => run(context, key, reply),
+    }
+}
+
+/// The text at a key that was found to be there.
+fn stored<'c>(context: &'c mut Context<'_>, key: &[u8]) -> Result<Stored<'c>, CommandError> {
+    Stored::new(context.keys.text(key)?.unwrap_or_default())
+}
+
+/// Makes a sparse text dense; false if it was.
+fn make_dense(context: &mut Context<'_>, key: &[u8]) -> Result<bool, CommandError> {
+    let stored = stored(context, key)?;
+    if stored.encoding() == Encoding::Dense {
+        return Ok(false);
+    }
+    let bytes = Registers::of(stored)?.to_dense();
+    set_raw(context, key, &bytes)?;
+    Ok(true)
+}
+
+fn write_registers(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+    make_dense(context, key)?;
+    let registers = Registers::of(stored(context, key)?)?;
+    reply.array_header(REGISTERS);
+    for value in registers.values() {
+        reply.integer(i64::from(*value));
+    }
+    Ok(())
+}
+
+fn write_runs(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+    let stored = stored(context, key)?;
+    if stored.encoding() != Encoding::Sparse {
+        return Err(CommandError::fixed("ERR HLL encoding is not sparse"));
+    }
+    let words: Vec<String> = stored
+        .runs()
+        .map(|run| match (run.value, run.is_long) {
+            (0, false) => format!("z:{}", run.length),
+            (0, true) => format!("Z:{}", run.length),
+            (value, _) => format!("v:{value},{}", run.length),
+        })
+        .collect();
+    reply.bulk(words.join(" ").as_bytes());
+    Ok(())
+}
+
+fn write_encoding(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+    let encoding = stored(context, key)?.encoding();
+    reply.simple(match encoding {
+        Encoding::Dense => "dense",
+        Encoding::Sparse => "sparse",
+    });
+    Ok(())
+}
+
+fn convert(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+    let converted = make_dense(context, key)?;
+    reply.integer(i64::from(converted));
+    Ok(())
+}
+
+/// PFSELFTEST: both encodings keep registers, and the estimate stays within four standard errors.
+fn pfselftest(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    const ELEMENTS: u64 = 200_000;
+    const ERROR_MAX: f64 = 4.0 * 0.0081;
+    let seed = context.random();
+    let mut registers = Registers::default();
+    let mut dense = registers.to_dense();
+    for added in 1..=ELEMENTS {
+        let (index, value) = register_of(&(seed ^ added).to_le_bytes());
+        let is_higher = registers.raise(index, value);
+        if raise_in_dense(&mut dense, index, value).is_some() != is_higher {
+            return Err(CommandError::new(format!(
+                "ERR TESTFAILED Register {index} differs"
+            )));
+        }
+        if added.is_power_of_two() && added >= 1024 || added == ELEMENTS {
+            let error = (estimate(&registers) as f64 / added as f64 - 1.0).abs();
+            if error > ERROR_MAX {
+                return Err(CommandError::new(format!(
+                    "ERR TESTFAILED Too big error. card:{added} error:{error}"
+                )));
+            }
+            let sparse = registers.to_sparse().unwrap_or_else(|| dense.clone());
+            for bytes in [&sparse, &dense] {
+                if Registers::of(Stored::new(bytes)?)? != registers {
+                    return Err(CommandError::fixed("ERR TESTFAILED dense/sparse disagree"));
+                }
+            }
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
+
+/// The rows of this family.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        since: "2.8.9",
+        complexity: "O(1) to add every element.",
+        key_uses: &[KeyUse::INSERT],
+        summary: "Adds elements to a HyperLogLog key. Creates the key if it doesn't exist.",
+        ..CommandSpec::new(
+            "pfadd",
+            -2,
+            WRITE.and(Flags::FAST),
+            KeySpec::FIRST,
+            Group::HyperLogLog,
+            pfadd,
+        )
+    },
+    CommandSpec {
+        since: "2.8.9",
+        complexity: "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of keys.",
+        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
+        summary: "Returns the approximated cardinality of the set(s) observed by the HyperLogLog key(s).",
+        ..CommandSpec::new(
+            "pfcount",
+            -2,
+            Flags::READONLY.and(Flags::MAY_REPLICATE),
+            KeySpec::ALL,
+            Group::HyperLogLog,
+            pfcount,
+        )
+    },
+    CommandSpec {
+        since: "2.8.9",
+        complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
+        key_uses: &[
+            KeyUse::INSERT.and(KeyFlags::ACCESS).at(1, 1),
+            KeyUse::READ.at(2, -1),
+        ],
+        summary: "Merges one or more HyperLogLog values into a single key.",
+        ..CommandSpec::new(
+            "pfmerge",
+            -2,
+            WRITE,
+            KeySpec::ALL,
+            Group::HyperLogLog,
+            pfmerge,
+        )
+    },
+    CommandSpec {
+        since: "2.8.9",
+        complexity: "N/A",
+        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
+        summary: "Internal commands for debugging HyperLogLog values.",
+        ..CommandSpec::new(
+            "pfdebug",
+            -3,
+            WRITE.and(Flags::ADMIN),
+            &[KeySpec::Range {
+                first: 2,
+                last: 2,
+                step: 1,
+            }],
+            Group::HyperLogLog,
+            pfdebug,
+        )
+    },
+    CommandSpec {
+        since: "2.8.9",
+        complexity: "N/A",
+        summary: "An internal command for testing HyperLogLog values.",
+        ..CommandSpec::new(
+            "pfselftest",
+            1,
+            Flags::ADMIN,
+            KeySpec::NONE,
+            Group::HyperLogLog,
+            pfselftest,
+        )
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::test_support::TestServer;
+
+    const NOT_VALID: &str = "-WRONGTYPE Key is not a valid HyperLogLog string value.";
+
+    #[test]
+    fn adding_counting_and_merging() {
+        TestServer::new().check_all(&[
+            ("PFCOUNT a", ":0"),
+            ("PFADD a", ":1"),
+            ("PFADD a", ":0"),
+            ("PFADD a 1 2 3", ":1"),
+            ("PFADD a 2 3", ":0"),
+            ("PFCOUNT a", ":3"),
+            (
+                "GETRANGE a 8 15",
+                "\"\\x03\\x00\\x00\\x00\\x00\\x00\\x00\\x00\"",
+            ),
+            ("PFADD a 4", ":1"),
+            ("GETRANGE a 15 15", "\"\\x80\""),
+            ("PFADD b 4 5", ":1"),
+            ("PFCOUNT a b none", ":5"),
+            ("EXPIRE c 10", ":0"),
+            ("PFMERGE c a b none", "+OK"),
+            ("PFCOUNT c", ":5"),
+            ("PFDEBUG ENCODING c", "+sparse"),
+            ("EXPIRE c 10", ":1"),
+            ("PFDEBUG TODENSE c", ":1"),
+            ("PFDEBUG TODENSE c", ":0"),
+            ("TTL c", ":10"),
+            ("STRLEN c", ":12304"),
+            ("PFCOUNT c", ":5"),
+            ("PFADD c 6 7 1", ":1"),
+            ("PFCOUNT c", ":7"),
+            ("PFMERGE b c", "+OK"),
+            ("PFDEBUG ENCODING b", "+dense"),
+            ("PFCOUNT b", ":7"),
+            ("PFSELFTEST", "+OK"),
+        ]);
+    }
+
+    #[test]
+    fn a_sparse_one_becomes_dense() {
+        let mut server = TestServer::new();
+        server.settings.hll_sparse_max_bytes = 100;
+        let mut encodings = Vec::new();
+        for element in 0..100 {
+            server.run(&format!("PFADD a {element}"));
+            encodings.push(server.run("PFDEBUG ENCODING a"));
+            let length: usize = server.run("STRLEN a")[1..].parse().expect("a number");
+            assert_eq!(encodings[element] == "+sparse", length <= 116, "{length}");
+        }
+        assert!(encodings.is_sorted_by_key(|encoding| encoding == "+dense"));
+        assert_eq!(encodings.last().map(String::as_str), Some("+dense"));
+    }
+
+    #[test]
+    fn debugging() {
+        TestServer::new().check_all(&[
+            ("PFDEBUG DECODE a", "-ERR The specified key does not exist"),
+            ("PFADD a", ":1"),
+            ("PFDEBUG DECODE a", "\"Z:16384\""),
+            ("PFDEBUG NONE a", "-ERR Unknown PFDEBUG subcommand 'NONE'"),
+            (
+                "PFDEBUG DECODE a b",
+                "-ERR Wrong number of arguments for the 'DECODE' subcommand",
+            ),
+            ("PFDEBUG TODENSE a", ":1"),
+            ("PFDEBUG DECODE a", "-ERR HLL encoding is not sparse"),
+            ("PFDEBUG SIMD off", "+OK"),
+        ]);
+    }
+
+    #[test]
+    fn what_is_no_hyperloglog() {
+        TestServer::new().check_all(&[
+            ("SET a text", "+OK"),
+            ("PFADD a 1", NOT_VALID),
+            ("PFCOUNT a", NOT_VALID),
+            ("PFMERGE b a", NOT_VALID),
+            ("EXISTS b", ":0"),
+            ("PFADD c 1", ":1"),
+            ("APPEND c x", ":22"),
+            ("PFCOUNT c", "-INVALIDOBJ Corrupted HLL object detected"),
+            ("PFCOUNT c b", "-INVALIDOBJ Corrupted HLL object detected"),
+            ("PFMERGE d c", "-INVALIDOBJ Corrupted HLL object detected"),
+            ("SETRANGE c 4 \"\\x00\"", ":22"),
+            ("PFCOUNT c", NOT_VALID),
+            ("SETRANGE c 4 \"\\x02\"", ":22"),
+            ("PFCOUNT c", NOT_VALID),
+            ("HSET h f v", ":1"),
+            (
+                "PFADD h 1",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+        ]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Whether a command may run: it exists, its arity is right, the client is authenticated, its user may do this, there is
+//! memory for it; and whether it runs now or is queued.
+
+use super::Dispatcher;
+use crate::commands::acl::{self, LogContext};
+use crate::commands::table::Row;
+use crate::commands::{Flags, Group, Session, transactions};
+use crate::error::CommandError;
+use crate::metrics::add;
+use crate::tier::Admission;
+use std::sync::Arc;
+
+/// What is to be done with a command line.
+pub(super) enum Admitted {
+    Run(Row),
+    Paused,
+    Queue,
+    Wait,
+}
+
+impl Dispatcher {
+    /// Takes over what changed about the session's user. A user that is no more ends the session.
+    pub(super) fn refresh_user(&self, session: &mut Session) {
+        let (users, version) = self.server.users.current();
+        match users.get(&session.user().name) {
+            Some(user) => {
+                let user = Arc::clone(user);
+                let needs_none = user.is_enabled && user.needs_no_password;
+                session.authenticated |= needs_none && user.name == b"default";
+                session.set_user(user, version);
+            }
+            None => {
+                session.authenticated = false;
+                session.closing = true;
+            }
+        }
+    }
+
+    /// What is to be done with this command line.
+    pub(super) fn admit(
+        &self,
+        session: &Session,
+        arguments: &[&[u8]],
+    ) -> Result<Admitted, CommandError> {
+        let row = transactions::find_row(arguments)?;
+        let flags = row.spec.flags;
+        let reject = |error: CommandError| {
+            add(&self.metrics.by_command[row.number].rejected, 1);
+            Err(error)
+        };
+        if !row.spec.arity_allows(arguments.len()) {
+            return reject(transactions::wrong_arity(row));
+        }
+        if !session.authenticated && !flags.has(Flags::NO_AUTH) {
+            return reject(CommandError::fixed("NOAUTH Authentication required."));
+        }
+        if !session.is_unrestricted() {
+            let source = if session.transaction.is_some() {
+                LogContext::Multi
+            } else {
+                LogContext::TopLevel
+            };
+            let (settings, services) = (&*self.settings, &*self.server);
+            let checked = acl::check_and_log(session, settings, services, row, arguments, source);
+            if let Err(denial) = checked {
+                return reject(denial.error(session.user(), row, arguments));
+            }
+        }
+        if session.only_listens() && !is_for_subscribers(row) {
+            return reject(CommandError::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                transactions::full_name(arguments, row)
+            )));
+        }
+        let slow = &self.server.scripts.slow;
+        if slow.any() && !super::is_allowed_while_busy(row, arguments) {
+            return reject(slow.refusal());
+        }
+        if flags.has(Flags::DENYOOM) {
+            match self.server.tier.admission() {
+                Admission::Go => {}
+                Admission::Wait => return Ok(Admitted::Wait),
+                Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
+            }
+        }
+        let pause = &self.server.pause;
+        if pause.is_active() && pause.holds(writes(row, session)) {
+            return Ok(Admitted::Paused);
+        }
+        if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
+            if flags.has(Flags::NO_MULTI) {
+                return reject(CommandError::fixed(
+                    "ERR Command not allowed inside a transaction",
+                ));
+            }
+            return Ok(Admitted::Queue);
+        }
+        Ok(Admitted::Run(row))
+    }
+
+    /// Puts a command into the queue of the transaction.
+    pub(super) fn enqueue(&self, session: &mut Session, arguments: &[&[u8]]) {
+        if let Some(transaction) = &mut session.transaction {
+            transaction.queue.push(
+                arguments
+                    .iter()
+                    .map(|argument| Box::from(*argument))
+                    .collect(),
+            );
+        }
+    }
+}
+
+/// True for what a client in RESP2 may still say once it has subscribed.
+pub(super) fn is_for_subscribers(row: Row) -> bool {
+    let name = row.spec.name;
+    matches!(name, "ping" | "quit" | "reset")
+        || name.ends_with("subscribe") && row.spec.group == Group::PubSub
+}
+
+/// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
+fn writes(row: Row, session: &Session) -> bool {
+    let changes =
+        |row: Row| row.spec.flags.has(Flags::WRITE) || row.spec.flags.has(Flags::MAY_REPLICATE);
+    let queue = session
+        .transaction
+        .iter()
+        .flat_map(|transaction| &transaction.queue);
+    changes(row)
+        || row.spec.name == "exec"
+            && queue
+                .filter_map(|queued| {
+                    let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+                    transactions::resolve(&arguments).ok()
+                })
+                .any(changes)
+}

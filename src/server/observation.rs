@@ -1,0 +1,97 @@
+//! What is noted of commands beside their results: slow log, latency monitor, statistics of nested commands.
+
+use super::Server;
+use crate::commands::context::Ran;
+use crate::commands::latency::CommandLatency;
+use crate::commands::table::{self, Row};
+use crate::commands::{Flags, Session};
+use crate::metrics::{CommandMetrics, Distribution, Histogram};
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Server {
+    /// Notes a command, if it was slow by the settings in force now.
+    pub fn note_slow(&self, session: &Session, row: Row, arguments: &[&[u8]], nanoseconds: u64) {
+        let settings = self.settings.current().0;
+        let microseconds = nanoseconds / 1000;
+        let is_slow = u64::try_from(settings.slowlog_log_slower_than_us)
+            .is_ok_and(|limit_us| microseconds >= limit_us);
+        if is_slow && !row.spec.flags.has(Flags::SKIP_SLOWLOG) {
+            let limit = usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX);
+            self.slow_log.note(session, arguments, microseconds, limit);
+        }
+        let milliseconds = microseconds / 1000;
+        let threshold_ms = settings.latency_monitor_threshold_ms;
+        if threshold_ms > 0 && milliseconds >= threshold_ms {
+            let event = if row.spec.flags.has(Flags::FAST) {
+                "fast-command"
+            } else {
+                "command"
+            };
+            let at_seconds = crate::clock::now_ms() / 1000;
+            self.latency_monitor.note(event, at_seconds, milliseconds);
+        }
+    }
+
+    /// Counts a command that ran inside another one, on whatever thread.
+    pub(super) fn note_inside(&self, session: &Session, ran: &Ran<'_>) {
+        let command = &self.inside.by_command[ran.row.number];
+        if let Some(error) = ran.error {
+            self.error_counts.note(error);
+            self.inside.errors.fetch_add(1, Relaxed);
+        }
+        if ran.was_rejected {
+            command.rejected.fetch_add(1, Relaxed);
+            return;
+        }
+        self.inside.commands.fetch_add(1, Relaxed);
+        command.calls.fetch_add(1, Relaxed);
+        command.nanoseconds.fetch_add(ran.nanoseconds, Relaxed);
+        if ran.error.is_some() {
+            command.failed.fetch_add(1, Relaxed);
+        }
+        if self.settings.current().0.latency_tracking {
+            command.times.record_shared(ran.nanoseconds);
+        }
+        self.note_slow(session, ran.row, ran.arguments, ran.nanoseconds);
+    }
+
+    /// The counters of one row, of all workers and of what ran inside others.
+    pub(super) fn of_command(&self, number: usize) -> impl Iterator<Item = &CommandMetrics> {
+        let all = self.workers.iter().chain([&self.inside]);
+        all.map(move |worker| &worker.by_command[number])
+    }
+
+    /// How the time of a row is distributed, if it ran while `latency-tracking` was on.
+    pub(super) fn distribution(&self, number: usize) -> Option<Distribution> {
+        let histograms = self.of_command(number).map(|command| &command.times);
+        Distribution::of(histograms)
+    }
+
+    /// The distributions of all rows that ran.
+    pub(super) fn latencies(&self) -> Vec<CommandLatency> {
+        let of_row = |number: usize| {
+            let distribution = self.distribution(number)?;
+            Some(CommandLatency {
+                number,
+                calls: distribution.total(),
+                by_microseconds: distribution.by_microseconds(),
+            })
+        };
+        (0..table::listed().len()).filter_map(of_row).collect()
+    }
+
+    /// CONFIG RESETSTAT.
+    pub(super) fn reset_observations(&self) {
+        self.inside.reset();
+        self.error_counts.reset();
+        self.users.log.reset_counts();
+    }
+
+    /// Forgets how times were distributed: `latency-tracking` was turned off.
+    pub(super) fn reset_latencies(&self) {
+        for number in 0..table::listed().len() {
+            let histograms = self.of_command(number).map(|command| &command.times);
+            histograms.for_each(Histogram::reset);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Clients that wait for others: blocking commands, pauses, published messages, invalidations.
+
+use crate::harness::{Server, wait_until};
+use crate::wire::{Client, Reply};
+
+const OPTIONS: &str = "--maxmemory 64mb";
+
+fn array(items: &[&str]) -> Reply {
+    Reply::Array(items.iter().map(Reply::bulk).collect())
+}
+
+fn push(items: &[&str]) -> Reply {
+    Reply::Push(items.iter().map(Reply::bulk).collect())
+}
+
+/// Sends a command and waits until its client is blocked.
+fn block(server: &Server, client: &mut Client, line: &str) {
+    let before: usize = server.info("blocked_clients").parse().expect("a number");
+    client.send_line(line);
+    wait_until(line, || {
+        server.info("blocked_clients").parse() == Ok(before + 1)
+    });
+}
+
+#[test]
+fn clients_are_served_in_the_order_in_which_they_came_and_before_the_writer_goes_on() {
+    let server = Server::start(OPTIONS);
+    let mut writer = server.client();
+    let mut waiting: Vec<Client> = (0..5).map(|_| server.client()).collect();
+    for client in &mut waiting {
+        block(&server, client, "BLPOP queue 0");
+    }
+    for (number, client) in waiting.iter_mut().enumerate() {
+        // One pipeline: the item is gone when the second command runs.
+        writer.send_line(&format!("RPUSH queue item{number}"));
+        writer.send_line("LLEN queue");
+        assert_eq!(writer.read(), Reply::Integer(1));
+        assert_eq!(writer.read(), Reply::Integer(0));
+        let item = format!("item{number}");
+        assert_eq!(client.read(), array(&["queue", &item]));
+    }
+    assert_eq!(server.info("blocked_clients"), "0");
+}
+
+#[test]
+fn a_chain_of_moves_is_followed_to_its_end() {
+    let server = Server::start(OPTIONS);
+    let (mut first, mut second, mut last) = (server.client(), server.client(), server.client());
+    block(&server, &mut first, "BLMOVE a b LEFT RIGHT 0");
+    block(&server, &mut second, "BRPOPLPUSH b c 0");
+    block(&server, &mut last, "BLMPOP 0 2 x c LEFT COUNT 5");
+    let mut writer = server.client();
+    assert_eq!(writer.line("LPUSH a item"), Reply::Integer(1));
+    assert_eq!(first.read(), Reply::bulk("item"));
+    assert_eq!(second.read(), Reply::bulk("item"));
+    let expected = Reply::Array(vec![Reply::bulk("c"), array(&["item"])]);
+    assert_eq!(last.read(), expected);
+    assert_eq!(writer.line("EXISTS a b c"), Reply::Integer(0));
+}
+
+/// Everything that can make a list appear.
+#[test]
+fn every_way_to_make_a_key_wakes() {
+    let server = Server::start(OPTIONS);
+    let mut writer = server.client();
+    let mut waiting = server.client();
+    for lines in [
+        &["LPUSH other item", "RENAME other key"][..],
+        &["LPUSH other item", "COPY other key", "DEL other"],
+        &["LPUSH other item", "LMOVE other key LEFT LEFT"],
+        &["SELECT 1", "LPUSH key item", "MOVE key 0", "SELECT 0"],
+        &["SELECT 1", "LPUSH key item", "SELECT 0", "SWAPDB 0 1"],
+        &["MULTI", "LPUSH key item", "EXEC"],
+        &["SET key text", "DEL key", "LPUSH key item"],
+    ] {
+        block(&server, &mut waiting, "BRPOP key 0");
+        for line in lines {
+            writer.line(line);
+        }
+        assert_eq!(waiting.read(), array(&["key", "item"]), "{lines:?}");
+        writer.ok("FLUSHALL");
+    }
+}
+
+#[test]
+fn a_key_that_goes_in_the_same_transaction_wakes_nobody() {
+    let server = Server::start(OPTIONS);
+    let (mut waiting, mut writer) = (server.client(), server.client());
+    block(&server, &mut waiting, "BZPOPMIN scores 0");
+    for line in ["MULTI", "ZADD scores 1 a", "DEL scores", "EXEC"] {
+        writer.line(line);
+    }
+    assert_eq!(server.info("blocked_clients"), "1");
+    // Another type leaves it blocked, and so does an item that an earlier waiter took.
+    writer.line("LPUSH scores item");
+    assert_eq!(server.info("blocked_clients"), "1");
+    writer.line("DEL scores");
+    writer.line("ZADD scores 2 b 1 a");
+    let expected = array(&["scores", "a", "1"]);
+    assert_eq!(waiting.read(), expected);
+}
+
+#[test]
+fn cold_keys_serve_and_are_served() {
+    let server = Server::start(OPTIONS);
+    let (mut waiting, mut writer) = (server.client(), server.client());
+    writer.line("RPUSH target x y");
+    writer.line("TIER DEMOTE target");
+    block(&server, &mut waiting, "BLMOVE source target LEFT RIGHT 0");
+    writer.line("RPUSH source z");
+    assert_eq!(waiting.read(), Reply::bulk("z"));
+    assert_eq!(writer.line("LRANGE target 0 -1"), array(&["x", "y", "z"]));
+    writer.line("TIER DEMOTE target");
+    assert_eq!(waiting.line("BLPOP target 0"), array(&["target", "x"]));
+}
+
+#[test]
+fn timeouts_and_other_ends_of_waiting() {
+    let server = Server::start(OPTIONS);
+    let (mut waiting, mut other) = (server.client(), server.client());
+    assert_eq!(waiting.line("BLPOP none 0.01"), Reply::NullArray);
+    assert_eq!(waiting.line("BZMPOP 0.01 1 none MIN"), Reply::NullArray);
+    assert_eq!(waiting.line("WAIT 1 10"), Reply::Integer(0));
+    let Reply::Integer(id) = waiting.line("CLIENT ID") else {
+        panic!("no id");
+    };
+    block(&server, &mut waiting, "BLPOP none 0");
+    assert_eq!(
+        other.line(&format!("CLIENT UNBLOCK {id}")),
+        Reply::Integer(1)
+    );
+    assert_eq!(waiting.read(), Reply::NullArray);
+    assert_eq!(
+        other.line(&format!("CLIENT UNBLOCK {id}")),
+        Reply::Integer(0)
+    );
+    block(&server, &mut waiting, "BLPOP none 0");
+    other.line(&format!("CLIENT UNBLOCK {id} ERROR"));
+    assert!(waiting.read().error().starts_with("UNBLOCKED"));
+    // What a blocked client sends meanwhile is answered afterwards.
+    block(&server, &mut waiting, "BLPOP late 0");
+    waiting.send_line("PING");
+    other.line("LPUSH late item");
+    assert_eq!(waiting.read(), array(&["late", "item"]));
+    assert_eq!(waiting.read(), Reply::Simple("PONG".into()));
+    // One that goes takes nothing with it.
+    block(&server, &mut waiting, "BLPOP late 0");
+    drop(waiting);
+    wait_until("the client is gone", || {
+        server.info("blocked_clients") == "0"
+    });
+    other.line("LPUSH late item");
+    assert_eq!(other.line("LLEN late"), Reply::Integer(1));
+}
+
+#[test]
+fn nothing_handed_over_is_lost_or_doubled() {
+    const ITEMS: usize = 2000;
+    let server = Server::start(OPTIONS);
+    let takers: Vec<_> = (0..6)
+        .map(|_| {
+            let mut client = server.client();
+            std::thread::spawn(move || {
+                let mut taken = Vec::new();
+                loop {
+                    match client.line("BLPOP queue 0") {
+                        Reply::Array(items) if items[1] == Reply::bulk("end") => return taken,
+                        Reply::Array(mut items) => taken.extend(items.pop()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let givers: Vec<_> = (0..3)
+        .map(|giver| {
+            let mut client = server.client();
+            std::thread::spawn(move || {
+                for number in 0..ITEMS {
+                    client.line(&format!("RPUSH queue {giver}:{number}"));
+                }
+            })
+        })
+        .collect();
+    givers
+        .into_iter()
+        .for_each(|giver| giver.join().expect("gave"));
+    let mut client = server.client();
+    for _ in 0..6 {
+        client.line("RPUSH queue end");
+    }
+    let mut taken: Vec<Reply> = takers
+        .into_iter()
+        .flat_map(|taker| taker.join().expect("took"))
+        .collect();
+    taken.sort();
+    assert_eq!(taken.len(), 3 * ITEMS);
+    taken.dedup();
+    assert_eq!(taken.len(), 3 * ITEMS);
+}
+
+#[test]
+fn a_pause_holds_writes_back() {
+    let server = Server::start(OPTIONS);
+    let (mut writer, mut other) = (server.client(), server.client());
+    other.ok("CLIENT PAUSE 100000 WRITE");
+    block(&server, &mut writer, "SET key value");
+    assert_eq!(other.line("GET key"), Reply::Null);
+    other.ok("CLIENT UNPAUSE");
+    assert_eq!(writer.read(), Reply::ok());
+    assert_eq!(other.line("GET key"), Reply::bulk("value"));
+}
+
+#[test]
+fn messages_come_between_replies_never_inside_them() {
+    let server = Server::start(OPTIONS);
+    let (mut listener, mut publisher) = (server.client(), server.client());
+    assert!(matches!(listener.line("HELLO 3"), Reply::Map(_)));
+    listener.line("SUBSCRIBE news");
+    let large = "x".repeat(200_000);
+    publisher.ok(&format!("SET large {large}"));
+    for number in 0..50 {
+        listener.send_line("GET large");
+        publisher.line(&format!("PUBLISH news {number}"));
+    }
+    let (mut replies, mut messages) = (0, 0);
+    while replies < 50 || messages < 50 {
+        match listener.read() {
+            Reply::Bulk(bytes) => {
+                assert_eq!(bytes.len(), large.len());
+                replies += 1;
+            }
+            message => {
+                assert_eq!(message, push(&["message", "news", &messages.to_string()]));
+                messages += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_sent_away() {
+    let server = Server::start("--client-output-buffer-limit pubsub 1mb 0 0");
+    let (mut listener, mut publisher) = (server.client(), server.client());
+    listener.line("SUBSCRIBE news");
+    let message = "x".repeat(100_000);
+    wait_until("the subscriber is gone", || {
+        publisher.line(&format!("PUBLISH news {message}")) == Reply::Integer(0)
+    });
+}
+
+#[test]
+fn readers_hear_of_writes_expiry_and_flushes() {
+    let server = Server::start(OPTIONS);
+    let (mut reader, mut writer) = (server.client(), server.client());
+    reader.line("HELLO 3");
+    reader.ok("CLIENT TRACKING ON");
+    let told = |key: &str| Reply::Push(vec![Reply::bulk("invalidate"), array(&[key])]);
+    writer.ok("SET key 1");
+    writer.line("TIER DEMOTE ALL");
+    assert_eq!(reader.line("GET key"), Reply::bulk("1"));
+    writer.ok("SET key 2");
+    assert_eq!(reader.read(), told("key"));
+    writer.ok("SET key 3 PX 50");
+    assert_eq!(reader.line("GET key"), Reply::bulk("3"));
+    assert_eq!(reader.read(), told("key"), "it expires");
+    reader.line("GET key");
+    writer.ok("FLUSHALL");
+    let expected = Reply::Push(vec![Reply::bulk("invalidate"), Reply::Null]);
+    assert_eq!(reader.read(), expected);
+}
