@@ -222,6 +222,17 @@ pub fn queue_keys(session: &super::Session, mut found: impl FnMut(u32, &[u8])) {
     }
 }
 
+/// True if a queued command runs a script: which keys that will touch is not known.
+pub fn queue_has_script(session: &super::Session) -> bool {
+    let queue = session
+        .transaction
+        .iter()
+        .flat_map(|transaction| &transaction.queue);
+    queue.into_iter().any(|queued| {
+        table::find(&queued[0]).is_some_and(|row| row.spec.flags.has(Flags::RUNS_SCRIPT))
+    })
+}
+
 /// The row of a command line, subcommands included, its arity checked.
 pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     let row = find_row(arguments)?;
