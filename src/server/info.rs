@@ -89,7 +89,7 @@ impl Server {
         field(text, "multiplexing_api", "epoll");
         field(text, "process_id", std::process::id());
         field(text, "run_id", &self.run_id);
-        field(text, "tcp_port", self.port);
+        field(text, "tcp_port", settings.port);
         field(text, "server_time_usec", clock::now_us());
         field(text, "uptime_in_seconds", uptime_seconds);
         field(text, "uptime_in_days", uptime_seconds / 86_400);

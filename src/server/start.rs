@@ -28,8 +28,8 @@ use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, watch};
 
 /// A server that serves.
@@ -71,8 +71,14 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         cold.as_ref(),
         &settings,
     )?;
-    let place = (listeners.port(), functions_path);
-    let server = assemble(settings, (users, tls), keyspace, cold, recovered, place);
+    let server = assemble(
+        settings,
+        (users, tls),
+        keyspace,
+        cold,
+        recovered,
+        functions_path,
+    );
     server.scripts.set_libraries(libraries);
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
@@ -148,7 +154,7 @@ fn assemble(
     keyspace: Arc<Keyspace>,
     cold: Option<Arc<Cold>>,
     recovered: Recovered,
-    (port, functions_path): (u16, PathBuf),
+    functions_path: PathBuf,
 ) -> Arc<Server> {
     let events = Arc::new(ServerEvents::default());
     let ports = Ports {
@@ -203,7 +209,7 @@ fn assemble(
         background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
         started_ms,
         run_id: run_id(started_ms),
-        port,
+        listening: OnceLock::new(),
         last_save: Mutex::new(last_save),
         background_save: AtomicBool::new(false),
         save_again: AtomicBool::new(false),
@@ -240,7 +246,8 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
             .map_err(no_thread)?;
         senders.push(sender);
     }
-    listeners.serve(senders).map_err(no_thread)?;
+    let listening = listeners.serve(senders).map_err(no_thread)?;
+    server.listening.get_or_init(|| listening);
     let periodic = Arc::clone(server);
     std::thread::Builder::new()
         .name("larder-cron".into())
@@ -252,7 +259,7 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
 impl Running {
     /// The port that is listened on.
     pub fn port(&self) -> u16 {
-        self.server.port
+        self.server.settings.current().0.port
     }
 
     /// What the start found in the directory.
