@@ -28,6 +28,8 @@ pub enum Admission {
 /// See the module's comment.
 #[derive(Default)]
 pub struct Budget {
+    /// What `maxmemory` says; the limit is never less.
+    configured_bytes: AtomicU64,
     limit_bytes: AtomicU64,
     counted_bytes: AtomicU64,
     allocated_bytes: AtomicU64,
@@ -46,19 +48,42 @@ const HIGH_PERCENT: u64 = 95;
 /// ... and below this one it ends.
 const LOW_PERCENT: u64 = 90;
 
+/// Room for data above what the server itself needs. A limit below this is taken at its word.
+const OWN_ROOM_BYTES: u64 = 1 << 20;
+/// The limit is raised by no more than this.
+const RAISE_BYTES_MAX: u64 = 16 << 20;
+
 impl Budget {
     /// A budget of so many bytes (0: no limit).
     pub fn new(limit_bytes: u64) -> Budget {
         let budget = Budget::default();
-        budget.limit_bytes.store(limit_bytes, Ordering::Release);
+        budget.set_limit_bytes(limit_bytes);
         budget
     }
 
     /// Changes the limit.
     pub fn set_limit_bytes(&self, limit_bytes: u64) {
+        self.configured_bytes.store(limit_bytes, Ordering::Release);
         self.limit_bytes.store(limit_bytes, Ordering::Release);
         self.exhausted.store(false, Ordering::Release);
         self.wake_demoter();
+    }
+
+    /// For when nothing of the data is left in memory and it is too much all the same: the limit becomes what the server
+    /// itself needs and a little room, so that data can go through memory on its way to disk. False: it stays, because
+    /// it was meant to stop writes, or was raised enough.
+    pub fn yield_to_own_needs(&self) -> bool {
+        let configured_bytes = self.configured_bytes.load(Ordering::Acquire);
+        let own_bytes = self.counted_bytes.load(Ordering::Acquire);
+        let needed_bytes = own_bytes / LOW_PERCENT * 100 + OWN_ROOM_BYTES;
+        let raised_bytes = needed_bytes.min(configured_bytes + RAISE_BYTES_MAX);
+        if configured_bytes < OWN_ROOM_BYTES || raised_bytes <= self.limit_bytes() {
+            return false;
+        }
+        self.limit_bytes.store(raised_bytes, Ordering::Release);
+        self.exhausted.store(false, Ordering::Release);
+        self.room.notify_waiters();
+        true
     }
 
     /// The limit in bytes; 0: none.
@@ -71,13 +96,16 @@ impl Budget {
     pub fn admission(&self) -> Admission {
         let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
         if limit_bytes == 0 || self.estimate_bytes() <= limit_bytes {
-            Admission::Go
-        } else if self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
-            && self.exhausted.load(Ordering::Relaxed)
-        {
+            return Admission::Go;
+        }
+        let is_exhausted = self.exhausted.load(Ordering::Relaxed);
+        if !is_exhausted || self.counted_bytes.load(Ordering::Relaxed) <= limit_bytes {
+            Admission::Wait
+        } else if self.allocated_bytes.load(Ordering::Relaxed) > limit_bytes {
             Admission::Refuse
         } else {
-            Admission::Wait
+            // All that is too much is fragmentation, which refusing would not undo.
+            Admission::Go
         }
     }
 
@@ -262,6 +290,34 @@ mod tests {
         assert_eq!(budget.admission(), Admission::Go);
         budget.publish(1500, usage(1500));
         assert!(budget.writers_must_wait(), "room was made once: try again");
+    }
+
+    #[test]
+    fn fragmentation_alone_is_no_reason_to_refuse() {
+        let budget = Budget::new(1000);
+        budget.publish(1100, usage(900));
+        assert_eq!(
+            budget.admission(),
+            Admission::Wait,
+            "something may be moved"
+        );
+        budget.set_exhausted(true);
+        assert_eq!(budget.admission(), Admission::Go);
+    }
+
+    #[test]
+    fn a_limit_below_the_servers_own_needs_gives_way() {
+        let budget = Budget::new(4 << 20);
+        budget.publish(5 << 20, usage(5 << 20));
+        assert!(budget.yield_to_own_needs());
+        assert_eq!(budget.admission(), Admission::Go);
+        assert_eq!(budget.excess_bytes(), 0);
+        assert!(!budget.yield_to_own_needs(), "it was raised enough");
+        budget.publish(30 << 20, usage(30 << 20));
+        assert!(budget.yield_to_own_needs());
+        assert_eq!(budget.limit_bytes(), 20 << 20);
+        budget.set_limit_bytes(1);
+        assert!(!budget.yield_to_own_needs(), "writes are to be refused");
     }
 
     #[test]

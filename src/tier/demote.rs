@@ -84,7 +84,15 @@ impl Tier {
             } else if laps > idle_since + IDLE_LAPS_MAX {
                 // Nothing hot is left to go. What is warm goes before anybody is refused.
                 if !self.warm.clear() {
-                    self.budget.set_exhausted(true);
+                    if self.budget.yield_to_own_needs() {
+                        let bytes = self.budget.limit_bytes();
+                        tracing::info!(
+                            bytes,
+                            "maxmemory is less than the server itself needs: more is used"
+                        );
+                    } else {
+                        self.budget.set_exhausted(true);
+                    }
                     break;
                 }
                 self.budget.sample();
