@@ -65,6 +65,14 @@ impl CommandError {
         ))
     }
 
+    /// A subcommand of `container` that does not exist, or takes other arguments.
+    pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
+        let name = String::from_utf8_lossy(name);
+        CommandError::new(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name:.128}'. Try {container} HELP."
+        ))
+    }
+
     /// An expiry time that is not positive, or too large, in `command`.
     pub fn invalid_expire(command: &str) -> CommandError {
         CommandError::new(format!("ERR invalid expire time in '{command}' command"))

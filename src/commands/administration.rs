@@ -278,6 +278,10 @@ pub(super) fn container(
     arguments: &[&[u8]],
     _: &mut Reply<'_>,
 ) -> CommandResult {
+    if let Some(name) = arguments.get(1) {
+        let container = text(arguments[0]).to_uppercase();
+        return Err(CommandError::unknown_subcommand(&container, name));
+    }
     Err(CommandError::wrong_arity(
         &text(arguments[0]).to_lowercase(),
     ))

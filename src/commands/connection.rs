@@ -96,13 +96,12 @@ fn hello(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
             _ => return Err(NO_PROTOCOL),
         };
     }
-    let mut name = None;
+    let (mut name, mut credentials) = (None, None);
     let mut index = 2;
     while index < arguments.len() {
         let more = arguments.len() - index - 1;
         if arguments[index].eq_ignore_ascii_case(b"AUTH") && more >= 2 {
-            let (user, password) = (arguments[index + 1], arguments[index + 2]);
-            authenticate(context, arguments[0], user, password)?;
+            credentials = Some((arguments[index + 1], arguments[index + 2]));
             index += 3;
         } else if arguments[index].eq_ignore_ascii_case(b"SETNAME") && more >= 1 {
             name = Some(super::client::checked_name(arguments[index + 1])?);
@@ -113,6 +112,9 @@ fn hello(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
                 "ERR Syntax error in HELLO option '{option}'"
             )));
         }
+    }
+    if let Some((user, password)) = credentials {
+        authenticate(context, arguments[0], user, password)?;
     }
     if !context.session.authenticated {
         return Err(NO_AUTH);

@@ -94,6 +94,22 @@ pub struct Context<'a> {
     pub blocked: Option<BlockRequest>,
     /// Set by [`Context::offload`].
     pub job: Option<Job>,
+    /// Set by a script that cannot go on: what it did is rolled back, and the command runs again from the start.
+    pub retry: Option<Retry>,
+}
+
+/// What a script needs to run to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// All locks, because that of a key it did not declare was taken.
+    UnderAllLocks,
+    /// The snapshot block of a key, which cannot be loaded under locks.
+    WithBlock {
+        /// Database of the key.
+        database: u32,
+        /// Its placement hash.
+        hash: u64,
+    },
 }
 
 impl Context<'_> {

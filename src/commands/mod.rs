@@ -23,6 +23,7 @@ mod debug_digest;
 pub mod delprefix;
 pub mod document;
 pub mod dump;
+pub mod functions;
 pub mod generic;
 pub mod generic_expiry;
 pub mod generic_keyspace;
@@ -49,6 +50,8 @@ pub mod memory;
 pub mod messaging;
 pub mod options;
 pub mod pubsub;
+pub mod script;
+pub mod scripting;
 pub mod services;
 pub mod session;
 pub mod sets;
@@ -90,6 +93,10 @@ mod lists_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
+mod scripting_libraries_tests;
+#[cfg(test)]
+mod scripting_tests;
+#[cfg(test)]
 mod sets_tests;
 #[cfg(test)]
 mod sorted_sets_algebra_tests;
@@ -108,7 +115,7 @@ pub mod test_services;
 #[cfg(test)]
 pub mod test_support;
 
-pub use context::{BlockRequest, Context, Job, TimeoutReply};
+pub use context::{BlockRequest, Context, Job, Retry, TimeoutReply};
 pub use services::Services;
 pub use session::Session;
 pub use spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};

@@ -160,6 +160,26 @@ pub trait Services: super::messaging::Messaging {
     fn client_kill(&self, filter: &ClientFilter) -> u64;
     /// The session's name and the like changed: CLIENT LIST must show them.
     fn client_changed(&self, session: &super::session::Session);
+    // Scripts. Called under shard locks, except where it says so.
+
+    /// The scripts and functions.
+    fn scripts(&self) -> &super::script::store::ScriptStore;
+    /// True if commands that need memory are refused.
+    fn is_out_of_memory(&self) -> bool;
+    /// Makes a key resident whose shard `keys` has locked, reading the disk if need be. False if its snapshot block has to be
+    /// loaded first, without locks.
+    fn make_resident(
+        &self,
+        keys: &mut crate::keyspace::Keys<'_>,
+        database: u32,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<bool, CommandError>;
+    /// Loads the snapshot block of a key. Without locks.
+    fn load_block(&self, database: u32, hash: u64) -> Result<(), CommandError>;
+    /// Makes the libraries of functions durable, given their encoding. From jobs only.
+    fn store_functions(&self, encoded: &[u8]) -> Result<(), CommandError>;
+
     /// The version of this build, as `larder_version` in INFO.
     fn version(&self) -> &'static str;
 }

@@ -136,6 +136,27 @@ impl Session {
         }
     }
 
+    /// The session of a script that this client runs: what the script changes in it ends with the script. Its addresses are
+    /// for MONITOR only.
+    pub fn for_script(&mut self, is_monitored: bool) -> Session {
+        let (address, local_address) = match is_monitored {
+            true => (self.address.clone(), self.local_address.clone()),
+            false => (String::new(), String::new()),
+        };
+        Session {
+            user: Arc::clone(&self.user),
+            users_version: self.users_version,
+            is_unrestricted: self.is_unrestricted,
+            remembers: self.remembers,
+            caching_given: self.caching_given,
+            database: self.database,
+            protocol: self.protocol,
+            no_touch: self.no_touch,
+            random_state: self.random(),
+            ..Session::new(self.id, self.authenticated, address, local_address)
+        }
+    }
+
     /// The user that commands run as.
     pub fn user(&self) -> &Arc<User> {
         &self.user

@@ -138,7 +138,7 @@ fn get(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
             -1 => usize::MAX,
             count => usize::try_from(count).map_err(|_| INVALID)?,
         },
-        _ => return Err(CommandError::wrong_arity("slowlog|get")),
+        _ => return Err(CommandError::unknown_subcommand("SLOWLOG", arguments[1])),
     };
     let entries = context.services.slow_log().newest(count);
     reply.array_header(entries.len());

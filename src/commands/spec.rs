@@ -64,6 +64,8 @@ impl Flags {
     /// Larder's own: walks the whole keyspace, or waits for the disk; runs on the blocking pool without shard locks.
     pub const OFFLOADED: Flags = Flags(1 << 17);
 
+    /// Larder's own: runs a script, which may touch keys that it did not declare.
+    pub const RUNS_SCRIPT: Flags = Flags(1 << 24);
     /// Not while a replica loads its master's data beside its own (never, here).
     pub const NO_ASYNC_LOADING: Flags = Flags(1 << 18);
     /// May be called without any key although it has key positions.

@@ -41,6 +41,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::generic_object::COMMANDS,
     super::generic_keyspace::COMMANDS,
     super::tiers::COMMANDS,
+    super::scripting::COMMANDS,
+    super::functions::COMMANDS,
     super::streams::COMMANDS,
     super::streams_groups::COMMANDS,
     super::streams_info::COMMANDS,

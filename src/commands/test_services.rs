@@ -26,6 +26,9 @@ pub struct TestServices {
     keyspace: Arc<Keyspace>,
     recorder: Arc<TestRecorder>,
     calls: Mutex<Vec<String>>,
+    scripts: super::script::store::ScriptStore,
+    /// Set: commands that need memory are refused.
+    pub out_of_memory: std::sync::atomic::AtomicBool,
     users: Users,
     slow_log: SlowLog,
     latency_monitor: LatencyMonitor,
@@ -39,6 +42,8 @@ impl TestServices {
             keyspace,
             recorder,
             calls: Mutex::new(Vec::new()),
+            scripts: Default::default(),
+            out_of_memory: Default::default(),
             users: Users::default(),
             slow_log: SlowLog::default(),
             latency_monitor: LatencyMonitor::default(),
@@ -413,6 +418,34 @@ impl Services for TestServices {
 
     fn client_changed(&self, session: &Session) {
         self.note(format!("client_changed({})", session.id));
+    }
+
+    fn scripts(&self) -> &super::script::store::ScriptStore {
+        &self.scripts
+    }
+
+    fn is_out_of_memory(&self) -> bool {
+        self.out_of_memory
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn make_resident(
+        &self,
+        _: &mut crate::keyspace::Keys<'_>,
+        _: u32,
+        _: u64,
+        _: &[u8],
+    ) -> Result<bool, CommandError> {
+        Ok(true)
+    }
+
+    fn load_block(&self, _: u32, _: u64) -> Result<(), CommandError> {
+        Ok(())
+    }
+
+    fn store_functions(&self, encoded: &[u8]) -> Result<(), CommandError> {
+        self.note(format!("store_functions({} bytes)", encoded.len()));
+        Ok(())
     }
 
     fn version(&self) -> &'static str {

@@ -12,9 +12,9 @@ use super::session::Session;
 use super::spec::{CommandSpec, Flags};
 use super::test_replies::render;
 use super::test_services::TestServices;
-use super::transactions::{queue_keys, resolve};
+use super::transactions::{queue_has_script, queue_keys, resolve};
 use crate::config::Settings;
-use crate::error::CommandResult;
+use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{EventClasses, Journal, KeyEvent, Keys, Keyspace, Placement, Recorder};
 use crate::resp::reply::QUEUED;
 use crate::resp::{Protocol, Reply, quoting};
@@ -80,6 +80,12 @@ impl Recorder for ReplayRecorder {
     }
 }
 
+/// Why a command did not come to its end.
+enum Attempted {
+    Failed(CommandError),
+    GivenUp,
+}
+
 /// See the module's comment.
 pub struct TestServer {
     /// What the commands change.
@@ -96,6 +102,8 @@ pub struct TestServer {
     pub now_ms: u64,
     /// Set: as under an LFU policy.
     pub frequency_log_factor: Option<u32>,
+    /// Set: after so many further locks, a script gets no more until it runs under all locks.
+    pub refuse_locks_after: Option<usize>,
     /// What the last command waits for, if it does.
     pub blocked: Option<BlockRequest>,
     /// The classes of events to keep for [`TestServer::take_events`].
@@ -126,6 +134,7 @@ impl TestServer {
             recorder,
             now_ms: START_MS,
             frequency_log_factor: None,
+            refuse_locks_after: None,
             blocked: None,
             listens_to: EventClasses::NONE,
             events: Vec::new(),
@@ -211,6 +220,27 @@ impl TestServer {
             reply.raw(QUEUED);
             return Ok(());
         }
+        let mut everything = spec.name == "exec" && queue_has_script(&self.session);
+        loop {
+            match self.attempt(spec, arguments, everything, reply) {
+                Ok(()) => return Ok(()),
+                Err(Attempted::Failed(error)) => return Err(error),
+                Err(Attempted::GivenUp) => {
+                    everything = true;
+                    reply.rewind(0);
+                }
+            }
+        }
+    }
+
+    /// Locks, runs and commits a command, as dispatch does; what a script did that cannot go on is rolled back.
+    fn attempt(
+        &mut self,
+        spec: &CommandSpec,
+        arguments: &[&[u8]],
+        everything: bool,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Attempted> {
         let mut hashes = Vec::new();
         if spec.name == "exec" {
             queue_keys(&self.session, |_, key| hashes.push(self.keyspace.hash(key)));
@@ -220,14 +250,15 @@ impl TestServer {
         });
         let mut journal = Journal::default();
         let (database, now_ms) = (self.session.database, self.now_ms);
-        let mut keys = Keys::lock(
-            &self.keyspace,
-            &hashes,
-            &mut journal,
-            &*self.recorder,
-            database,
-            now_ms,
-        );
+        let (keyspace, recorder) = (&*self.keyspace, &*self.recorder);
+        let mut keys = match everything {
+            true => Keys::lock_all(keyspace, &mut journal, recorder, database, now_ms),
+            false => Keys::lock(keyspace, &hashes, &mut journal, recorder, database, now_ms),
+        };
+        if spec.flags.has(Flags::RUNS_SCRIPT) {
+            keys.keep_former();
+        }
+        keys.refuses_after = self.refuse_locks_after.filter(|_| !everything);
         keys.counts_lookups = spec.flags.has(Flags::READONLY);
         keys.no_touch = self.session.no_touch;
         keys.frequency_log_factor = self.frequency_log_factor;
@@ -243,8 +274,13 @@ impl TestServer {
             may_block: true,
             blocked: None,
             job: None,
+            retry: None,
         };
         let result = (spec.function)(&mut context, arguments, reply);
+        if context.retry.is_some() {
+            context.keys.roll_back();
+            return Err(Attempted::GivenUp);
+        }
         let selected = context.session.database;
         assert!(
             [database, selected].contains(&context.keys.database()),
@@ -258,9 +294,9 @@ impl TestServer {
         self.blocked = context.blocked.take();
         drop(context);
         self.events.extend(journal.take_events());
-        result?;
+        result.map_err(Attempted::Failed)?;
         match job {
-            Some(job) => job(&self.services, reply),
+            Some(job) => job(&self.services, reply).map_err(Attempted::Failed),
             None => Ok(()),
         }
     }

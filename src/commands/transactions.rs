@@ -222,6 +222,17 @@ pub fn queue_keys(session: &super::Session, mut found: impl FnMut(u32, &[u8])) {
     }
 }
 
+/// True if a queued command runs a script: which keys that will touch is not known.
+pub fn queue_has_script(session: &super::Session) -> bool {
+    let queue = session
+        .transaction
+        .iter()
+        .flat_map(|transaction| &transaction.queue);
+    queue.into_iter().any(|queued| {
+        table::find(&queued[0]).is_some_and(|row| row.spec.flags.has(Flags::RUNS_SCRIPT))
+    })
+}
+
 /// The row of a command line, subcommands included, its arity checked.
 pub fn resolve(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     let row = find_row(arguments)?;
@@ -244,7 +255,10 @@ pub fn find_row(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     if row.spec.subcommands.is_empty() || arguments.len() < 2 {
         return Ok(row);
     }
-    table::find_subcommand(row, arguments[1]).ok_or_else(|| {
+    let found = table::find_subcommand(row, arguments[1]);
+    // To ACL rules it is the command itself, with an argument that it does not know.
+    let found = found.or_else(|| row.spec.flags.has(Flags::ONE_COMMAND).then_some(row));
+    found.ok_or_else(|| {
         let name = String::from_utf8_lossy(up_to_nul(arguments[1]));
         CommandError::new(format!(
             "ERR unknown subcommand '{name:.128}'. Try {} HELP.",

@@ -283,8 +283,11 @@ fn a_directive_of_a_later_version_warns_unless_it_is_left_at_its_default() {
     };
     for (content, name) in [
         ("hz 10\nhz 50\nhz 20\n", Some("hz")),
-        ("lua-time-limit 100\n", Some("lua-time-limit")),
-        ("slowlog-max-len 1\n", None),
+        (
+            "slowlog-max-len 1
+",
+            None,
+        ),
         (
             "hz 10\nslowlog-max-len 128\nnotify-keyspace-events Kx\n",
             None,

@@ -72,6 +72,10 @@ impl Dispatcher {
                 transactions::full_name(arguments, row)
             )));
         }
+        let slow = &self.server.scripts.slow;
+        if slow.any() && !super::is_allowed_while_busy(row, arguments) {
+            return reject(slow.refusal());
+        }
         if flags.has(Flags::DENYOOM) {
             match self.server.tier.admission() {
                 Admission::Go => {}

@@ -10,23 +10,28 @@
 //! after which it calls again. Cost for a command on one hot key: one lock, one look-up per access, no allocation.
 
 mod admit;
+mod bench;
 pub mod blocked;
+mod scripts;
 mod serve;
 
+pub use scripts::SuspendedScript;
+
 use self::admit::{Admitted, is_for_subscribers};
-use self::blocked::{BlockedClients, DatabaseKey, Waiter};
+use self::bench::{Bench, Blocked, Called, Locking, Obstacle};
+use self::blocked::{DatabaseKey, Waiter};
 use crate::clock;
 use crate::commands::session::ReplyMode;
 use crate::commands::table::Row;
-use crate::commands::{Context, Flags, Group, Job, Services, Session, transactions};
+use crate::commands::{Flags, Group, Job, Services, Session, transactions};
 use crate::config::Settings;
-use crate::error::{CommandError, CommandResult, InternalError};
+use crate::error::{CommandError, InternalError};
 use crate::keyspace::{Journal, Keys, LookupCounts};
 use crate::metrics::{WorkerMetrics, add};
 use crate::resp::{Protocol, Reply, reply};
 use crate::server::Server;
 use crate::stopwatch::Stopwatch;
-use crate::tier::{FetchTicket, Fetched, KeyRequest, Residency};
+use crate::tier::{FetchTicket, Fetched};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -40,6 +45,8 @@ pub enum Outcome {
     Job(Job),
     /// Memory is short and demotion is at work; call again in a moment.
     WaitForMemory,
+    /// A script has run for so long that the thread has to do something else; to be resumed soon, until it is done.
+    Suspended(SuspendedScript),
     /// A transaction that holds commands without locks: its commands are to be run one after the other.
     Sequential(Vec<Vec<Box<[u8]>>>),
     /// The client waits for its keys. Its session is in the waiter until then.
@@ -219,9 +226,7 @@ impl Dispatcher {
             }
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
-                if let Some(transaction) = &mut session.transaction {
-                    transaction.aborted = true;
-                }
+                let error = refuse_in_transaction(session, arguments, error);
                 self.write_error(&error, session.protocol, output);
                 Outcome::Done
             }
@@ -290,76 +295,64 @@ impl Dispatcher {
         fetched: &[Fetched],
         output: &mut Vec<u8>,
     ) -> Outcome {
-        let arguments = request.arguments;
         if row.spec.name == "exec"
             && let Some(queue) = sequential_queue(session)
         {
             return Outcome::Sequential(queue);
         }
+        let mut locking = Locking::DeclaredKeys;
+        if row.spec.name == "exec" && transactions::queue_has_script(session) {
+            if let Err(error) = self.server.lazy.load_all(&self.server.keyspace) {
+                return self.fail(&error, session, output);
+            }
+            locking = Locking::Everything;
+        }
         self.collect_keys(row, session, request);
         self.hashes.clear();
         self.hashes.extend(self.keys.iter().map(|key| key.hash));
-        let server = &*self.server;
         if let Err(error) = self.load_blocks() {
             return self.fail(&error, session, output);
         }
-        let mut keys = Keys::lock(
-            &server.keyspace,
-            &self.hashes,
-            &mut self.journal,
-            &*server.recorder,
-            session.database,
-            self.now_ms,
-        );
-        configure(&mut keys, row, session, server, &self.settings);
-        if let [named] = &*self.keys
-            && self.owned_keys.is_empty()
-        {
-            keys.know_hash(arguments[named.argument], named.hash);
+        if row.spec.flags.has(Flags::RUNS_SCRIPT) {
+            return self.run_script(row, session, request, fetched, output);
         }
-        if !server.tier.everything_is_hot() {
-            let only_looks = row.spec.flags.has(Flags::PEEKS);
-            let named = (&*self.keys, &*self.owned_keys);
-            let reading = match self.serving {
-                Some(_) => Reading::AtOnce,
-                None => Reading::Fetched(fetched),
-            };
-            match make_resident(server, &mut keys, named, arguments, only_looks, reading) {
-                Ok(missing) if missing.is_empty() => {}
-                Ok(missing) => {
-                    add(&self.metrics.fetches, missing.len() as u64);
-                    return Outcome::Fetch(missing);
-                }
-                Err(error) => {
-                    drop(keys);
-                    return self.fail(&error, session, output);
-                }
+        let mut bench = Bench {
+            server: &self.server,
+            settings: &self.settings,
+            journal: &mut self.journal,
+            keys: &self.keys,
+            owned_keys: &self.owned_keys,
+            hashes: &self.hashes,
+            now_ms: self.now_ms,
+            serving: self.serving.as_mut(),
+        };
+        let start = output.len();
+        let done = bench.run(row, session, request.arguments, fetched, locking, output);
+        self.finish(row, done, session, request.arguments, (start, output))
+    }
+
+    /// Makes an outcome of what became of a command.
+    fn finish(
+        &mut self,
+        row: Row,
+        done: Result<Called, Obstacle>,
+        session: &Session,
+        arguments: &[&[u8]],
+        (start, output): (usize, &mut Vec<u8>),
+    ) -> Outcome {
+        match done {
+            Ok(called) => self.conclude(row, called, session, arguments, start, output),
+            Err(Obstacle::Fetch(missing)) => {
+                add(&self.metrics.fetches, missing.len() as u64);
+                Outcome::Fetch(missing)
+            }
+            Err(Obstacle::StillBlocked) => Outcome::StillBlocked,
+            Err(Obstacle::Failed(error)) => {
+                output.truncate(start);
+                self.write_error(&error, session.protocol, output);
+                Outcome::Done
             }
         }
-        if let Some(serving) = &mut self.serving
-            && !serving.may_be_ready(&keys)
-        {
-            return Outcome::StillBlocked;
-        }
-        let may_block = !session.must_not_block;
-        let context = Context {
-            keys,
-            session,
-            settings: &self.settings,
-            services: server,
-            now_ms: self.now_ms,
-            is_monitored: server.monitors.any(),
-            by_script: false,
-            may_block,
-            blocked: None,
-            job: None,
-        };
-        let registry = self.serving.is_none().then_some(&server.blocked);
-        let start = output.len();
-        let protocol = context.session.protocol;
-        let reply = Reply::new(output, protocol);
-        let called = call(row, context, arguments, reply, registry);
-        self.conclude(row, called, session, arguments, start, output)
     }
 
     /// What follows a command's function, without its locks.
@@ -414,12 +407,7 @@ impl Dispatcher {
 
     /// A command that could not run because of us: the cause is logged, the client learns that it failed.
     fn fail(&self, error: &InternalError, session: &Session, output: &mut Vec<u8>) -> Outcome {
-        tracing::error!(%error, "a command failed");
-        self.write_error(
-            &CommandError::new(format!("ERR internal error: {error}")),
-            session.protocol,
-            output,
-        );
+        self.write_error(&internal(error), session.protocol, output);
         Outcome::Done
     }
 
@@ -493,118 +481,48 @@ impl Dispatcher {
     }
 }
 
-/// How look-ups of this command count and leave traces, and who has to hear of its changes.
-fn configure(
-    keys: &mut Keys<'_>,
-    row: Row,
-    session: &Session,
-    server: &Server,
-    settings: &Settings,
-) {
-    keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
-    keys.no_touch = session.no_touch;
-    keys.frequency_log_factor = Server::frequency_log_factor(settings);
-    keys.listens_to = settings.notify_keyspace_events.worth_keeping();
-    keys.notes_written = server.hears_writes();
-    keys.keeps_expired = server.pause.is_active();
+/// An error of ours as the client learns of it; the cause is logged here.
+fn internal(error: &InternalError) -> CommandError {
+    tracing::error!(%error, "a command failed");
+    CommandError::new(format!("ERR internal error: {error}"))
 }
 
-/// What a command's function left.
-struct Called {
-    result: CommandResult,
-    /// The LSN of the record of its effects, if it had any.
-    lsn: Option<u64>,
-    counts: LookupCounts,
-    job: Option<Job>,
-    blocked: Blocked,
-}
-
-/// Whether the client waits now.
-enum Blocked {
-    No,
-    /// The waiter on whose behalf the command ran goes on waiting.
-    Still,
-    /// As this new waiter.
-    As(Arc<Waiter>),
-}
-
-/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns;
-/// a client that has to wait is in the registry by then.
-fn call(
-    row: Row,
-    mut context: Context<'_>,
-    arguments: &[&[u8]],
-    mut reply: Reply<'_>,
-    registry: Option<&BlockedClients>,
-) -> Called {
-    let result = transactions::invoke(&mut context, row, arguments, &mut reply);
-    let lsn = context.keys.commit();
-    let blocked = match (context.blocked.take(), registry) {
-        (None, _) => Blocked::No,
-        (Some(_), None) => Blocked::Still,
-        (Some(request), Some(registry)) => {
-            let session = context.session.leave_placeholder();
-            Blocked::As(registry.block(session, arguments, request))
-        }
+/// True for what runs while a script runs for too long: it takes no shard's lock, and among it is what ends the script.
+fn is_allowed_while_busy(row: Row, arguments: &[&[u8]]) -> bool {
+    const ALLOWED: &[&str] = &[
+        "auth", "hello", "multi", "discard", "unwatch", "quit", "reset",
+    ];
+    let is = |index: usize, name: &str| {
+        arguments
+            .get(index)
+            .is_some_and(|argument| argument.eq_ignore_ascii_case(name.as_bytes()))
     };
-    Called {
-        result,
-        lsn,
-        counts: context.keys.counts,
-        job: context.job.take(),
-        blocked,
-    }
+    ALLOWED.contains(&row.spec.name)
+        || row.spec.group == Group::PubSub && row.spec.name.ends_with("subscribe")
+        || is(0, "script") && is(1, "kill")
+        || is(0, "function") && (is(1, "kill") || is(1, "stats"))
+        || is(0, "shutdown") && (1..arguments.len()).any(|index| is(index, "nosave"))
 }
 
-/// How keys that are not in memory are read.
-#[derive(Clone, Copy)]
-enum Reading<'a> {
-    /// By the connection, which waits without a lock; this is what it brought.
-    Fetched(&'a [Fetched]),
-    /// Here and now, because there is no connection that could wait.
-    AtOnce,
-}
-
-/// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
-fn make_resident(
-    server: &Server,
-    keys: &mut Keys<'_>,
-    (named_keys, owned_keys): (&[NamedKey], &[Box<[u8]>]),
+/// A refused command spoils its transaction; a refused EXEC ends it.
+fn refuse_in_transaction(
+    session: &mut Session,
     arguments: &[&[u8]],
-    only_looks: bool,
-    reading: Reading<'_>,
-) -> Result<Vec<FetchTicket>, InternalError> {
-    let mut missing = Vec::new();
-    for named in named_keys {
-        let key: &[u8] = if owned_keys.is_empty() {
-            arguments[named.argument]
-        } else {
-            &owned_keys[named.argument]
-        };
-        let generation = server.keyspace.generation(named.database);
-        let request = KeyRequest {
-            database: named.database,
-            generation,
-            hash: named.hash,
-            key,
-            only_looks,
-            now_ms: keys.now_ms(),
-        };
-        let shard = keys.shard_mut(named.hash);
-        let residency = match reading {
-            Reading::AtOnce => server.tier.resolve_now(shard, &request)?,
-            Reading::Fetched(fetched) => {
-                let found = fetched.iter().find(|fetched| fetched.is_for(&request));
-                server.tier.resolve(shard, &request, found)?
-            }
-        };
-        match residency {
-            Residency::Present | Residency::Absent => {}
-            Residency::Lent(entry) => keys.lend(named.database, entry),
-            Residency::Fetch(ticket) => missing.push(ticket),
-        }
+    error: CommandError,
+) -> CommandError {
+    let Some(transaction) = &mut session.transaction else {
+        return error;
+    };
+    transaction.aborted = true;
+    if !arguments[0].eq_ignore_ascii_case(b"exec") || arguments.len() > 1 {
+        return error;
     }
-    Ok(missing)
+    session.transaction = None;
+    session.watched.clear();
+    CommandError::new(format!(
+        "EXECABORT Transaction discarded because of: {}",
+        error.text()
+    ))
 }
 
 /// The queue of a transaction that cannot run under one set of locks, because it holds a command that walks the

@@ -11,6 +11,7 @@ use crate::commands::acl::{self, LogContext};
 use crate::commands::table::Row;
 use crate::commands::transactions;
 use crate::error::CommandError;
+use crate::metrics::add;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -106,7 +107,9 @@ impl Dispatcher {
         }
         let (settings, services) = (&*self.settings, &*self.server);
         let source = LogContext::TopLevel;
-        acl::check_and_log(session, settings, services, row, arguments, source)
-            .map_err(|denial| denial.error(session.user(), row, arguments))
+        acl::check_and_log(session, settings, services, row, arguments, source).map_err(|denial| {
+            add(&self.metrics.by_command[row.number].rejected, 1);
+            denial.error(session.user(), row, arguments)
+        })
     }
 }

@@ -199,6 +199,7 @@ impl Keys<'_> {
         if self.ensure_room(key.len()).is_err() {
             return;
         }
+        self.note_former(hash, key);
         let previous_lsn = self.previous_lsn(hash, place);
         let target = Target {
             key,
@@ -259,6 +260,7 @@ impl Keys<'_> {
     /// Finds the entry that an effect changes, after removing it if it has expired.
     fn target<'k>(&mut self, key: &'k [u8]) -> Target<'k> {
         let hash = self.hash_of(key);
+        self.note_former(hash, key);
         let (database, now_ms) = (self.database, self.now_ms);
         let mut place = self.guards.shard_mut(hash).find(database, hash, key);
         if let Some(found) = place {

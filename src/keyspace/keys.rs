@@ -8,7 +8,7 @@ use super::entry::{Body, Entry, EntryRef};
 use super::field_expiry::has_due_fields;
 use super::journal::{Journal, Recorder, stamp};
 use super::shard::Shard;
-use super::shards::Keyspace;
+use super::shards::{Keyspace, SHARDS};
 use super::table::Place;
 use crate::error::CommandError;
 use crate::event_classes::EventClasses;
@@ -60,14 +60,41 @@ pub struct EntryInfo {
 }
 
 /// The guards of the shards a command needs. One is the usual case and costs no allocation.
+#[derive(Default)]
 pub(super) struct Guards<'a> {
     first: Option<(usize, MutexGuard<'a, Shard>)>,
     more: Vec<(usize, MutexGuard<'a, Shard>)>,
 }
 
-impl Guards<'_> {
+impl<'a> Guards<'a> {
+    /// Locks the shards of hashes, in order; `None` as soon as `lock` gives none.
+    fn lock(
+        hashes: &[u64],
+        lock: impl Fn(usize) -> Option<(usize, MutexGuard<'a, Shard>)>,
+    ) -> Option<Guards<'a>> {
+        let mut guards = Guards::default();
+        match hashes {
+            [] => {}
+            [hash] => guards.first = Some(lock(Keyspace::shard_of(*hash))?),
+            _ => {
+                let mut shards: Vec<usize> = hashes
+                    .iter()
+                    .map(|hash| Keyspace::shard_of(*hash))
+                    .collect();
+                shards.sort_unstable();
+                shards.dedup();
+                guards.more = shards.into_iter().map(lock).collect::<Option<_>>()?;
+            }
+        }
+        Some(guards)
+    }
+
     pub(super) fn shard_mut(&mut self, hash: u64) -> &mut Shard {
-        let wanted = Keyspace::shard_of(hash);
+        self.numbered_mut(Keyspace::shard_of(hash))
+    }
+
+    /// The locked shard of a number.
+    pub(super) fn numbered_mut(&mut self, wanted: usize) -> &mut Shard {
         match &mut self.first {
             Some((shard, guard)) if *shard == wanted => guard,
             _ => {
@@ -97,6 +124,10 @@ pub struct Keys<'a> {
     pub(super) recorder: &'a dyn Recorder,
     pub(super) database: u32,
     pub(super) now_ms: u64,
+    /// Set while changes can be rolled back.
+    pub(super) undo: Option<Box<super::undo::Undo>>,
+    /// LSN of the last record that [`Keys::commit`] wrote.
+    committed_lsn: Option<u64>,
     lent: Vec<(u32, Entry)>,
     /// Address and length of a key, and its hash.
     known_hash: (usize, usize, u64),
@@ -115,6 +146,9 @@ pub struct Keys<'a> {
     pub listens_to: EventClasses,
     /// Set while the LFU policy is in force: the frequency counter is kept, with this log factor.
     pub frequency_log_factor: Option<u32>,
+    /// For tests: after so many calls of [`Keys::try_hold`], every one fails, as if another thread had the lock.
+    #[cfg(test)]
+    pub refuses_after: Option<usize>,
 }
 
 impl<'a> Keys<'a> {
@@ -127,29 +161,8 @@ impl<'a> Keys<'a> {
         database: u32,
         now_ms: u64,
     ) -> Keys<'a> {
-        let mut guards = Guards {
-            first: None,
-            more: Vec::new(),
-        };
-        match hashes {
-            [] => {}
-            [hash] => {
-                let shard = Keyspace::shard_of(*hash);
-                guards.first = Some((shard, keyspace.lock(shard)));
-            }
-            _ => {
-                let mut shards: Vec<usize> = hashes
-                    .iter()
-                    .map(|hash| Keyspace::shard_of(*hash))
-                    .collect();
-                shards.sort_unstable();
-                shards.dedup();
-                guards.more = shards
-                    .into_iter()
-                    .map(|shard| (shard, keyspace.lock(shard)))
-                    .collect();
-            }
-        }
+        let lock = |shard| Some((shard, keyspace.lock(shard)));
+        let guards = Guards::lock(hashes, lock).unwrap_or_default();
         Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
     }
 
@@ -162,14 +175,30 @@ impl<'a> Keys<'a> {
         now_ms: u64,
     ) -> Keys<'a> {
         let more = keyspace.lock_all().into_iter().enumerate().collect();
-        Keys::with_guards(
-            keyspace,
-            Guards { first: None, more },
-            journal,
-            recorder,
-            database,
-            now_ms,
-        )
+        let guards = Guards { first: None, more };
+        Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
+    }
+
+    /// Locks the shards of `hashes`, or with `None` all; gives up when `gives_up` says so while a lock is waited for.
+    pub fn lock_unless(
+        keyspace: &'a Keyspace,
+        hashes: Option<&[u64]>,
+        journal: &'a mut Journal,
+        recorder: &'a dyn Recorder,
+        (database, now_ms): (u32, u64),
+        gives_up: &dyn Fn() -> bool,
+    ) -> Option<Keys<'a>> {
+        let lock = |shard| Some((shard, keyspace.lock_unless(shard, gives_up)?));
+        let guards = match hashes {
+            Some(hashes) => Guards::lock(hashes, lock)?,
+            None => Guards {
+                first: None,
+                more: (0..SHARDS).map(lock).collect::<Option<_>>()?,
+            },
+        };
+        Some(Keys::with_guards(
+            keyspace, guards, journal, recorder, database, now_ms,
+        ))
     }
 
     fn with_guards(
@@ -187,6 +216,8 @@ impl<'a> Keys<'a> {
             recorder,
             database,
             now_ms,
+            undo: None,
+            committed_lsn: None,
             lent: Vec::new(),
             known_hash: (0, usize::MAX, 0),
             counts: LookupCounts::default(),
@@ -196,7 +227,46 @@ impl<'a> Keys<'a> {
             keeps_expired: false,
             listens_to: EventClasses::NONE,
             frequency_log_factor: None,
+            #[cfg(test)]
+            refuses_after: None,
         }
+    }
+
+    /// Locks the shard of a hash too, if that is possible at once; true if it is locked now. Never waits: other threads may
+    /// wait for what is locked already.
+    pub fn try_hold(&mut self, hash: u64) -> bool {
+        #[cfg(test)]
+        if let Some(left) = &mut self.refuses_after {
+            let Some(rest) = left.checked_sub(1) else {
+                return false;
+            };
+            *left = rest;
+        }
+        let wanted = Keyspace::shard_of(hash);
+        if matches!(&self.guards.first, Some((shard, _)) if *shard == wanted) {
+            return true;
+        }
+        let more = &mut self.guards.more;
+        let Err(index) = more.binary_search_by_key(&wanted, |(shard, _)| *shard) else {
+            return true;
+        };
+        let Some(guard) = self.keyspace.try_lock(wanted) else {
+            return false;
+        };
+        more.insert(index, (wanted, guard));
+        true
+    }
+
+    /// Gives up all locks, for work that takes locks itself; [`Keys::hold_everything`] is to follow. Nothing may be
+    /// uncommitted.
+    pub fn release(&mut self) {
+        self.guards.first = None;
+        self.guards.more.clear();
+    }
+
+    /// Locks all shards, after [`Keys::release`].
+    pub fn hold_everything(&mut self) {
+        self.guards.more = self.keyspace.lock_all().into_iter().enumerate().collect();
     }
 
     /// The database that look-ups go to.
@@ -486,6 +556,12 @@ impl<'a> Keys<'a> {
             stamp(self.guards.shard_mut(*hash), *database, *hash, lsn);
         }
         self.journal.clear();
+        self.committed_lsn = Some(lsn);
         Some(lsn)
+    }
+
+    /// LSN of the last record of this command, if it wrote one.
+    pub fn committed_lsn(&self) -> Option<u64> {
+        self.committed_lsn
     }
 }

@@ -22,6 +22,7 @@ pub mod shard;
 mod shards;
 pub mod table;
 pub mod tables;
+mod undo;
 pub mod walk;
 
 pub use crate::event_classes::EventClasses;

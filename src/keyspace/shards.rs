@@ -72,6 +72,25 @@ impl Keyspace {
         self.shards[shard].0.try_lock()
     }
 
+    /// Locks a shard, unless `gives_up` says while waiting that it will not be free soon.
+    pub fn lock_unless(
+        &self,
+        shard: usize,
+        gives_up: &dyn Fn() -> bool,
+    ) -> Option<MutexGuard<'_, Shard>> {
+        /// How long to wait before asking again.
+        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(20);
+        if let Some(guard) = self.try_lock(shard) {
+            return Some(guard);
+        }
+        while !gives_up() {
+            if let Some(guard) = self.shards[shard].0.try_lock_for(PATIENCE) {
+                return Some(guard);
+            }
+        }
+        None
+    }
+
     /// Asks the processor to load the slot that a look-up of this hash will read. Does nothing if the shard is busy.
     pub fn prefetch_slot(&self, database: u32, hash: u64) {
         let Some(shard) = self.try_lock(Self::shard_of(hash)) else {

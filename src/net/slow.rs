@@ -68,6 +68,17 @@ impl Connection {
                     return worker.dispatcher.charge(&self.session, &borrowed, took);
                 }
                 Outcome::Blocked(waiter) => return self.wait_blocked(&waiter).await,
+                Outcome::Suspended(script) => {
+                    // Others of this thread come first: they hear BUSY.
+                    tokio::task::yield_now().await;
+                    let mut worker = self.worker.borrow_mut();
+                    outcome = worker.dispatcher.resume_script(
+                        &mut self.session,
+                        script,
+                        &mut self.output,
+                    );
+                    continue;
+                }
                 Outcome::Paused => {
                     let server = Arc::clone(self.worker.borrow().dispatcher.server());
                     server.pause.wait().await;

@@ -3,6 +3,7 @@
 //! ```text
 //! LOCK        held while a server runs; says which boot of the machine, and whether a log was kept
 //! MANIFEST    hash seed, databases, snapshots: replaced as a whole
+//! FUNCTIONS   libraries of functions: replaced as a whole
 //! log/        segments of the log
 //! snapshots/  snapshot files; only those that the manifest names count
 //! cold/       RocksDB

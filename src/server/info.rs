@@ -177,6 +177,12 @@ impl Server {
         field(text, "mem_clients_normal", input_bytes + output_bytes);
         field(text, "mem_aof_buffer", 0);
         field(text, "mem_allocator", "jemalloc");
+        let (scripts, script_bytes) = self.scripts.usage();
+        let libraries = self.scripts.libraries();
+        field(text, "used_memory_scripts", script_bytes);
+        field(text, "number_of_cached_scripts", scripts);
+        field(text, "number_of_functions", libraries.functions());
+        field(text, "number_of_libraries", libraries.iter().len());
         field(text, "active_defrag_running", 0);
         field(text, "lazyfree_pending_objects", 0);
     }

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod cron;
+mod functions;
 mod info;
 mod key_events;
 mod key_jobs;
@@ -53,6 +54,8 @@ pub struct Server {
     pub lazy: Arc<LazySnapshot>,
     /// The clients.
     pub clients: Arc<Clients>,
+    /// Scripts and functions.
+    pub scripts: crate::commands::script::store::ScriptStore,
     /// Users and what they may do.
     pub users: Users,
     /// What connections on `tls-port` are accepted with.
@@ -77,6 +80,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
+    /// Where the libraries of functions are kept.
+    functions_path: std::path::PathBuf,
     journaling: Journaling,
     snapshotter: Arc<Snapshotter>,
     report: RecoveryReport,

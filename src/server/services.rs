@@ -16,7 +16,7 @@ use crate::glob;
 use crate::keyspace::{Journal, Keys};
 use crate::persist::SyncPolicy;
 use crate::pubsub::ChannelKind;
-use crate::tier::{MaxmemoryPolicy, TierSettings};
+use crate::tier::{KeyRequest, MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
@@ -426,6 +426,53 @@ impl Services for Server {
 
     fn client_changed(&self, session: &Session) {
         self.clients.changed(session);
+    }
+
+    fn scripts(&self) -> &crate::commands::script::store::ScriptStore {
+        &self.scripts
+    }
+
+    fn is_out_of_memory(&self) -> bool {
+        matches!(self.tier.admission(), crate::tier::Admission::Refuse)
+    }
+
+    fn make_resident(
+        &self,
+        keys: &mut Keys<'_>,
+        database: u32,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<bool, CommandError> {
+        let generation = self.keyspace.generation(database);
+        if !self.lazy.is_loaded(generation, hash) {
+            return Ok(false);
+        }
+        if self.tier.everything_is_hot() {
+            return Ok(true);
+        }
+        let request = KeyRequest {
+            database,
+            generation,
+            hash,
+            key,
+            only_looks: false,
+            now_ms: keys.now_ms(),
+        };
+        self.tier
+            .resolve_now(keys.shard_mut(hash), &request)
+            .map_err(failed)?;
+        Ok(true)
+    }
+
+    fn load_block(&self, database: u32, hash: u64) -> Result<(), CommandError> {
+        let generation = self.keyspace.generation(database);
+        self.lazy
+            .ensure_loaded(generation, hash, &self.keyspace)
+            .map_err(failed)
+    }
+
+    fn store_functions(&self, encoded: &[u8]) -> Result<(), CommandError> {
+        super::functions::write(&self.functions_path, encoded).map_err(failed)
     }
 
     fn version(&self) -> &'static str {

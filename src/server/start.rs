@@ -5,7 +5,7 @@
 
 use super::bridge::{ColdBridge, LoaderBridge};
 use super::key_events::ServerEvents;
-use super::{LastSave, Monitors, Pause, Server, SharedSettings, cron};
+use super::{LastSave, Monitors, Pause, Server, SharedSettings, cron, functions};
 use crate::clock;
 use crate::commands::acl::Users;
 use crate::commands::latency::LatencyMonitor;
@@ -27,6 +27,7 @@ use crate::pubsub::PubSub;
 use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use crate::tracking::Tracking;
 use parking_lot::Mutex;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::{mpsc, watch};
@@ -49,6 +50,8 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     let tls = Tls::new(&settings)?;
     let listeners = Listeners::bind(&settings)?;
     let directory = DataDirectory::open(&settings.dir)?;
+    let functions_path = directory.path().join(functions::FILE_NAME);
+    let libraries = functions::read(&functions_path)?;
     let placement = Placement::new(directory.hash_seed());
     let keyspace = Arc::new(Keyspace::new(settings.databases as u32, placement));
     let cold = match settings.maxdisk_bytes {
@@ -68,14 +71,9 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         cold.as_ref(),
         &settings,
     )?;
-    let server = assemble(
-        settings,
-        (users, tls),
-        keyspace,
-        cold,
-        recovered,
-        listeners.port(),
-    );
+    let place = (listeners.port(), functions_path);
+    let server = assemble(settings, (users, tls), keyspace, cold, recovered, place);
+    server.scripts.set_libraries(libraries);
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
     }
@@ -150,7 +148,7 @@ fn assemble(
     keyspace: Arc<Keyspace>,
     cold: Option<Arc<Cold>>,
     recovered: Recovered,
-    port: u16,
+    (port, functions_path): (u16, PathBuf),
 ) -> Arc<Server> {
     let events = Arc::new(ServerEvents::default());
     let ports = Ports {
@@ -195,6 +193,8 @@ fn assemble(
         tracking: Tracking::default(),
         pause: Pause::default(),
         pubsub: PubSub::default(),
+        scripts: Default::default(),
+        functions_path,
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
@@ -218,6 +218,9 @@ fn assemble(
     server
 }
 
+/// Address space of a worker's stack. A script within a transaction runs on it, and may nest tables 1000 deep.
+const WORKER_STACK_BYTES: usize = 16 << 20;
+
 fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError> {
     let no_thread = |error| InternalError::Other(format!("cannot start a thread: {error}"));
     Tier::start(&server.tier)?;
@@ -232,6 +235,7 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
         };
         std::thread::Builder::new()
             .name(format!("larder-{number}"))
+            .stack_size(WORKER_STACK_BYTES)
             .spawn(run)
             .map_err(no_thread)?;
         senders.push(sender);

@@ -11,6 +11,8 @@ import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 INSTALL_SECONDS = 600
+# So many sets of libraries are kept for each language; the least recently used ones go.
+KEPT_SETS = 3
 
 
 class Missing(Exception):
@@ -73,6 +75,11 @@ def installed(language, lock_files, install, kind=""):
                 raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+    os.utime(place)
+    others = [name for name in os.listdir(cache_directory()) if name.startswith(f"{language}-") and "unfinished" not in name]
+    others = sorted((os.path.join(cache_directory(), name) for name in others), key=os.path.getmtime, reverse=True)
+    for old in others[KEPT_SETS:]:
+        shutil.rmtree(old, ignore_errors=True)
     return place
 
 

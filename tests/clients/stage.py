@@ -98,6 +98,15 @@ class Stage:
         self.problems = []
 
     def __enter__(self):
+        try:
+            self.set()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def set(self):
+        """Starts the server, the control port and the load."""
         self.server.start()
         stage = self
 
@@ -115,14 +124,14 @@ class Stage:
             self.fill()
             self.loader = threading.Thread(target=self.load, daemon=True)
             self.loader.start()
-        return self
 
     def __exit__(self, *_):
         self.stop.set()
         if self.loader is not None:
             self.loader.join(90)
-        self.control.shutdown()
-        self.control.server_close()
+        if self.control is not None:
+            self.control.shutdown()
+            self.control.server_close()
         self.server.remove()
 
     @property

@@ -23,6 +23,7 @@ mod protocol;
 mod redis_rs;
 mod restarts;
 mod scan;
+mod scripts;
 mod streams;
 mod structure;
 mod tls;

@@ -96,6 +96,19 @@ class Server:
         except OSError:
             return False
 
+    def figure(self, field):
+        """An integer field of INFO; 0 if there is none or no answer."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+                connection.settimeout(10)
+                connection.sendall(b"INFO everything\r\nQUIT\r\n")
+                with connection.makefile("rb") as answer:
+                    text = answer.read().decode(errors="replace")
+        except OSError:
+            return 0
+        values = [line.partition(":")[2] for line in text.split("\r\n") if line.startswith(field + ":")]
+        return int(values[0]) if values else 0
+
     def has_ended(self):
         """Whether the process is gone."""
         return self.process is None or self.process.poll() is not None

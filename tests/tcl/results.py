@@ -26,6 +26,7 @@ class Unit:
     name: str
     status: str = "done"
     seconds: int = 0
+    demotions: int = 0
     tests: list = field(default_factory=list)
 
     def count(self, outcome):
@@ -71,6 +72,8 @@ def parse(text):
 def unit_line(unit):
     """What is printed when a unit is through."""
     status = "" if unit.status == "done" else f"  {unit.status}"
+    if unit.demotions:
+        status += f"  ({unit.demotions} demotions)"
     return (
         f"{unit.name:<42} passed {unit.count('ok'):4}  failed {unit.count('err'):3}"
         f"  skipped {unit.count('skip'):3}  {unit.seconds:4} s{status}"
@@ -89,6 +92,9 @@ def print_summary(units, seconds):
         print("\nUnits that did not come to their end:")
     for unit in incomplete:
         print(f"  {unit.name}: {unit.status}")
+    demotions = sum(unit.demotions for unit in units)
+    if demotions:
+        print(f"\nDemotions to the cold tier: {demotions}, in {sum(unit.demotions > 0 for unit in units)} units")
     passed, err, skipped = (sum(unit.count(kind) for unit in units) for kind in ("ok", "err", "skip"))
     print(
         f"\nTOTAL: {passed} passed, {err} failed, {skipped} skipped in {len(units)} units,"

@@ -9,6 +9,7 @@ the suite. A server that dies is reported loudly and started again. Exit status 
 """
 
 import argparse
+import contextlib
 import os
 import queue
 import signal
@@ -20,6 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import results  # noqa: E402
 from checkout import Checkout, CheckoutFailed  # noqa: E402
+from chill import Chiller  # noqa: E402
 from support.server import Server, ServerFailed, free_port  # noqa: E402
 
 # What a profile leaves out, by the tags of the tests.
@@ -49,6 +51,7 @@ def parse_arguments():
     parser.add_argument("--slow", action="store_true", help="run the tests tagged slow as well")
     parser.add_argument("--encoding", action="store_true", help="check encodings in the profile core as well")
     parser.add_argument("--directive", action="append", default=[], metavar="'NAME VALUE'", help="a setting of the server")
+    parser.add_argument("--chill", action="store_true", help="move all keys to disk every few milliseconds")
     parser.add_argument("--tiny-memory", nargs="?", const="6mb", metavar="SIZE", help="a maxmemory of SIZE (6mb)")
     parser.add_argument("--single-database", action="store_true", help="never SELECT")
     parser.add_argument("--without-functions", action="store_true", help="for a server that lacks FUNCTION FLUSH")
@@ -114,11 +117,13 @@ class Worker(threading.Thread):
     def run_unit(self, name):
         if self.server is None:
             self.server = Server(self.arguments.binary, directives_of(self.arguments)).start()
-        log_length = len(self.server.log())
+        log_length, demotions = len(self.server.log()), self.server.figure("demotions")
         started = time.monotonic()
-        output, timed_out = self.run_suite(name)
+        with Chiller(self.server.port) if self.arguments.chill else contextlib.nullcontext():
+            output, timed_out = self.run_suite(name)
         unit = results.Unit(name, seconds=round(time.monotonic() - started))
         unit.tests, ended = results.parse(output)
+        unit.demotions = max(self.server.figure("demotions") - demotions, 0)
         if timed_out:
             unit.status = "TIMEOUT"
         elif not ended:

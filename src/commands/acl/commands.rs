@@ -183,7 +183,7 @@ fn cat(_: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> Comma
             reply.array_header(members.len());
             members.iter().for_each(|name| reply.bulk(name.as_bytes()));
         }
-        _ => return Err(CommandError::wrong_arity("acl|cat")),
+        _ => return Err(CommandError::unknown_subcommand("ACL", arguments[1])),
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ fn generate_password(
     let bits = match &arguments[2..] {
         [] => 256,
         [bits] => parse_integer(bits).ok_or(CommandError::NOT_INTEGER)?,
-        _ => return Err(CommandError::wrong_arity("acl|genpass")),
+        _ => return Err(CommandError::unknown_subcommand("ACL", arguments[1])),
     };
     if !(1..=4096).contains(&bits) {
         return Err(INVALID);
@@ -225,7 +225,7 @@ fn log(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
             return Ok(());
         }
         [count] => parse_integer(count).ok_or(CommandError::NOT_INTEGER)?,
-        _ => return Err(CommandError::wrong_arity("acl|log")),
+        _ => return Err(CommandError::unknown_subcommand("ACL", arguments[1])),
     };
     let entries = log.newest(count.max(0) as usize);
     let now_ms = crate::clock::now_ms();

@@ -1,0 +1,489 @@
+//! The Lua states of a thread: one for EVAL, one for functions.
+//!
+//! Building a sandbox takes far longer than running a small script, so it is built once; the functions compiled in it are
+//! kept by digest. A run costs its two argument tables, the call, and the conversion of what it returns. Nothing here is
+//! shared between threads: what all must know is in the [`super::store::ScriptStore`].
+
+use super::convert::Replier;
+use super::libraries::{FunctionInfo, Library};
+use super::raised::{PRELUDE_NAME, reply_error};
+use super::registration::Registrations;
+use super::running::{Buffers, Running, Tick, Watch};
+use super::shebang::{self, ScriptFlags};
+use super::store::{Digest, ScriptStore, show_digest};
+use super::{api, current, stack};
+use crate::commands::context::Context;
+use crate::error::{CommandError, CommandResult};
+use crate::resp::Reply;
+use hashbrown::HashMap;
+
+use mlua::{ChunkMode, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const PRELUDE: &str = include_str!("prelude.lua");
+/// How many instructions of Lua pass between two looks at the clock.
+const INSTRUCTIONS_PER_LOOK: u32 = 100_000;
+/// A library that takes longer to load is refused.
+const LOAD_TIME_MAX: Duration = Duration::from_millis(500);
+/// After so many runs, the garbage collector takes a step.
+const RUNS_PER_COLLECTION: u32 = 50;
+
+thread_local! {
+    static SCRIPTS: RefCell<Option<Engine>> = const { RefCell::new(None) };
+    static FUNCTIONS: RefCell<Option<Engine>> = const { RefCell::new(None) };
+}
+
+/// A script of EVAL, ready to run.
+struct Compiled {
+    function: Function,
+    flags: Option<ScriptFlags>,
+}
+
+/// The functions of one library, ready to run; `of` tells which version of it.
+struct LoadedLibrary {
+    of: Arc<Library>,
+    functions: Vec<Function>,
+}
+
+/// One Lua state with its sandbox; see the module's comment.
+struct Engine {
+    lua: Lua,
+    /// The real global table, where KEYS and ARGV are put.
+    globals: Table,
+    run: Function,
+    set_loading: Function,
+    replier: Replier,
+    compiled: HashMap<Digest, Compiled>,
+    libraries: HashMap<String, LoadedLibrary>,
+    /// The flushes that this state knows of.
+    flushes: u64,
+    runs: u32,
+    buffers: Buffers,
+    /// A run was ended by force: the hook that did so is still there.
+    is_spoiled: bool,
+}
+
+/// A command that runs a script.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The whole command line.
+    pub command: &'a [&'a [u8]],
+    /// The keys that it declares.
+    pub keys: &'a [&'a [u8]],
+    /// The other arguments of the script.
+    pub arguments: &'a [&'a [u8]],
+    /// It is one of the read-only forms.
+    pub is_read_only: bool,
+}
+
+/// What is run, and how.
+struct Run<'a> {
+    call: Call<'a>,
+    function: &'a Function,
+    flags: Option<ScriptFlags>,
+    /// What error replies call it.
+    name: &'a str,
+    /// A function gets these as arguments; a script has them as global variables.
+    tables: Option<(Table, Table)>,
+}
+
+/// A script that does not compile, or a state that cannot be made: for want of memory.
+fn internal(error: mlua::Error) -> CommandError {
+    CommandError::new(format!("ERR {error}"))
+}
+
+/// How EVAL and its relatives name a script.
+pub enum Source<'a> {
+    /// By its text.
+    Text(&'a [u8]),
+    /// By its digest, in hexadecimal.
+    Digest(&'a [u8]),
+}
+
+/// EVAL and its relatives.
+///
+/// # Errors
+/// There is no such script, it does not compile, or it may not run now. What fails while it runs is a reply.
+pub fn eval(
+    context: &mut Context<'_>,
+    source: &Source<'_>,
+    call: Call<'_>,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    with_scripts(context.services.scripts(), |engine, store| {
+        let digest = engine.prepare(store, source)?;
+        let flags = engine.compiled[&digest].flags;
+        super::may_start(context, flags, call.is_read_only)?;
+        let function = engine.compiled[&digest].function.clone();
+        let run = Run {
+            call,
+            function: &function,
+            flags,
+            name: &show_digest(&digest),
+            tables: None,
+        };
+        engine.set_globals(call).map_err(internal)?;
+        engine.run(context, run, reply).map_err(internal)
+    })
+}
+
+/// SCRIPT LOAD: compiles a text and keeps it.
+///
+/// # Errors
+/// It does not compile.
+pub fn load_script(store: &ScriptStore, text: &[u8]) -> Result<Digest, CommandError> {
+    with_scripts(store, |engine, store| {
+        engine.prepare(store, &Source::Text(text))
+    })
+}
+
+/// FCALL and FCALL_RO: calls function number `index` of `library`.
+///
+/// # Errors
+/// As [`eval`].
+pub fn call_function(
+    context: &mut Context<'_>,
+    (library, index): (&Arc<Library>, usize),
+    call: Call<'_>,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let info = &library.functions[index];
+    super::may_start(context, Some(info.flags), call.is_read_only)?;
+    with_functions(|engine| {
+        let function = engine.function(library, index)?;
+        let tables = engine.tables(call).map_err(internal)?;
+        let run = Run {
+            call,
+            function: &function,
+            flags: Some(info.flags),
+            name: &String::from_utf8_lossy(&info.name),
+            tables: Some(tables),
+        };
+        engine.run(context, run, reply).map_err(internal)
+    })
+}
+
+/// FUNCTION LOAD: runs a library's code and tells what it registers.
+///
+/// # Errors
+/// It does not compile, fails, or registers nothing.
+pub fn load_library(text: &[u8]) -> Result<Library, CommandError> {
+    let (name, start) = shebang::of_library(text)?;
+    let functions = with_functions(|engine| engine.load(&text[start..]))?;
+    if functions.is_empty() {
+        return Err(CommandError::fixed("ERR No functions registered"));
+    }
+    Ok(Library {
+        name,
+        text: text.to_vec(),
+        functions: functions.into_iter().map(|(info, _)| info).collect(),
+    })
+}
+
+/// This thread's state for EVAL, made anew after SCRIPT FLUSH.
+fn with_scripts<R>(
+    store: &ScriptStore,
+    work: impl FnOnce(&mut Engine, &ScriptStore) -> Result<R, CommandError>,
+) -> Result<R, CommandError> {
+    SCRIPTS.with_borrow_mut(|slot| {
+        let flushes = store.flushes();
+        if slot
+            .as_ref()
+            .is_some_and(|engine| engine.flushes != flushes)
+        {
+            *slot = None;
+        }
+        let engine = made(slot, || Engine::for_scripts(flushes))?;
+        work(engine, store)
+    })
+}
+
+/// This thread's state for functions.
+fn with_functions<R>(
+    work: impl FnOnce(&mut Engine) -> Result<R, CommandError>,
+) -> Result<R, CommandError> {
+    FUNCTIONS.with_borrow_mut(|slot| work(made(slot, Engine::for_functions)?))
+}
+
+fn made(
+    slot: &mut Option<Engine>,
+    make: impl FnOnce() -> mlua::Result<Engine>,
+) -> Result<&mut Engine, CommandError> {
+    if slot.as_ref().is_none_or(|engine| engine.is_spoiled) {
+        *slot = Some(make().map_err(internal)?);
+    }
+    slot.as_mut().ok_or(CommandError::fixed("ERR no Lua state"))
+}
+
+/// A Lua array of texts.
+fn array(lua: &Lua, texts: &[&[u8]]) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(texts.len(), 0)?;
+    for (index, text) in texts.iter().enumerate() {
+        table.raw_set(index + 1, lua.create_string(text)?)?;
+    }
+    Ok(table)
+}
+
+impl Engine {
+    fn for_scripts(flushes: u64) -> mlua::Result<Engine> {
+        let lua = Engine::new_state()?;
+        let redis = api::redis_of_scripts(&lua)?;
+        let load_redis = lua.create_table()?;
+        Engine::new(lua, redis, load_redis, flushes)
+    }
+
+    fn for_functions() -> mlua::Result<Engine> {
+        let lua = Engine::new_state()?;
+        let (redis, load_redis) = api::redis_of_functions(&lua)?;
+        Engine::new(lua, redis, load_redis, 0)
+    }
+
+    fn new_state() -> mlua::Result<Lua> {
+        let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH | StdLib::OS;
+        // Lua's own pcall, because no function of ours panics through Lua.
+        Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))
+    }
+
+    fn new(lua: Lua, redis: Table, load_redis: Table, flushes: u64) -> mlua::Result<Engine> {
+        let natives = api::natives(&lua, redis, load_redis)?;
+        let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME);
+        let (proxy, globals, run, set_loading): (Table, Table, Function, Function) =
+            prelude.call(natives)?;
+        lua.set_globals(proxy)?;
+        let often = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_LOOK);
+        lua.set_global_hook(often, |lua, _| look_at_clock(lua))?;
+        Ok(Engine {
+            replier: Replier::new(&lua)?,
+            lua,
+            globals,
+            run,
+            set_loading,
+            compiled: HashMap::new(),
+            libraries: HashMap::new(),
+            flushes,
+            runs: 0,
+            buffers: Buffers::default(),
+            is_spoiled: false,
+        })
+    }
+
+    /// Makes sure that a script is compiled, here, and known to all threads.
+    fn prepare(
+        &mut self,
+        store: &ScriptStore,
+        source: &Source<'_>,
+    ) -> Result<Digest, CommandError> {
+        const NO_SCRIPT: CommandError =
+            CommandError::fixed("NOSCRIPT No matching script. Please use EVAL.");
+        match *source {
+            Source::Digest(digest) => {
+                let digest = super::store::parse_digest(digest).ok_or(NO_SCRIPT)?;
+                if !self.compiled.contains_key(&digest) {
+                    let text = store.text(&digest).ok_or(NO_SCRIPT)?;
+                    self.compile(digest, &text)?;
+                }
+                Ok(digest)
+            }
+            Source::Text(text) => {
+                let digest = ScriptStore::digest(text);
+                if !self.compiled.contains_key(&digest) {
+                    self.compile(digest, text)?;
+                    store.insert(digest, text);
+                }
+                Ok(digest)
+            }
+        }
+    }
+
+    fn compile(&mut self, digest: Digest, text: &[u8]) -> CommandResult {
+        let (flags, start) = shebang::of_script(text)?;
+        let function = self.chunk(&text[start..], "@user_script").map_err(|text| {
+            CommandError::new(format!("ERR Error compiling script (new function): {text}"))
+        })?;
+        self.compiled.insert(digest, Compiled { function, flags });
+        Ok(())
+    }
+
+    fn chunk(&self, code: &[u8], name: &str) -> Result<Function, String> {
+        let chunk = self.lua.load(code).set_name(name).set_mode(ChunkMode::Text);
+        chunk.into_function().map_err(|error| match error {
+            mlua::Error::SyntaxError { message, .. } => message,
+            other => other.to_string(),
+        })
+    }
+
+    /// Runs a library's code and takes what it registers.
+    fn load(&mut self, code: &[u8]) -> Result<Vec<(FunctionInfo, Function)>, CommandError> {
+        self.set_loading.call::<()>(true).map_err(internal)?;
+        let registered = self.load_prepared(code);
+        self.set_loading.call::<()>(false).map_err(internal)?;
+        registered
+    }
+
+    fn load_prepared(
+        &mut self,
+        code: &[u8],
+    ) -> Result<Vec<(FunctionInfo, Function)>, CommandError> {
+        let chunk = self
+            .chunk(code, "@user_function")
+            .map_err(|text| CommandError::new(format!("ERR Error compiling function: {text}")))?;
+        self.lua.set_app_data(Registrations {
+            functions: Vec::new(),
+            started: Instant::now(),
+        });
+        let result: mlua::Result<(bool, Value)> = self.run.call(chunk);
+        let registrations = self.lua.remove_app_data::<Registrations>();
+        let took = registrations.as_ref().map(|found| found.started.elapsed());
+        self.is_spoiled |= took.is_some_and(|took| took > LOAD_TIME_MAX);
+        match result.map_err(internal)? {
+            (true, _) => Ok(registrations.map_or_else(Vec::new, |found| found.functions)),
+            (false, failure) => {
+                let text = failure
+                    .as_table()
+                    .and_then(|table| table.raw_get::<mlua::String>("err").ok())
+                    .map_or_else(String::new, |text| text.to_string_lossy());
+                Err(CommandError::new(format!(
+                    "ERR Error registering functions: {text}"
+                )))
+            }
+        }
+    }
+
+    /// The function of a library as all threads know it; loaded here first if it changed.
+    fn function(&mut self, library: &Arc<Library>, index: usize) -> Result<Function, CommandError> {
+        let loaded = self.libraries.get(&library.name);
+        if !loaded.is_some_and(|loaded| Arc::ptr_eq(&loaded.of, library)) {
+            let (_, start) = shebang::of_library(&library.text)?;
+            let registered = self.load(&library.text[start..])?;
+            let functions = library.functions.iter().map(|info| {
+                let found = registered.iter().find(|(name, _)| name.name == info.name);
+                found.map(|(_, function)| function.clone())
+            });
+            let functions: Option<Vec<Function>> = functions.collect();
+            let functions = functions.ok_or(CommandError::fixed("ERR Function not found"))?;
+            let of = Arc::clone(library);
+            self.libraries
+                .insert(library.name.clone(), LoadedLibrary { of, functions });
+        }
+        Ok(self.libraries[&library.name].functions[index].clone())
+    }
+
+    fn tables(&self, call: Call<'_>) -> mlua::Result<(Table, Table)> {
+        Ok((
+            array(&self.lua, call.keys)?,
+            array(&self.lua, call.arguments)?,
+        ))
+    }
+
+    fn set_globals(&self, call: Call<'_>) -> mlua::Result<()> {
+        let (keys, arguments) = self.tables(call)?;
+        self.globals.raw_set("KEYS", keys)?;
+        self.globals.raw_set("ARGV", arguments)
+    }
+
+    fn run(
+        &mut self,
+        context: &mut Context<'_>,
+        run: Run<'_>,
+        reply: &mut Reply<'_>,
+    ) -> mlua::Result<()> {
+        let client_protocol = std::mem::take(&mut context.session.protocol);
+        let database = context.session.database;
+        let may_block = std::mem::replace(&mut context.may_block, false);
+        let by_script = std::mem::replace(&mut context.by_script, true);
+        let watch = Watch {
+            name: run.name,
+            is_function: run.tables.is_some(),
+            command: run.call.command,
+            limit_ms: context.settings.busy_reply_threshold_ms,
+        };
+        let buffers = (&watch, std::mem::take(&mut self.buffers));
+        let mut running = Running::new(context, run.flags, run.call.is_read_only, buffers);
+        let tables = tables_of(run.tables);
+        let result: mlua::Result<(bool, Value)> =
+            current::enter(&mut running, || self.run.call((run.function, tables)));
+        let script_protocol = running.protocol;
+        self.is_spoiled |= running.is_killed;
+        self.buffers = running.end();
+        context.may_block = may_block;
+        context.by_script = by_script;
+        context.session.protocol = client_protocol;
+        context.session.database = database;
+        context.keys.select(database);
+        self.collect_sometimes();
+        if context.retry.is_some() {
+            return Ok(());
+        }
+        match result? {
+            (true, value) => self.replier.write(&value, script_protocol, reply),
+            (false, failure) => write_failure(&failure, run.name, reply),
+        }
+    }
+
+    /// A step of the garbage collector from time to time, as Redis does it, so that no run pays for a whole cycle.
+    fn collect_sometimes(&mut self) {
+        self.runs += 1;
+        if self.runs >= RUNS_PER_COLLECTION {
+            self.runs = 0;
+            // What it tells, whether a cycle ended, makes no difference; it fails only in finalizers, of which there are none.
+            let _ = self.lua.gc_step_kbytes(RUNS_PER_COLLECTION as i32);
+        }
+    }
+}
+
+/// Called by Lua from time to time while it runs code.
+fn look_at_clock(lua: &Lua) -> mlua::Result<VmState> {
+    match current::with(|running| running.tick()) {
+        Some(Tick::Continue) => {}
+        Some(Tick::Pause) => stack::suspend(),
+        Some(Tick::End) => {
+            return end_by_force(lua, "ERR Script killed by user with SCRIPT KILL...");
+        }
+        None => {
+            let started = lua
+                .app_data_ref::<Registrations>()
+                .map(|found| found.started);
+            if started.is_some_and(|started| started.elapsed() > LOAD_TIME_MAX) {
+                return end_by_force(lua, "ERR FUNCTION LOAD timeout");
+            }
+        }
+    }
+    Ok(VmState::Continue)
+}
+
+/// Raises an error, and again at every line from now on, so that code that catches it does not get far.
+fn end_by_force(lua: &Lua, text: &'static str) -> mlua::Result<VmState> {
+    lua.set_global_hook(HookTriggers::EVERY_LINE, move |_, _| Err(reply_error(text)))?;
+    Err(reply_error(text))
+}
+
+fn tables_of(tables: Option<(Table, Table)>) -> (Value, Value) {
+    match tables {
+        Some((keys, arguments)) => (Value::Table(keys), Value::Table(arguments)),
+        None => (Value::Nil, Value::Nil),
+    }
+}
+
+/// The error reply of a script that failed: the error, and where.
+fn write_failure(failure: &Value, name: &str, reply: &mut Reply<'_>) -> mlua::Result<()> {
+    let Value::Table(table) = failure else {
+        let text = failure.to_string()?;
+        reply.error(format!("ERR Error running script {name}, {text:.100}"));
+        return Ok(());
+    };
+    let mut text = match table.raw_get("err")? {
+        Value::String(text) => text.as_bytes().to_vec(),
+        _ => b"ERR unknown error".to_vec(),
+    };
+    let source: Option<mlua::String> = table.raw_get("source")?;
+    let line: Option<i64> = table.raw_get("line")?;
+    if let (Some(source), Some(line)) = (source, line) {
+        text.extend_from_slice(format!(" script: {name}, on ").as_bytes());
+        text.extend_from_slice(&source.as_bytes());
+        text.extend_from_slice(format!(":{line}.").as_bytes());
+    }
+    reply.error(text);
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Scripts: Lua 5.1 as Redis runs it.
+//!
+//! - [`engine`]: the Lua states of a thread, compiled code, one run;
+//! - `prelude.lua`: the sandbox; [`api`]: the `redis` table; [`json`], [`message_pack`], [`bits`], [`structs`]: libraries;
+//! - [`running`]: what a run may do, and its nested commands; [`convert`]: values on their way in and out;
+//! - [`store`], [`libraries`], [`shebang`], [`registration`]: what scripts and functions there are;
+//! - [`raised`], [`current`]: errors, and the way from Lua back to the running command;
+//! - [`slow`], [`stack`]: scripts that run for too long, and how their thread gets away from them.
+//!
+//! The commands are in `scripting.rs` and `functions.rs`, one level up. Why it is built so: `docs/decisions/0014-scripts.md`.
+
+mod api;
+mod bits;
+mod convert;
+mod current;
+pub mod dump;
+pub mod engine;
+mod json;
+mod json_decode;
+pub mod libraries;
+mod message_pack;
+mod raised;
+mod registration;
+mod running;
+pub mod shebang;
+pub mod slow;
+pub mod stack;
+pub mod store;
+mod structs;
+
+use super::context::Context;
+use crate::error::{CommandError, CommandResult};
+use shebang::ScriptFlags;
+
+/// Checks whether a script with these flags may start; one that declared none is checked command by command.
+fn may_start(
+    context: &Context<'_>,
+    flags: Option<ScriptFlags>,
+    is_read_only: bool,
+) -> CommandResult {
+    let Some(flags) = flags else { return Ok(()) };
+    if flags.has(ScriptFlags::NO_WRITES) {
+        return Ok(());
+    }
+    if is_read_only {
+        return Err(CommandError::fixed(
+            "ERR Can not execute a script with write flag using *_ro command.",
+        ));
+    }
+    if !flags.has(ScriptFlags::ALLOW_OOM) && context.services.is_out_of_memory() {
+        return Err(CommandError::fixed(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+        ));
+    }
+    Ok(())
+}

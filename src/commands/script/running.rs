@@ -1,0 +1,404 @@
+//! One run of a script: the commands that it calls, and what they may do.
+//!
+//! A nested command is looked up, checked and called like any other, on the same [`Context`] and under the same locks. A key
+//! that the script did not declare is locked when it is first named, without waiting, because other threads may wait for what
+//! this one holds. If that fails the run is given up: whatever the script does from then on raises an error, dispatch rolls its
+//! changes back, and runs it again under all locks. See `docs/decisions/0014-scripts.md`.
+
+use super::convert;
+use super::raised::{plain_error, reply_error};
+use super::shebang::ScriptFlags;
+use super::slow::SlowScript;
+use crate::commands::acl::{self, LogContext};
+use crate::commands::context::{Context, Ran, Retry};
+use crate::commands::spec::Flags;
+use crate::commands::table::{self, Row};
+use crate::commands::transactions;
+use crate::error::CommandError;
+use crate::resp::{Protocol, Reply};
+use mlua::{Lua, Value, Variadic};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Commands of at most so many arguments are called without an allocation for the list of them.
+const INLINE_ARGUMENTS: usize = 12;
+
+/// Why a nested command did not run.
+enum Refusal {
+    /// The script gets this error.
+    Error(CommandError),
+    /// The run was given up.
+    GivenUp,
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Refusal {
+        Refusal::Error(error)
+    }
+}
+
+/// Buffers that runs on one thread share.
+#[derive(Default)]
+pub struct Buffers {
+    arguments: Vec<u8>,
+    ends: Vec<usize>,
+    reply: Vec<u8>,
+}
+
+/// What a run is called, and how long it may take before others are told.
+pub struct Watch<'a> {
+    /// Digest, or name of the function.
+    pub name: &'a str,
+    /// A function, not a script of EVAL.
+    pub is_function: bool,
+    /// The command line.
+    pub command: &'a [&'a [u8]],
+    /// `busy-reply-threshold`; 0: never.
+    pub limit_ms: u64,
+}
+
+/// What a run that looked at the clock has to do.
+pub enum Tick {
+    /// Go on.
+    Continue,
+    /// Let the thread do something else.
+    Pause,
+    /// End.
+    End,
+}
+
+/// See the module's comment.
+pub struct Running<'r, 'c> {
+    watch: &'r Watch<'r>,
+    started: Instant,
+    slow: Option<Arc<SlowScript>>,
+    /// It was told to end.
+    pub is_killed: bool,
+    /// What the script's own command was given.
+    pub context: &'r mut Context<'c>,
+    /// The dialect that the script chose with `redis.setresp`.
+    pub protocol: Protocol,
+    /// Write commands are refused.
+    is_read_only: bool,
+    /// Commands that need memory are not refused.
+    allows_oom: bool,
+    /// A command that writes was called.
+    has_written: bool,
+    /// The locks were gone in between: what was changed before cannot be rolled back.
+    is_loose: bool,
+    buffers: Buffers,
+}
+
+impl<'r, 'c> Running<'r, 'c> {
+    /// A run with these flags (`None`: none were declared).
+    pub fn new(
+        context: &'r mut Context<'c>,
+        flags: Option<ScriptFlags>,
+        is_read_only: bool,
+        (watch, buffers): (&'r Watch<'r>, Buffers),
+    ) -> Running<'r, 'c> {
+        let declared = flags.unwrap_or_default();
+        Running {
+            watch,
+            started: Instant::now(),
+            slow: None,
+            is_killed: false,
+            context,
+            protocol: Protocol::Resp2,
+            is_read_only: is_read_only || declared.has(ScriptFlags::NO_WRITES),
+            allows_oom: declared.has(ScriptFlags::ALLOW_OOM),
+            has_written: false,
+            is_loose: false,
+            buffers,
+        }
+    }
+
+    /// Looks at the clock: called from time to time while Lua code runs.
+    pub fn tick(&mut self) -> Tick {
+        let limit = Duration::from_millis(self.watch.limit_ms);
+        if limit.is_zero() || self.started.elapsed() < limit {
+            return Tick::Continue;
+        }
+        let slow = match &self.slow {
+            Some(slow) => slow,
+            None => self
+                .slow
+                .insert(self.watch.enter(self.started, self.context)),
+        };
+        if self.has_written {
+            slow.has_written.store(true, Ordering::Release);
+        } else if slow.is_killed.load(Ordering::Acquire) {
+            tracing::info!(name = self.watch.name, "a script was killed by a client");
+            self.is_killed = true;
+            return Tick::End;
+        }
+        Tick::Pause
+    }
+
+    /// Ends the run: others are let in again. Gives back the buffers, for the next run.
+    pub fn end(mut self) -> Buffers {
+        if let Some(slow) = self.slow.take() {
+            self.context.services.scripts().slow.leave(&slow);
+        }
+        const KEPT_BYTES_MAX: usize = 1 << 20;
+        self.buffers.arguments.shrink_to(KEPT_BYTES_MAX);
+        self.buffers.reply.shrink_to(KEPT_BYTES_MAX);
+        self.buffers
+    }
+
+    /// `redis.call` and `redis.pcall`: runs a command and gives back what it replied.
+    ///
+    /// # Errors
+    /// Those that are raised whoever calls: with `raises`, also an error that the command replied.
+    pub fn call(
+        &mut self,
+        lua: &Lua,
+        arguments: &Variadic<Value>,
+        raises: bool,
+    ) -> mlua::Result<Value> {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let called = match buffers.read_arguments(arguments) {
+            Ok(()) => self.call_with(&mut buffers),
+            Err(text) => Err(Refusal::Error(CommandError::fixed(text))),
+        };
+        let result = match called {
+            Ok(()) if raises && buffers.reply.first() == Some(&b'-') => {
+                let text = buffers
+                    .reply
+                    .strip_suffix(b"\r\n")
+                    .unwrap_or(&buffers.reply);
+                Err(reply_error(&text[1..]))
+            }
+            Ok(()) => convert::to_lua(lua, &buffers.reply),
+            Err(Refusal::Error(error)) if raises => Err(reply_error(error.text())),
+            Err(Refusal::Error(error)) => {
+                super::raised::error_table(lua, error.text().as_bytes()).map(Value::Table)
+            }
+            Err(Refusal::GivenUp) => Err(plain_error("the script is run again")),
+        };
+        self.buffers = buffers;
+        result
+    }
+
+    fn call_with(&mut self, buffers: &mut Buffers) -> Result<(), Refusal> {
+        let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
+        let many: Vec<&[u8]>;
+        let mut start = 0;
+        let slices = buffers.ends.iter().map(|end| {
+            let argument = &buffers.arguments[start..*end];
+            start = *end;
+            argument
+        });
+        let arguments = if buffers.ends.len() <= INLINE_ARGUMENTS {
+            inline
+                .iter_mut()
+                .zip(slices)
+                .for_each(|(place, slice)| *place = slice);
+            &inline[..buffers.ends.len()]
+        } else {
+            many = slices.collect();
+            &many
+        };
+        buffers.reply.clear();
+        self.execute(arguments, &mut buffers.reply)
+    }
+
+    fn execute(&mut self, arguments: &[&[u8]], output: &mut Vec<u8>) -> Result<(), Refusal> {
+        if self.context.retry.is_some() {
+            return Err(Refusal::GivenUp);
+        }
+        let row = look_up(arguments)?;
+        self.check(row, arguments)?;
+        self.hold_keys(row, arguments)?;
+        let context = &mut *self.context;
+        context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
+        let mut reply = Reply::new(output, self.protocol);
+        let started = Instant::now();
+        let result = transactions::invoke(context, row, arguments, &mut reply);
+        let job = context.job.take();
+        let result = match (result, job) {
+            (Ok(()), Some(job)) => self.run_outside(job, &mut reply),
+            (result, _) => result,
+        };
+        if let Err(error) = &result {
+            reply.rewind(0);
+            reply.error(error.text());
+        }
+        let ran = Ran {
+            row,
+            arguments,
+            nanoseconds: started.elapsed().as_nanos() as u64,
+            error: result.as_ref().err().map(CommandError::text),
+            was_rejected: false,
+        };
+        self.context.services.ran_inside(self.context.session, &ran);
+        self.context.keys.select(self.context.session.database);
+        Ok(())
+    }
+
+    /// Checks what a script may call, in Redis's order.
+    fn check(&mut self, row: Row, arguments: &[&[u8]]) -> Result<(), Refusal> {
+        let flags = row.spec.flags;
+        if flags.has(Flags::NOSCRIPT) {
+            return Err(
+                CommandError::fixed("ERR This Redis command is not allowed from script").into(),
+            );
+        }
+        let context = &*self.context;
+        let checked = acl::check_and_log(
+            context.session,
+            context.settings,
+            context.services,
+            row,
+            arguments,
+            LogContext::Script,
+        );
+        if let Err(denial) = checked {
+            let denial = denial.error(context.session.user(), row, arguments);
+            let text = denial.text().trim_start_matches("NOPERM ");
+            return Err(CommandError::new(format!("ERR ACL failure in script: {text}")).into());
+        }
+        let writes = flags.has(Flags::WRITE);
+        if self.is_read_only && (writes || flags.has(Flags::MAY_REPLICATE)) {
+            return Err(CommandError::fixed(
+                "ERR Write commands are not allowed from read-only scripts.",
+            )
+            .into());
+        }
+        let may_be_refused = flags.has(Flags::DENYOOM) && !self.allows_oom && !self.has_written;
+        if may_be_refused && self.context.services.is_out_of_memory() {
+            return Err(CommandError::OUT_OF_MEMORY.into());
+        }
+        self.has_written |= writes;
+        Ok(())
+    }
+
+    /// Locks the shards of a command's keys and makes the keys resident.
+    fn hold_keys(&mut self, row: Row, arguments: &[&[u8]]) -> Result<(), Refusal> {
+        let mut indices = [0; INLINE_ARGUMENTS];
+        let mut more = Vec::new();
+        let mut count = 0;
+        row.spec.for_each_key(arguments, |index| {
+            match indices.get_mut(count) {
+                Some(place) => *place = index,
+                None => more.push(index),
+            }
+            count += 1;
+        });
+        let selected = self.context.keys.database();
+        let other = row.spec.other_database.and_then(|other| other(arguments));
+        let other = other.filter(|other| *other < self.context.keys.databases());
+        for index in indices[..count.min(INLINE_ARGUMENTS)].iter().chain(&more) {
+            self.hold_key(selected, arguments[*index])?;
+            if let Some(other) = other {
+                self.hold_key(other, arguments[*index])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_key(&mut self, database: u32, key: &[u8]) -> Result<(), Refusal> {
+        let context = &mut *self.context;
+        let hash = context.keys.hash_of(key);
+        if !context.keys.try_hold(hash) {
+            context.retry = Some(Retry::UnderAllLocks);
+            return Err(Refusal::GivenUp);
+        }
+        while !context
+            .services
+            .make_resident(&mut context.keys, database, hash, key)?
+        {
+            if !self.is_loose {
+                context.retry = Some(Retry::WithBlock { database, hash });
+                return Err(Refusal::GivenUp);
+            }
+            context.keys.release();
+            let loaded = context.services.load_block(database, hash);
+            context.keys.hold_everything();
+            loaded?;
+        }
+        Ok(())
+    }
+
+    /// Runs what walks the whole keyspace or waits for the disk. It takes locks itself, so the script's go meanwhile: what
+    /// the script did so far becomes a record, and from here on it holds all locks, so that nothing can make it start over.
+    fn run_outside(
+        &mut self,
+        job: crate::commands::Job,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), CommandError> {
+        let context = &mut *self.context;
+        context.keys.commit();
+        context.keys.forget_former();
+        context.keys.release();
+        self.is_loose = true;
+        let result = job(context.services, reply);
+        context.keys.hold_everything();
+        result
+    }
+}
+
+impl Watch<'_> {
+    fn enter(&self, started: Instant, context: &Context<'_>) -> Arc<SlowScript> {
+        tracing::warn!(
+            name = self.name,
+            limit_ms = self.limit_ms,
+            "a slow script still runs; other clients get BUSY"
+        );
+        let slow = Arc::new(SlowScript {
+            is_function: self.is_function,
+            name: self.name.to_owned(),
+            command: self
+                .command
+                .iter()
+                .map(|argument| argument.to_vec())
+                .collect(),
+            started,
+            has_written: AtomicBool::new(false),
+            is_killed: AtomicBool::new(false),
+        });
+        context.services.scripts().slow.enter(Arc::clone(&slow));
+        slow
+    }
+}
+
+impl Buffers {
+    /// Copies the arguments as a command sees them.
+    fn read_arguments(&mut self, values: &[Value]) -> Result<(), &'static str> {
+        self.arguments.clear();
+        self.ends.clear();
+        if values.is_empty() {
+            return Err("ERR Please specify at least one argument for this redis lib call");
+        }
+        for value in values {
+            match value {
+                Value::String(text) => self.arguments.extend_from_slice(&text.as_bytes()),
+                Value::Integer(integer) => {
+                    convert::push_number(*integer as f64, &mut self.arguments)
+                }
+                Value::Number(number) => convert::push_number(*number, &mut self.arguments),
+                _ => return Err("ERR Lua redis lib command arguments must be strings or integers"),
+            }
+            self.ends.push(self.arguments.len());
+        }
+        Ok(())
+    }
+}
+
+/// The row of a command line, in the words that scripts get to hear.
+pub fn look_up(arguments: &[&[u8]]) -> Result<Row, CommandError> {
+    const UNKNOWN: CommandError =
+        CommandError::fixed("ERR Unknown Redis command called from script");
+    let mut row = table::find(arguments[0]).ok_or(UNKNOWN)?;
+    if !row.spec.subcommands.is_empty() && arguments.len() > 1 {
+        row = table::find_subcommand(row, arguments[1]).ok_or(UNKNOWN)?;
+    }
+    if row.spec.arity_allows(arguments.len()) {
+        Ok(row)
+    } else {
+        Err(CommandError::fixed(
+            "ERR Wrong number of args calling Redis command from script",
+        ))
+    }
+}

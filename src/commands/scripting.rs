@@ -1,0 +1,293 @@
+//! EVAL, EVALSHA, their read-only forms, and SCRIPT.
+//!
+//! The work is in [`super::script`]; here are arguments and rows. A script runs as one command: dispatch locks the keys it
+//! declares, and what it changes becomes one log record.
+
+use super::client::write_help;
+use super::context::Context;
+use super::script::engine::{self, Call, Source};
+use super::script::store::{parse_digest, show_digest};
+use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use crate::error::{CommandError, CommandResult};
+use crate::resp::{Reply, number};
+
+/// The parts of `command script numkeys key ... argument ...`.
+pub(super) fn split_keys<'a>(
+    command: &'a [&'a [u8]],
+    count: i64,
+    is_read_only: bool,
+) -> Result<Call<'a>, CommandError> {
+    let Ok(count) = usize::try_from(count) else {
+        return Err(CommandError::fixed("ERR Number of keys can't be negative"));
+    };
+    let split = command[3..].split_at_checked(count);
+    let (keys, arguments) = split.ok_or(CommandError::fixed(
+        "ERR Number of keys can't be greater than number of args",
+    ))?;
+    Ok(Call {
+        command,
+        keys,
+        arguments,
+        is_read_only,
+    })
+}
+
+fn evaluate(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    is_read_only: bool,
+    source: &Source<'_>,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let count = number::parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)?;
+    let call = split_keys(arguments, count, is_read_only)?;
+    engine::eval(context, source, call, reply)
+}
+
+fn eval(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    evaluate(
+        context,
+        arguments,
+        false,
+        &Source::Text(arguments[1]),
+        reply,
+    )
+}
+
+fn eval_ro(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    evaluate(context, arguments, true, &Source::Text(arguments[1]), reply)
+}
+
+fn evalsha(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    evaluate(
+        context,
+        arguments,
+        false,
+        &Source::Digest(arguments[1]),
+        reply,
+    )
+}
+
+fn evalsha_ro(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    evaluate(
+        context,
+        arguments,
+        true,
+        &Source::Digest(arguments[1]),
+        reply,
+    )
+}
+
+/// SCRIPT without a known subcommand: `resolve` has refused it already.
+fn container(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    Err(CommandError::SYNTAX)
+}
+
+fn load(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let digest = engine::load_script(context.services.scripts(), arguments[2])?;
+    reply.bulk(show_digest(&digest).as_bytes());
+    Ok(())
+}
+
+fn exists(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let scripts = context.services.scripts();
+    reply.array_header(arguments.len() - 2);
+    for digest in &arguments[2..] {
+        let text = parse_digest(digest).and_then(|digest| scripts.text(&digest));
+        reply.integer(i64::from(text.is_some()));
+    }
+    Ok(())
+}
+
+fn flush(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let is_known =
+        |mode: &&[u8]| mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async");
+    if arguments.len() > 3 || !arguments[2..].iter().all(is_known) {
+        return Err(CommandError::fixed(
+            "ERR SCRIPT FLUSH only support SYNC|ASYNC option",
+        ));
+    }
+    context.services.scripts().flush();
+    reply.ok();
+    Ok(())
+}
+
+fn kill(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    context.services.scripts().slow.kill(false)?;
+    reply.ok();
+    Ok(())
+}
+
+fn debug(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    Err(CommandError::fixed("ERR SCRIPT DEBUG is not supported"))
+}
+
+const HELP: &[&str] = &[
+    "DEBUG (YES|SYNC|NO)",
+    "    Not supported.",
+    "EXISTS <sha1> [<sha1> ...]",
+    "    Tells which of these scripts are known.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Forgets all scripts.",
+    "KILL",
+    "    Ends the script that runs, if it has written nothing.",
+    "LOAD <script>",
+    "    Keeps a script for EVALSHA without running it.",
+];
+
+fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    write_help("SCRIPT", HELP, reply);
+    Ok(())
+}
+
+/// Flags of what runs scripts.
+pub(super) const RUN: Flags = Flags::NOSCRIPT
+    .and(Flags::SKIP_MONITOR)
+    .and(Flags::STALE)
+    .and(Flags::MOVABLE_KEYS)
+    .and(Flags::NO_MANDATORY_KEYS)
+    .and(Flags::RUNS_SCRIPT);
+
+/// The keys that a script declares.
+pub(super) const SCRIPT_KEYS: &[KeySpec] = &[KeySpec::Counted { count_index: 2 }];
+
+const fn runner(
+    name: &'static str,
+    flags: Flags,
+    since: &'static str,
+    summary: &'static str,
+    function: super::CommandFunction,
+) -> CommandSpec {
+    CommandSpec {
+        since,
+        summary,
+        complexity: "Depends on the script that is executed.",
+        ..CommandSpec::new(name, -3, flags, SCRIPT_KEYS, Group::Scripting, function)
+    }
+}
+
+const fn subcommand(
+    name: &'static str,
+    arity: i32,
+    flags: Flags,
+    since: &'static str,
+    summary: &'static str,
+    function: super::CommandFunction,
+) -> CommandSpec {
+    CommandSpec {
+        since,
+        summary,
+        ..CommandSpec::new(
+            name,
+            arity,
+            Flags::NOSCRIPT.and(flags),
+            KeySpec::NONE,
+            Group::Scripting,
+            function,
+        )
+    }
+}
+
+const SUBCOMMANDS: &[CommandSpec] = &[
+    subcommand(
+        "debug",
+        3,
+        Flags::NONE,
+        "3.2.0",
+        "Sets the debug mode of server-side Lua scripts.",
+        debug,
+    ),
+    subcommand(
+        "exists",
+        -3,
+        Flags::NONE,
+        "2.6.0",
+        "Determines whether server-side Lua scripts exist in the script cache.",
+        exists,
+    )
+    .with_complexity("O(N) with N being the number of scripts to check."),
+    subcommand(
+        "flush",
+        -2,
+        Flags::NONE,
+        "2.6.0",
+        "Removes all server-side Lua scripts from the script cache.",
+        flush,
+    )
+    .with_complexity("O(N) with N being the number of scripts in cache"),
+    subcommand(
+        "kill",
+        2,
+        Flags::NONE,
+        "2.6.0",
+        "Terminates a server-side Lua script during execution.",
+        kill,
+    ),
+    subcommand(
+        "load",
+        3,
+        Flags::STALE,
+        "2.6.0",
+        "Loads a server-side Lua script to the script cache.",
+        load,
+    )
+    .with_complexity("O(N) with N being the length in bytes of the script body."),
+    subcommand(
+        "help",
+        2,
+        Flags::LOADING.and(Flags::STALE),
+        "5.0.0",
+        "Returns helpful text about the different subcommands.",
+        help,
+    ),
+];
+
+/// The rows of this family.
+pub const COMMANDS: &[CommandSpec] = &[
+    runner(
+        "eval",
+        RUN.and(Flags::MAY_REPLICATE),
+        "2.6.0",
+        "Executes a server-side Lua script.",
+        eval,
+    ),
+    runner(
+        "eval_ro",
+        RUN.and(Flags::READONLY),
+        "7.0.0",
+        "Executes a read-only server-side Lua script.",
+        eval_ro,
+    ),
+    runner(
+        "evalsha",
+        RUN.and(Flags::MAY_REPLICATE),
+        "2.6.0",
+        "Executes a server-side Lua script by SHA1 digest.",
+        evalsha,
+    ),
+    runner(
+        "evalsha_ro",
+        RUN.and(Flags::READONLY),
+        "7.0.0",
+        "Executes a read-only server-side Lua script by SHA1 digest.",
+        evalsha_ro,
+    ),
+    CommandSpec {
+        since: "2.6.0",
+        summary: "A container for Lua scripts management commands.",
+        complexity: "Depends on subcommand.",
+        subcommands: SUBCOMMANDS,
+        ..CommandSpec::new(
+            "script",
+            -2,
+            Flags::NONE,
+            KeySpec::NONE,
+            Group::Scripting,
+            container,
+        )
+    },
+];

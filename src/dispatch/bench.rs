@@ -1,0 +1,261 @@
+//! Where a command runs: its keys locked and resident, its effects logged under the same locks.
+
+use super::blocked::{BlockedClients, Waiter};
+use super::{NamedKey, Serving, internal};
+use crate::commands::table::Row;
+use crate::commands::{Context, Flags, Job, Retry, Services, Session, transactions};
+use crate::config::Settings;
+use crate::error::{CommandError, CommandResult, InternalError};
+use crate::keyspace::{Journal, Keys, LookupCounts};
+use crate::resp::Reply;
+use crate::server::Server;
+use crate::tier::{FetchTicket, Fetched, KeyRequest, Residency};
+use std::sync::Arc;
+
+/// What a command works with, apart from its client. It borrows from a worker's dispatcher, or from a script that owns its own.
+pub struct Bench<'a> {
+    pub server: &'a Server,
+    pub settings: &'a Settings,
+    pub journal: &'a mut Journal,
+    pub keys: &'a [NamedKey],
+    pub owned_keys: &'a [Box<[u8]>],
+    pub hashes: &'a [u64],
+    pub now_ms: u64,
+    /// The waiter on whose behalf the command runs.
+    pub serving: Option<&'a mut Serving>,
+}
+
+/// Which shards a command locks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Locking {
+    /// Those of the keys that it names.
+    DeclaredKeys,
+    /// All: a script that could not lock a key it had not declared, or one within a transaction.
+    Everything,
+}
+
+/// What a command's function left.
+pub struct Called {
+    pub result: CommandResult,
+    /// The LSN of the last record of its effects, if it had any.
+    pub lsn: Option<u64>,
+    pub counts: LookupCounts,
+    pub job: Option<Job>,
+    pub blocked: Blocked,
+    /// Set: the command did not come to its end, what it did is rolled back, and it is to run again.
+    retry: Option<Retry>,
+}
+
+/// Whether the client waits now.
+pub enum Blocked {
+    No,
+    /// The waiter on whose behalf the command ran goes on waiting.
+    Still,
+    /// As this new waiter.
+    As(Arc<Waiter>),
+}
+
+/// Why a command did not run.
+pub enum Obstacle {
+    /// There is nothing for the waiter on whose behalf it would run.
+    StillBlocked,
+    /// These keys have to be fetched first.
+    Fetch(Vec<FetchTicket>),
+    /// It cannot.
+    Failed(CommandError),
+}
+
+impl Bench<'_> {
+    /// Runs a command; one that has to start over does so. Its reply is appended to `output`.
+    pub fn run(
+        &mut self,
+        row: Row,
+        session: &mut Session,
+        arguments: &[&[u8]],
+        fetched: &[Fetched],
+        mut locking: Locking,
+        output: &mut Vec<u8>,
+    ) -> Result<Called, Obstacle> {
+        let start = output.len();
+        loop {
+            let called = self.attempt(row, session, arguments, fetched, locking, output)?;
+            match called.retry {
+                None => return Ok(called),
+                Some(Retry::UnderAllLocks) => locking = Locking::Everything,
+                Some(Retry::WithBlock { database, hash }) => {
+                    let loaded = self.server.load_block(database, hash);
+                    loaded.map_err(Obstacle::Failed)?;
+                }
+            }
+            output.truncate(start);
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        row: Row,
+        session: &mut Session,
+        arguments: &[&[u8]],
+        fetched: &[Fetched],
+        locking: Locking,
+        output: &mut Vec<u8>,
+    ) -> Result<Called, Obstacle> {
+        let server = self.server;
+        let slow = &server.scripts.slow;
+        let hashes = (locking == Locking::DeclaredKeys).then_some(self.hashes);
+        let is_serving = self.serving.is_some();
+        let keys = Keys::lock_unless(
+            &server.keyspace,
+            hashes,
+            self.journal,
+            &*server.recorder,
+            (session.database, self.now_ms),
+            &|| slow.any() && !is_serving,
+        );
+        let mut keys = keys.ok_or_else(|| Obstacle::Failed(slow.refusal()))?;
+        configure(&mut keys, row, session, server, self.settings);
+        if let [named] = self.keys
+            && self.owned_keys.is_empty()
+        {
+            keys.know_hash(arguments[named.argument], named.hash);
+        }
+        if !server.tier.everything_is_hot() {
+            let only_looks = row.spec.flags.has(Flags::PEEKS);
+            let named = (self.keys, self.owned_keys);
+            let reading = match is_serving {
+                true => Reading::AtOnce,
+                false => Reading::Fetched(fetched),
+            };
+            let missing = make_resident(server, &mut keys, named, arguments, only_looks, reading)
+                .map_err(|error| Obstacle::Failed(internal(&error)))?;
+            if !missing.is_empty() {
+                return Err(Obstacle::Fetch(missing));
+            }
+        }
+        if let Some(serving) = &mut self.serving
+            && !serving.may_be_ready(&keys)
+        {
+            return Err(Obstacle::StillBlocked);
+        }
+        if row.spec.flags.has(Flags::RUNS_SCRIPT) {
+            keys.keep_former();
+        }
+        let may_block = !session.must_not_block;
+        let context = Context {
+            keys,
+            session,
+            settings: self.settings,
+            services: server,
+            now_ms: self.now_ms,
+            is_monitored: server.monitors.any(),
+            by_script: false,
+            may_block,
+            blocked: None,
+            job: None,
+            retry: None,
+        };
+        let registry = (!is_serving).then_some(&server.blocked);
+        let reply = Reply::new(output, context.session.protocol);
+        Ok(call(row, context, arguments, reply, registry))
+    }
+}
+
+/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns;
+/// a client that has to wait is in the registry by then.
+fn call(
+    row: Row,
+    mut context: Context<'_>,
+    arguments: &[&[u8]],
+    mut reply: Reply<'_>,
+    registry: Option<&BlockedClients>,
+) -> Called {
+    let result = transactions::invoke(&mut context, row, arguments, &mut reply);
+    if context.retry.is_some() {
+        context.keys.roll_back();
+    } else {
+        context.keys.commit();
+    }
+    let blocked = match (context.blocked.take(), registry) {
+        (None, _) => Blocked::No,
+        (Some(_), None) => Blocked::Still,
+        (Some(request), Some(registry)) => {
+            let session = context.session.leave_placeholder();
+            Blocked::As(registry.block(session, arguments, request))
+        }
+    };
+    Called {
+        result,
+        lsn: context.keys.committed_lsn(),
+        counts: context.keys.counts,
+        job: context.job.take(),
+        blocked,
+        retry: context.retry,
+    }
+}
+
+/// How look-ups of this command count and leave traces, and who has to hear of its changes.
+fn configure(
+    keys: &mut Keys<'_>,
+    row: Row,
+    session: &Session,
+    server: &Server,
+    settings: &Settings,
+) {
+    keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
+    keys.no_touch = session.no_touch;
+    keys.frequency_log_factor = Server::frequency_log_factor(settings);
+    keys.listens_to = settings.notify_keyspace_events.worth_keeping();
+    keys.notes_written = server.hears_writes();
+    keys.keeps_expired = server.pause.is_active();
+}
+
+/// How keys that are not in memory are read.
+#[derive(Clone, Copy)]
+enum Reading<'a> {
+    /// By the connection, which waits without a lock; this is what it brought.
+    Fetched(&'a [Fetched]),
+    /// Here and now, because there is no connection that could wait.
+    AtOnce,
+}
+
+/// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
+fn make_resident(
+    server: &Server,
+    keys: &mut Keys<'_>,
+    (named_keys, owned_keys): (&[NamedKey], &[Box<[u8]>]),
+    arguments: &[&[u8]],
+    only_looks: bool,
+    reading: Reading<'_>,
+) -> Result<Vec<FetchTicket>, InternalError> {
+    let mut missing = Vec::new();
+    for named in named_keys {
+        let key: &[u8] = if owned_keys.is_empty() {
+            arguments[named.argument]
+        } else {
+            &owned_keys[named.argument]
+        };
+        let generation = server.keyspace.generation(named.database);
+        let request = KeyRequest {
+            database: named.database,
+            generation,
+            hash: named.hash,
+            key,
+            only_looks,
+            now_ms: keys.now_ms(),
+        };
+        let shard = keys.shard_mut(named.hash);
+        let residency = match reading {
+            Reading::AtOnce => server.tier.resolve_now(shard, &request)?,
+            Reading::Fetched(fetched) => {
+                let found = fetched.iter().find(|fetched| fetched.is_for(&request));
+                server.tier.resolve(shard, &request, found)?
+            }
+        };
+        match residency {
+            Residency::Present | Residency::Absent => {}
+            Residency::Lent(entry) => keys.lend(named.database, entry),
+            Residency::Fetch(ticket) => missing.push(ticket),
+        }
+    }
+    Ok(missing)
+}

@@ -1,0 +1,155 @@
+//! Taking back what a command has done so far: for scripts that have to start over (see `commands/script/running.rs`).
+//!
+//! While [`Keys::keep_former`] is on, the first change of each key leaves what the key was; values are cheap to clone, so
+//! that costs one small allocation for each changed key. [`Keys::roll_back`] puts it all back under the same locks, so
+//! nobody has seen anything: entries with their LSNs and flags, counts, pending deletions, the pre-images of a
+//! running snapshot. Nothing of it reaches the log.
+
+use super::entry::{Body, Entry, EntryRef, NewBody};
+use super::keys::Keys;
+use super::shards::Keyspace;
+use hashbrown::HashMap;
+use std::hash::{Hash, Hasher};
+
+/// What a key was.
+struct Former {
+    /// Its entry, tombstones included.
+    entry: Option<Entry>,
+    /// What the shard knew of its cold record's deadline.
+    cold_deadline: Option<u64>,
+}
+
+/// A key of a database, looked up without owning it.
+struct NamedKey<'a>(u32, &'a [u8]);
+
+impl Hash for NamedKey<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.0, self.1).hash(state);
+    }
+}
+
+impl hashbrown::Equivalent<(u32, Box<[u8]>)> for NamedKey<'_> {
+    fn equivalent(&self, other: &(u32, Box<[u8]>)) -> bool {
+        self.0 == other.0 && *self.1 == *other.1
+    }
+}
+
+/// The former states of the keys that were changed.
+#[derive(Default)]
+pub(super) struct Undo {
+    keys: HashMap<(u32, Box<[u8]>), Former>,
+    /// Shards of changed keys, and how many deletions were pending there.
+    deletions: Vec<(usize, usize)>,
+    /// The journal's count of changes.
+    changes: u64,
+}
+
+fn copy_of(entry: &EntryRef<'_>) -> Entry {
+    let body = match entry.body() {
+        Body::Tombstone => NewBody::Tombstone,
+        Body::Text(text) => NewBody::Text(text),
+        Body::Boxed(value) => NewBody::Boxed(value.clone()),
+    };
+    let mut copy = Entry::new(entry.key(), body, entry.deadline_ms());
+    copy.set_lsn(entry.lsn());
+    copy.set_access(entry.access());
+    copy.set_referenced(entry.is_referenced());
+    copy.set_cold_record(entry.has_cold_record());
+    copy.set_clean(entry.is_clean());
+    copy.set_raw_text(entry.is_raw_text());
+    copy
+}
+
+fn counts(entry: Option<&EntryRef<'_>>) -> (i64, i64) {
+    match entry.filter(|entry| !entry.is_tombstone()) {
+        Some(entry) => (1, i64::from(entry.deadline_ms().is_some())),
+        None => (0, 0),
+    }
+}
+
+impl Keys<'_> {
+    /// From here on, changes can be rolled back.
+    pub fn keep_former(&mut self) {
+        self.undo = Some(Box::new(Undo {
+            changes: self.journal.changes,
+            ..Undo::default()
+        }));
+    }
+
+    /// From here on, what was changed so far cannot be rolled back.
+    pub fn forget_former(&mut self) {
+        self.undo = None;
+    }
+
+    /// Notes what a key is before it is changed for the first time. Its shard is locked.
+    pub(super) fn note_former(&mut self, hash: u64, key: &[u8]) {
+        let Some(undo) = &mut self.undo else { return };
+        if undo.keys.contains_key(&NamedKey(self.database, key)) {
+            return;
+        }
+        let generation = self.keyspace.generation(self.database);
+        let shard = self.guards.shard_mut(hash);
+        let number = Keyspace::shard_of(hash);
+        if undo.deletions.iter().all(|(noted, _)| *noted != number) {
+            undo.deletions.push((number, shard.deletions.len()));
+        }
+        let place = shard.find(self.database, hash, key);
+        let former = Former {
+            entry: place.map(|place| copy_of(&shard.entry(self.database, place))),
+            cold_deadline: shard
+                .cold_deadlines
+                .get(&(generation, Box::from(key)))
+                .copied(),
+        };
+        undo.keys.insert((self.database, key.into()), former);
+    }
+
+    /// Puts back all that was changed since [`Keys::keep_former`]; the journal forgets it.
+    pub fn roll_back(&mut self) {
+        let Some(undo) = self.undo.take() else { return };
+        for ((database, key), former) in undo.keys {
+            self.restore(database, &key, former);
+        }
+        for (number, deletions) in undo.deletions {
+            let shard = self.guards.numbered_mut(number);
+            shard.deletions.truncate(deletions);
+        }
+        self.journal.clear();
+        drop((self.journal.take_events(), self.journal.take_written()));
+        self.journal.changes = undo.changes;
+        self.counts = super::keys::LookupCounts::default();
+    }
+
+    fn restore(&mut self, database: u32, key: &[u8], former: Former) {
+        let hash = self.hash_of(key);
+        let generation = self.keyspace.generation(database);
+        let placement = self.keyspace.placement();
+        let shard = self.guards.shard_mut(hash);
+        let place = shard.find(database, hash, key);
+        let now = place.map(|place| shard.entry(database, place));
+        let (keys_now, deadlines_now) = counts(now.as_ref());
+        let (keys, deadlines) = counts(former.entry.as_ref().map(Entry::view).as_ref());
+        let cold_key = (generation, Box::from(key));
+        match former.cold_deadline {
+            Some(deadline_ms) => shard.cold_deadlines.insert(cold_key, deadline_ms),
+            None if shard.cold_deadlines.is_empty() => None,
+            None => shard.cold_deadlines.remove(&cold_key),
+        };
+        let table = shard.table_mut(database);
+        if let Some(entry) = &former.entry {
+            let lsn = entry.lsn();
+            let images = &mut table.segment_mut(hash).pre_images;
+            images.retain(|image| image.lsn != lsn || *image.key != *key);
+        }
+        match (place, former.entry) {
+            (Some(place), Some(entry)) => table.change(place, |now| *now = entry),
+            (Some(place), None) => drop(table.remove(place)),
+            (None, Some(entry)) => {
+                table.insert(hash, entry, |key| placement.hash(key));
+            }
+            (None, None) => {}
+        }
+        table.key_balance += keys - keys_now;
+        table.deadline_balance += deadlines - deadlines_now;
+    }
+}
