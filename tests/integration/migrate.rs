@@ -17,7 +17,7 @@ fn fill(client: &mut Client) {
     }
 }
 
-const NAMES: &str = "text list set hash sorted stream";
+const NAMES: [&str; 7] = ["text", "list", "nothing", "set", "hash", "sorted", "stream"];
 
 fn content(client: &mut Client) -> Vec<Reply> {
     [
@@ -44,9 +44,10 @@ fn move_all(port: u16, there: &mut Client) {
     here.ok(&format!("MIGRATE 127.0.0.1 {port} text 3 5000 COPY"));
     assert_eq!(here.line("DBSIZE").integer(), 6);
     assert!(there.line("PTTL text").integer() > 50_000);
-    let busy = here.line(&format!(
-        "MIGRATE 127.0.0.1 {port} \"\" 3 5000 KEYS {NAMES} nothing"
-    ));
+    let port_text = port.to_string();
+    let mut words = vec!["MIGRATE", "127.0.0.1", &port_text, "", "3", "5000", "KEYS"];
+    words.extend(NAMES);
+    let busy = here.call(&words);
     assert_eq!(
         busy.error(),
         "ERR Target instance replied with error: BUSYKEY Target key name already exists."
