@@ -80,11 +80,12 @@ impl Tier {
             self.warm.maintain();
             self.budget.sample();
             if demoted.entries > 0 {
+                self.budget.note_step();
                 idle_since = laps;
             } else if laps > idle_since + IDLE_LAPS_MAX {
-                // Nothing hot is left to go. What is warm goes before anybody is refused.
+                // Nothing hot is left to go. What is warm goes before anybody has to wait for more.
                 if !self.warm.clear() {
-                    self.budget.set_exhausted(true);
+                    self.budget.note_floor();
                     break;
                 }
                 self.budget.sample();
