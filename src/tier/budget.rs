@@ -270,9 +270,10 @@ impl Budget {
     }
 }
 
-/// How much may be written until the next sample when all that can be demoted is demoted.
+/// How much may be written until the next sample when all that can be demoted is demoted. Each such step costs a sync of the
+/// log, so it must not be too small.
 fn floor_allowance_bytes(limit_bytes: u64) -> u64 {
-    limit_bytes / 64
+    (limit_bytes / 64).max(512 << 10)
 }
 
 #[cfg(test)]
@@ -342,7 +343,7 @@ mod tests {
         assert_eq!(budget.admission(), Admission::Wait);
         budget.note_floor();
         assert_eq!(budget.admission(), Admission::Go);
-        budget.note_written(LIMIT as usize / 64 + 1);
+        budget.note_written(513 << 10);
         assert_eq!(budget.admission(), Admission::Wait);
         budget.sample();
         budget.publish(LIMIT + 1, usage(LIMIT + 1));

@@ -51,7 +51,7 @@ fn batch_bytes(limit_bytes: u64) -> u64 {
     if limit_bytes == 0 {
         4 << 20
     } else {
-        (limit_bytes / 64).clamp(64 << 10, 4 << 20)
+        (limit_bytes / 64).clamp(256 << 10, 4 << 20)
     }
 }
 
