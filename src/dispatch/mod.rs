@@ -164,6 +164,7 @@ impl Dispatcher {
         self.stopwatch.begin_batch();
         if self.server.settings.version() != self.settings_version {
             (self.settings, self.settings_version) = self.server.settings.current();
+            self.stopwatch.forget_threshold();
         }
     }
 

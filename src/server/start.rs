@@ -61,6 +61,9 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
             ColdBudget::for_maxmemory(settings.maxmemory_bytes),
         )?)),
     };
+    if cold.is_some() {
+        warn_of_small_memory(settings.maxmemory_bytes);
+    }
     let bridge = cold
         .as_ref()
         .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
@@ -81,6 +84,16 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     server.snapshotter.settle_journaling()?;
     serve(&server, listeners)?;
     Ok(Running { server, shutdown })
+}
+
+fn warn_of_small_memory(maxmemory_bytes: u64) {
+    const ENOUGH_BYTES: u64 = 24 << 20;
+    if (1..ENOUGH_BYTES).contains(&maxmemory_bytes) {
+        tracing::warn!(
+            maxmemory_bytes,
+            "maxmemory is less than the 24 MiB that the server itself and its cold tier work well with: hardly any key stays in memory, writes go at the disk's pace, and below 4 MiB they are refused"
+        );
+    }
 }
 
 /// Pairs of the former and the new name of commands.
