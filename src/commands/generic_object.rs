@@ -70,11 +70,13 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
         Value::Stream(_) => "stream",
+        Value::List(_) if settings.legacy_encoding_names => "quicklist",
         Value::List(list) => packed(
             is_one_listpack(list, settings.list_max_listpack_size),
             "quicklist",
         ),
         Value::Set(set) if set.is_intset_like(settings.set_max_intset_entries as usize) => "intset",
+        Value::Set(_) if settings.legacy_encoding_names => "hashtable",
         Value::Set(set) => {
             let (entries, bytes) = (
                 settings.set_max_listpack_entries,
@@ -311,6 +313,25 @@ mod tests {
             ("HSET g a 12345", ":1"),
             ("OBJECT ENCODING g", "\"hashtable\""),
         ]);
+    }
+
+    #[test]
+    fn encodings_as_redis_7_0_names_them() {
+        let mut server = TestServer::new();
+        server.settings.set_max_intset_entries = 10;
+        server.check_all(&[("RPUSH l a", ":1"), ("SADD s a", ":1"), ("SADD i 1", ":1")]);
+        for (legacy, list, set) in [
+            (false, "listpack", "listpack"),
+            (true, "quicklist", "hashtable"),
+        ] {
+            server.settings.legacy_encoding_names = legacy;
+            server.settings.list_max_listpack_size = -2;
+            server.settings.set_max_listpack_entries = 128;
+            server.settings.set_max_listpack_value_bytes = 64;
+            server.check("OBJECT ENCODING l", &format!("\"{list}\""));
+            server.check("OBJECT ENCODING s", &format!("\"{set}\""));
+            server.check("OBJECT ENCODING i", "\"intset\"");
+        }
     }
 
     #[test]

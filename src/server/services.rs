@@ -50,8 +50,10 @@ impl Server {
 
     /// Puts changed settings into force.
     fn apply_settings(&self, former: &Settings, settings: &Settings) -> Result<(), CommandError> {
-        if former.appendonly != settings.appendonly {
-            let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it";
+        // A log that runs may be switched off for the next start, and on again; one cannot begin in the middle.
+        if former.appendonly != settings.appendonly && self.journaling.log().is_none() {
+            let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - the server was started without \
+                        a log; restart it to keep one";
             return Err(CommandError::fixed(text));
         }
         self.clients.set_limits(settings);
@@ -256,7 +258,13 @@ impl Services for Server {
     }
 
     fn reload(&self) -> Result<(), CommandError> {
-        self.save()?;
+        const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+        while self.background_save.swap(true, Ordering::AcqRel) {
+            std::thread::sleep(PAUSE);
+        }
+        let result = self.take_snapshot().map_err(failed);
+        self.background_save.store(false, Ordering::Release);
+        result?;
         for database in 0..self.keyspace.databases() {
             self.tier.demote_all(database).map_err(failed)?;
         }
