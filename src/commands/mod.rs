@@ -49,6 +49,7 @@ pub mod lists_move;
 pub mod lists_search;
 pub mod memory;
 pub mod messaging;
+pub mod migrate;
 pub mod options;
 pub mod pubsub;
 pub mod script;
@@ -117,6 +118,7 @@ pub mod test_services;
 pub mod test_support;
 
 pub use context::{BlockRequest, Context, Job, Retry, TimeoutReply};
+pub use migrate::OtherServer;
 pub use services::Services;
 pub use session::Session;
 pub use spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};

@@ -88,6 +88,14 @@ pub trait Services: super::messaging::Messaging {
         names: &[Vec<u8>],
         work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
     ) -> CommandResult;
+    /// Sends commands to another server and reads as many reply lines; those that came before an error are there too. From jobs only.
+    fn ask_other(
+        &self,
+        target: &super::migrate::OtherServer,
+        request: &[u8],
+        reply_count: usize,
+        replies: &mut Vec<Vec<u8>>,
+    ) -> CommandResult;
     /// Deletes every key that begins with `prefix` and was last changed before this call. Returns how many.
     fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError>;
     /// The same, while the caller goes on.

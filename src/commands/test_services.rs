@@ -268,6 +268,23 @@ impl Services for TestServices {
         result
     }
 
+    /// The other server takes everything.
+    fn ask_other(
+        &self,
+        target: &crate::commands::OtherServer,
+        request: &[u8],
+        reply_count: usize,
+        replies: &mut Vec<Vec<u8>>,
+    ) -> CommandResult {
+        let request = request.escape_ascii();
+        self.note(format!(
+            "ask_other({}:{}, {request})",
+            target.host, target.port
+        ));
+        replies.resize(reply_count, b"+OK".to_vec());
+        Ok(())
+    }
+
     fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
         let names = self.entries(database).into_iter().map(|(_, key, _)| key);
         let names: Vec<Vec<u8>> = names.filter(|key| key.starts_with(prefix)).collect();

@@ -262,6 +262,8 @@ pub static DIRECTIVES: &[Directive] = &[
         "Whether FLUSHDB and FLUSHALL without SYNC or ASYNC free in the background."),
     row(GENERAL, "active-expire", Kind::Boolean(|settings| &mut settings.active_expire), "yes",
         "Whether expired keys are removed in the background; tests turn it off.").hidden(),
+    row(GENERAL, "demote-every-command", Kind::Boolean(|settings| &mut settings.demote_every_command), "no",
+        "Whether the keys of each command are moved to disk as soon as it ends; for tests.").hidden(),
 
     row(MEMORY, "maxmemory", Kind::BytesOrPercent(|settings| &mut settings.maxmemory_bytes), "60%",
         "Memory for hot and warm values, RocksDB's tables and cache together. A percentage is of the memory that the process may use, the limit of its container included. 0 is no limit.").unit("bytes"),

@@ -182,6 +182,16 @@ impl BlockedClients {
         self.count.fetch_sub(1, Ordering::Release);
     }
 
+    /// Numbers of keys that somebody waits for: of all, and of those whose end somebody is told of.
+    pub fn key_counts(&self) -> (usize, usize) {
+        let registry = self.registry.lock();
+        let is_told = |waiters: &&BTreeMap<u64, Arc<Waiter>>| {
+            waiters.values().any(|waiter| waiter.request.also_when_gone)
+        };
+        let told = registry.by_key.values().filter(is_told).count();
+        (registry.by_key.len(), told)
+    }
+
     /// The clients that wait for a key, in order of arrival.
     pub fn waiting_for(&self, key: &DatabaseKey) -> Vec<Arc<Waiter>> {
         let registry = self.registry.lock();

@@ -12,6 +12,7 @@
 mod admit;
 mod bench;
 pub mod blocked;
+mod chill;
 mod scripts;
 mod serve;
 
@@ -233,6 +234,9 @@ impl Dispatcher {
         };
         if matches!(outcome, Outcome::Done) {
             apply_reply_mode(session, start, output);
+            if self.settings.demote_every_command {
+                self.chill(session, arguments);
+            }
         }
         outcome
     }

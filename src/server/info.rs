@@ -119,6 +119,9 @@ impl Server {
             self.blocked.count() + self.pause.waiting(),
         );
         field(text, "tracking_clients", self.tracking.figures().clients);
+        let (keys, keys_that_may_go) = self.blocked.key_counts();
+        field(text, "total_blocking_keys", keys);
+        field(text, "total_blocking_keys_on_nokey", keys_that_may_go);
     }
 
     fn info_memory(&self, text: &mut String) {
@@ -296,6 +299,8 @@ impl Server {
         field(text, "keyspace_misses", self.sum(|worker| &worker.misses));
         field(text, "pubsub_channels", 0);
         field(text, "pubsub_patterns", 0);
+        // MIGRATE opens a connection each time.
+        field(text, "migrate_cached_sockets", 0);
         field(text, "latest_fork_usec", 0);
         field(text, "total_forks", 0);
         field(

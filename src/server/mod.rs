@@ -12,6 +12,7 @@ mod key_jobs;
 mod messaging;
 mod monitor;
 mod observation;
+mod other_server;
 mod pause;
 mod services;
 mod settings;

@@ -208,6 +208,16 @@ impl Services for Server {
         self.run_on_keys(database, names, work)
     }
 
+    fn ask_other(
+        &self,
+        target: &crate::commands::OtherServer,
+        request: &[u8],
+        reply_count: usize,
+        replies: &mut Vec<Vec<u8>>,
+    ) -> CommandResult {
+        super::other_server::ask(target, request, reply_count, replies)
+    }
+
     fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
         self.delete_keys_with_prefix(database, prefix)
     }
