@@ -26,7 +26,7 @@ const NO_FREQUENCY: CommandError = CommandError::fixed(
 const SHARED_INTEGERS: i64 = 10_000;
 
 /// A value that is only looked at: no use of the key, and no event if there is none.
-fn observe(keys: &mut Keys<'_>, key: &[u8]) -> Option<Value> {
+pub(super) fn observe(keys: &mut Keys<'_>, key: &[u8]) -> Option<Value> {
     let listens_to = keys.listens_to;
     keys.listens_to = listens_to.without(EventClasses::KEY_MISS);
     let value = without_touch(keys, |keys| keys.value(key));
@@ -116,7 +116,7 @@ fn is_one_listpack(list: &List, limit: i64) -> bool {
     const ITEM_OVERHEAD_BYTES: usize = 2;
     let bytes = list.payload_bytes() + ITEM_OVERHEAD_BYTES * list.len();
     match usize::try_from(limit) {
-        Ok(items_max) => list.len() <= items_max && bytes <= BYTES_MAX_WITH_COUNT,
+        Ok(items_max) => list.len() <= items_max.max(1) && bytes <= BYTES_MAX_WITH_COUNT,
         Err(_) => bytes <= 2048 << limit.unsigned_abs().clamp(1, 5),
     }
 }

@@ -257,7 +257,7 @@ pub static DIRECTIVES: &[Directive] = &[
     row(GENERAL, "busy-reply-threshold", Kind::Number(|settings| &mut settings.busy_reply_threshold_ms, 0, LONG_MAX), "5000",
         "A script that runs longer than this lets other clients know: they get BUSY, and SCRIPT KILL works; 0 never does.").unit("milliseconds").alias("lua-time-limit"),
     row(GENERAL, "lazyfree-lazy-user-del", Kind::Boolean(|settings| &mut settings.lazyfree_user_delete), "no",
-        "Whether DEL leaves the freeing of large values to the background, as UNLINK does.").later(),
+        "Whether DEL leaves the freeing of large values to the background, as UNLINK does."),
     row(GENERAL, "lazyfree-lazy-user-flush", Kind::Boolean(|settings| &mut settings.lazyfree_user_flush), "no",
         "Whether FLUSHDB and FLUSHALL without SYNC or ASYNC free in the background."),
     row(GENERAL, "active-expire", Kind::Boolean(|settings| &mut settings.active_expire), "yes",

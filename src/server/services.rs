@@ -18,6 +18,7 @@ use crate::persist::SyncPolicy;
 use crate::pubsub::ChannelKind;
 use crate::tier::{KeyRequest, MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
+use crate::value::Value;
 use storage_format::Effect;
 
 /// An internal error as the client learns of it; the cause is logged here.
@@ -165,7 +166,8 @@ impl Services for Server {
             database..database + 1
         });
         for database in databases {
-            if self.keyspace.key_counts(database).0 == 0 && self.keyspace.databases() > 1 && !wait {
+            let (keys, _) = self.keyspace.key_counts(database);
+            if keys == 0 && self.keyspace.databases() > 1 && !wait {
                 continue;
             }
             let former_generation = self.keyspace.generation(database);
@@ -175,7 +177,7 @@ impl Services for Server {
             if wait {
                 drop(former);
             } else {
-                std::thread::spawn(move || drop(former));
+                self.lazy_free.free(keys, former);
             }
             // The write-ahead rule holds for this deletion too.
             self.journaling
@@ -191,6 +193,10 @@ impl Services for Server {
         let databases: Vec<u32> = database.into_iter().collect();
         self.serve_blocked(self.blocked.keys_of(&databases));
         self.snapshotter.note_generations().map_err(failed)
+    }
+
+    fn free_in_background(&self, value: Value) {
+        self.lazy_free.free(1, value);
     }
 
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
@@ -373,6 +379,7 @@ impl Services for Server {
         self.background.lock().reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
+        self.lazy_free.reset();
         self.reset_observations();
         self.clients.rejected.store(0, Ordering::Relaxed);
     }

@@ -255,12 +255,7 @@ fn read_group(
     let name = reader.string("group name")?.into_owned();
     let last_delivered_id = read_id(reader)?;
     let entries_read = if type_byte == value_type::STREAM_LISTPACKS {
-        entries_read_at(
-            last_delivered_id,
-            head.entry_count,
-            first_id,
-            head.last_id,
-        )
+        entries_read_at(last_delivered_id, head.entry_count, first_id, head.last_id)
     } else {
         Some(reader.number("entries read")?).filter(|number| *number <= i64::MAX as u64)
     };

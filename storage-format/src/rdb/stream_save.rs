@@ -4,9 +4,7 @@
 //! takes each consumer as active whenever it was seen, and Redis 7.2's tells all.
 
 use super::listpack::ListpackWriter;
-use super::stream_numbers::{
-    ENTRY_NUMBERS, SHARES_FIELDS, TIME_MAX_MS, entries_read_at, id_bytes,
-};
+use super::stream_numbers::{ENTRY_NUMBERS, SHARES_FIELDS, TIME_MAX_MS, entries_read_at, id_bytes};
 use super::value_type;
 use super::writer::{put_length, put_raw_string, put_string};
 use crate::error::FormatError;

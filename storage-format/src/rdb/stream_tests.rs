@@ -30,7 +30,8 @@ const WITH_GROUP: &[u8] = b"\x13\x01\x10\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00
       \x00\x00\x00\x00\x00\x0a\x00\x3f\x46\xdf\x5b\x6c\x92\x45\x2e";
 
 /// Likewise, a stream whose only entry `1-1` was deleted.
-const EMPTY: &[u8] = b"\x13\x00\x00\x01\x01\x00\x00\x01\x01\x01\x00\x0a\x00\xcd\xa1\x62\x12\xd3\x4b\xf3\x96";
+const EMPTY: &[u8] =
+    b"\x13\x00\x00\x01\x01\x00\x00\x01\x01\x01\x00\x0a\x00\xcd\xa1\x62\x12\xd3\x4b\xf3\x96";
 
 /// For the fuzzing of this format.
 pub(crate) const STREAMS_OF_REDIS_7_0: &[&[u8]] = &[WITH_GROUP, EMPTY];
@@ -103,7 +104,12 @@ fn encode_chunk(out: &mut Vec<u8>, entries: &[(StreamId, Pairs)]) {
 }
 
 fn encode_group(out: &mut Vec<u8>, group: &ModelGroup) {
-    put_group_head(out, &group.name, group.last_delivered_id, group.entries_read);
+    put_group_head(
+        out,
+        &group.name,
+        group.last_delivered_id,
+        group.entries_read,
+    );
     put_varint(out, group.consumers.len() as u64);
     for (name, seen_ms, active_ms) in &group.consumers {
         let consumer = EncodedConsumer {
@@ -328,7 +334,10 @@ fn the_oldest_form_that_loses_nothing_is_written() {
         form(&with_group(1, 7, Some(6))),
         value_type::STREAM_LISTPACKS_3
     );
-    assert_eq!(form(&with_group(1, 7, None)), value_type::STREAM_LISTPACKS_3);
+    assert_eq!(
+        form(&with_group(1, 7, None)),
+        value_type::STREAM_LISTPACKS_3
+    );
 }
 
 /// The body of a stream of one listpack with these elements (integers as such), one entry announced, `5-0` last, no groups.
@@ -363,7 +372,10 @@ fn listpacks_that_miscount_are_refused() {
         ("1 0 999999999999 f 0 2 0 0 v 4", "many fields"),
         ("1 0 -1 f 0 2 0 0 v 4", "a negative number"),
         ("1 0 0 0 2 0 0 3", "no fields"),
-        ("1 0 1 f 0 0 0 0 9223372036854775807 g v 6", "many fields of its own"),
+        (
+            "1 0 1 f 0 0 0 0 9223372036854775807 g v 6",
+            "many fields of its own",
+        ),
         ("1 0 1 f 0 2 -1 0 v 4", "below the listpack's ID"),
         ("1 0 1 f 0 2 x 0 v 4", "not an ID"),
         ("1 0 1 f 0 2 1 0 v 4", "behind the last ID"),
@@ -378,9 +390,8 @@ fn groups_that_contradict_themselves_are_refused() {
     let model = with_group(1, 7, Some(7));
     let payload = encode(ValueKind::Stream, &model.encode()).expect("valid");
     let body = &payload[1..payload.len() - 10];
-    let is_read = |body: &[u8]| {
-        read_value(value_type::STREAM_LISTPACKS, &mut RdbReader::new(body)).is_ok()
-    };
+    let is_read =
+        |body: &[u8]| read_value(value_type::STREAM_LISTPACKS, &mut RdbReader::new(body)).is_ok();
     assert!(is_read(body));
     // From behind: the consumer's pending ID (16 bytes) and their number, seen time (8), name (2), number of consumers.
     let end = body.len();
@@ -393,7 +404,10 @@ fn groups_that_contradict_themselves_are_refused() {
     assert!(!is_read(&twice), "a pending entry twice");
     let mut other = body.to_vec();
     other[end - 1] ^= 1;
-    assert!(!is_read(&other), "a pending entry that the group does not know");
+    assert!(
+        !is_read(&other),
+        "a pending entry that the group does not know"
+    );
     let mut same_name = body.to_vec();
     same_name[end - 28] = 2;
     same_name.extend_from_slice(&body[end - 27..end - 17]);
