@@ -17,6 +17,7 @@ use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Journal, Keys, Keyspace, Recorder, SHARDS};
 use crate::pubsub::ChannelKind;
 use crate::tracking::{TrackingOptions, TrackingState};
+use crate::value::Value;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use storage_format::Effect;
@@ -222,6 +223,10 @@ impl Services for TestServices {
 
     fn key_counts(&self, database: u32) -> (u64, u64) {
         self.keyspace.key_counts(database)
+    }
+
+    fn free_in_background(&self, value: Value) {
+        self.note(format!("free_in_background({} elements)", value.len()));
     }
 
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError> {

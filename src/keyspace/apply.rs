@@ -89,8 +89,15 @@ impl Keys<'_> {
             let is_emptied =
                 applied.length == 0 && collection_kind(&effect).is_some_and(is_gone_when_empty);
             self.note(target, if is_emptied { Effect::Delete } else { effect });
+            // Each element counts as a change, as in Redis; the effect itself was counted.
+            self.journal.changes += (applied.added_or_removed + applied.updated).saturating_sub(1);
         }
         Ok(applied)
+    }
+
+    /// The last two effects are one change to those who count: a move from one key to another.
+    pub fn count_as_one_change(&mut self) {
+        self.journal.changes = self.journal.changes.saturating_sub(1);
     }
 
     /// Sets a key to a text.

@@ -208,6 +208,7 @@ fn assemble(
         pubsub: PubSub::default(),
         scripts: Default::default(),
         functions_path,
+        lazy_free: Default::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
