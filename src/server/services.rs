@@ -423,6 +423,10 @@ impl Services for Server {
         self.note_inside(session, ran);
     }
 
+    fn note_error(&self, text: &str) {
+        self.note_error_inside(text);
+    }
+
     fn users(&self) -> &Users {
         &self.users
     }
