@@ -2,11 +2,15 @@
 //!
 //! `*` stands for any bytes, `?` for any byte, `[a-z]` for one of a class, `[^a-z]` for one outside it, and `\` takes
 //! the special meaning from what follows. These are Redis's rules to the letter, including the odd ones: a class that
-//! is never closed ends with the pattern, and `\` and ranges within a class behave as there.
+//! is never closed ends with the pattern, `\` and ranges within a class behave as there, and beyond [`STARS_MAX`] stars
+//! nothing matches.
 //!
 //! Only the last `*` met is ever reconsidered, because an earlier one cannot match anything that the last one could
 //! not make up for. So the time is at most the product of the two lengths, whatever the pattern, and there is no
 //! recursion that a hostile pattern could deepen.
+
+/// So many stars with something behind them may match; a run of stars counts once.
+const STARS_MAX: usize = 1000;
 
 /// Whether all of `text` matches `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -22,11 +26,16 @@ fn matches_folded(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     let (mut in_pattern, mut in_text) = (0, 0);
     // Behind the last star, and where in the text what follows that star was tried.
     let mut retry: Option<(usize, usize)> = None;
+    let mut stars = 0;
     while in_text < text.len() {
         if pattern.get(in_pattern) == Some(&b'*') {
             in_pattern += 1;
             if in_pattern == pattern.len() {
                 return true;
+            }
+            stars += usize::from(pattern[in_pattern] != b'*');
+            if stars > STARS_MAX {
+                return false;
             }
             retry = Some((in_pattern, in_text));
         } else if let Some(length) = match_one(&pattern[in_pattern..], text[in_text], ignore_case) {
@@ -99,6 +108,15 @@ fn same(left: u8, right: u8, ignore_case: bool) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_thousand_stars_may_match() {
+        let matches_with = |stars: usize| matches("*?".repeat(stars).as_bytes(), &[b'a'; 2000]);
+        assert!(matches_with(STARS_MAX));
+        assert!(!matches_with(STARS_MAX + 2));
+        let run = "*".repeat(STARS_MAX + 2) + "a";
+        assert!(matches(run.as_bytes(), b"aa"));
+    }
 
     #[test]
     fn patterns_and_what_they_match() {

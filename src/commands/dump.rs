@@ -173,6 +173,11 @@ mod tests {
             ("SADD k a", "SMEMBERS k", "[\"a\"]"),
             ("HSET k f v", "HGETALL k", "[\"f\" \"v\"]"),
             (
+                "XADD k 7-1 f v",
+                "XRANGE k - +",
+                "[[\"7-1\" [\"f\" \"v\"]]]",
+            ),
+            (
                 "ZADD k 1.5 a inf b",
                 "ZRANGE k 0 -1 WITHSCORES",
                 "[\"a\" \"1.5\" \"b\" \"inf\"]",

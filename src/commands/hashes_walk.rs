@@ -15,7 +15,7 @@ fn hscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         reply.end_deferred_scan(start, 0, 0);
         return Ok(());
     };
-    let options = ScanOptions::of_hash(Options::new(arguments, 3))?;
+    let options = ScanOptions::of_pairs(Options::new(arguments, 3), "novalues")?;
     let next = hash.scan(cursor, options.count, |field, value| {
         if options
             .pattern

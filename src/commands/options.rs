@@ -221,12 +221,12 @@ pub struct ScanOptions<'a> {
     pub count: usize,
     /// TYPE (SCAN only), as the client spelled it.
     pub kind_name: Option<&'a [u8]>,
-    /// NOVALUES (HSCAN only).
+    /// NOVALUES (HSCAN), NOSCORES (ZSCAN).
     pub no_values: bool,
 }
 
 impl<'a> ScanOptions<'a> {
-    /// Reads the options of SSCAN and ZSCAN: MATCH and COUNT.
+    /// Reads the options of SSCAN: MATCH and COUNT.
     ///
     /// # Errors
     /// "syntax error", or "value is not an integer or out of range".
@@ -234,14 +234,17 @@ impl<'a> ScanOptions<'a> {
         ScanOptions::read(options, |_, _, _| Ok(false))
     }
 
-    /// Reads the options of HSCAN: MATCH, COUNT and NOVALUES.
+    /// Reads the options of HSCAN and ZSCAN: MATCH, COUNT, and the word (NOVALUES, NOSCORES) that leaves half of each pair out.
     ///
     /// # Errors
     /// As [`ScanOptions::of_collection`].
-    pub fn of_hash(options: Options<'a>) -> Result<ScanOptions<'a>, CommandError> {
+    pub fn of_pairs(
+        options: Options<'a>,
+        no_values: &str,
+    ) -> Result<ScanOptions<'a>, CommandError> {
         ScanOptions::read(options, |scan, word, _| {
-            scan.no_values |= is_keyword(word, "novalues");
-            Ok(is_keyword(word, "novalues"))
+            scan.no_values |= is_keyword(word, no_values);
+            Ok(is_keyword(word, no_values))
         })
     }
 

@@ -329,14 +329,14 @@ fn rank(
     Ok(())
 }
 
-/// `ZSCAN key cursor [MATCH pattern] [COUNT count]`
+/// `ZSCAN key cursor [MATCH pattern] [COUNT count] [NOSCORES]`
 fn zscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let cursor = cursor(arguments[2])?;
     let Some(members) = context.keys.sorted_set(arguments[1])? else {
         write_scan(reply, |_| (0, 0));
         return Ok(());
     };
-    let options = ScanOptions::of_collection(Options::new(arguments, 3))?;
+    let options = ScanOptions::of_pairs(Options::new(arguments, 3), "noscores")?;
     write_scan(reply, |reply| {
         let mut written = 0;
         let mut score_text = Vec::new();
@@ -346,11 +346,15 @@ fn zscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
                 .is_none_or(|pattern| glob::matches(pattern, member))
             {
                 reply.bulk(member);
+                written += 1;
+                if options.no_values {
+                    return;
+                }
                 // A string in RESP3 too, unlike all other scores.
                 score_text.clear();
                 format_double(score, &mut score_text);
                 reply.bulk(&score_text);
-                written += 2;
+                written += 1;
             }
         });
         (next, written)

@@ -361,6 +361,7 @@ fn walking() {
         ("zscan board 0 match c", r#"["0" []]"#),
         ("zscan board x", "-ERR invalid cursor"),
         ("zscan board 0 count 0", SYNTAX),
+        ("zscan board 0 match a noscores", r#"["0" ["a"]]"#),
         ("zscan board 0 novalues", SYNTAX),
     ]);
     let mut server = TestServer::resp3();

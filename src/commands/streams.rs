@@ -8,7 +8,7 @@ use super::streams_ids::{NewId, id, ids, range_end, range_start, reply_entries, 
 use super::streams_trim::{read_add_options, read_trim};
 use crate::config::Settings;
 use crate::error::{CommandError, CommandResult};
-use crate::event_classes::EventClasses;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::value::Stream;
 use storage_format::{Effect, StreamEffect, StreamId};

@@ -6,7 +6,7 @@ use super::options::{Options, integer, is_keyword};
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
 use super::streams_ids::{id, id_or_edge, ids, no_group};
 use crate::error::{CommandError, CommandResult};
-use crate::event_classes::EventClasses;
+use crate::keyspace::EventClasses;
 use crate::resp::Reply;
 use crate::value::Stream;
 use storage_format::{Effect, StreamEffect, StreamId};

@@ -21,6 +21,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     super::acl::commands::COMMANDS,
     super::slow_log::COMMANDS,
     super::memory::COMMANDS,
+    super::migrate::COMMANDS,
     super::standalone::COMMANDS,
     super::latency::COMMANDS,
     super::introspection::COMMANDS,

@@ -123,6 +123,9 @@ impl Server {
             self.blocked.count() + self.pause.waiting(),
         );
         field(text, "tracking_clients", self.tracking.figures().clients);
+        let (keys, keys_that_may_go) = self.blocked.key_counts();
+        field(text, "total_blocking_keys", keys);
+        field(text, "total_blocking_keys_on_nokey", keys_that_may_go);
         field(text, "pubsub_clients", self.clients.subscribers());
         field(text, "watching_clients", self.clients.watching());
         field(text, "total_watched_keys", self.clients.watched_keys());
@@ -193,7 +196,8 @@ impl Server {
         field(text, "number_of_functions", libraries.functions());
         field(text, "number_of_libraries", libraries.iter().len());
         field(text, "active_defrag_running", 0);
-        field(text, "lazyfree_pending_objects", 0);
+        field(text, "lazyfree_pending_objects", self.lazy_free.pending());
+        field(text, "lazyfreed_objects", self.lazy_free.freed());
     }
 
     fn info_persistence(&self, text: &mut String) {
@@ -303,6 +307,8 @@ impl Server {
         field(text, "evicted_keys", tiers.evicted_keys);
         field(text, "keyspace_hits", self.sum(|worker| &worker.hits));
         field(text, "keyspace_misses", self.sum(|worker| &worker.misses));
+        // MIGRATE opens a connection each time.
+        field(text, "migrate_cached_sockets", 0);
         for (name, kind) in [
             ("pubsub_channels", ChannelKind::Channel),
             ("pubsub_patterns", ChannelKind::Pattern),

@@ -17,6 +17,7 @@ use crate::keyspace::{Journal, Keys};
 use crate::persist::SyncPolicy;
 use crate::pubsub::ChannelKind;
 use crate::tier::{KeyRequest, MaxmemoryPolicy, TierSettings};
+use crate::value::Value;
 use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
@@ -49,11 +50,12 @@ impl Server {
     }
 
     fn check_changeable(&self, former: &Settings, settings: &Settings) -> Result<(), CommandError> {
-        if former.appendonly == settings.appendonly {
+        // A log that runs may be switched off for the next start, and on again; one cannot begin in the middle.
+        if former.appendonly == settings.appendonly || self.journaling.log().is_some() {
             return Ok(());
         }
         Err(CommandError::fixed(
-            "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it",
+            "ERR CONFIG SET failed (possibly related to argument 'appendonly') - the server was started without a log; restart it to keep one",
         ))
     }
 
@@ -210,7 +212,8 @@ impl Services for Server {
             database..database + 1
         });
         for database in databases {
-            if self.keyspace.key_counts(database).0 == 0 && self.keyspace.databases() > 1 && !wait {
+            let (keys, _) = self.keyspace.key_counts(database);
+            if keys == 0 && self.keyspace.databases() > 1 && !wait {
                 continue;
             }
             let former_generation = self.keyspace.generation(database);
@@ -220,7 +223,7 @@ impl Services for Server {
             if wait {
                 drop(former);
             } else {
-                std::thread::spawn(move || drop(former));
+                self.lazy_free.free(keys, former);
             }
             // The write-ahead rule holds for this deletion too.
             self.journaling
@@ -238,6 +241,10 @@ impl Services for Server {
         self.snapshotter.note_generations().map_err(failed)
     }
 
+    fn free_in_background(&self, value: Value) {
+        self.lazy_free.free(1, value);
+    }
+
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
         self.serve_blocked(self.blocked.keys_of(&[first, second]));
@@ -251,6 +258,16 @@ impl Services for Server {
         work: &mut dyn FnMut(&mut Keys<'_>) -> CommandResult,
     ) -> CommandResult {
         self.run_on_keys(database, names, work)
+    }
+
+    fn ask_other(
+        &self,
+        target: &crate::commands::OtherServer,
+        request: &[u8],
+        reply_count: usize,
+        replies: &mut Vec<Vec<u8>>,
+    ) -> CommandResult {
+        super::other_server::ask(target, request, reply_count, replies)
     }
 
     fn delete_prefix(&self, database: u32, prefix: &[u8]) -> Result<u64, CommandError> {
@@ -303,7 +320,13 @@ impl Services for Server {
     }
 
     fn reload(&self) -> Result<(), CommandError> {
-        self.save()?;
+        const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+        while self.background_save.swap(true, Ordering::AcqRel) {
+            std::thread::sleep(PAUSE);
+        }
+        let result = self.take_snapshot().map_err(failed);
+        self.background_save.store(false, Ordering::Release);
+        result?;
         for database in 0..self.keyspace.databases() {
             self.tier.demote_all(database).map_err(failed)?;
         }
@@ -394,6 +417,7 @@ impl Services for Server {
         self.background.lock().reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
+        self.lazy_free.reset();
         self.reset_observations();
         self.clients.rejected.store(0, Ordering::Relaxed);
     }
@@ -435,6 +459,10 @@ impl Services for Server {
 
     fn ran_inside(&self, session: &Session, ran: &Ran<'_>) {
         self.note_inside(session, ran);
+    }
+
+    fn note_error(&self, text: &str) {
+        self.note_error_inside(text);
     }
 
     fn users(&self) -> &Users {

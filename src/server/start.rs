@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// A server that serves.
@@ -61,6 +62,9 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
             ColdBudget::for_maxmemory(settings.maxmemory_bytes),
         )?)),
     };
+    if cold.is_some() {
+        warn_of_small_memory(settings.maxmemory_bytes);
+    }
     let bridge = cold
         .as_ref()
         .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
@@ -87,6 +91,16 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     server.snapshotter.settle_journaling()?;
     serve(&server, listeners)?;
     Ok(Running { server, shutdown })
+}
+
+fn warn_of_small_memory(maxmemory_bytes: u64) {
+    const ENOUGH_BYTES: u64 = 24 << 20;
+    if (1..ENOUGH_BYTES).contains(&maxmemory_bytes) {
+        tracing::warn!(
+            maxmemory_bytes,
+            "maxmemory is less than the 24 MiB that the server itself and its cold tier work well with: hardly any key stays in memory, writes go at the disk's pace, and below 4 MiB they are refused"
+        );
+    }
 }
 
 /// Pairs of the former and the new name of commands.
@@ -201,6 +215,7 @@ fn assemble(
         pubsub: PubSub::default(),
         scripts: Default::default(),
         functions_path,
+        lazy_free: Default::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
@@ -256,6 +271,9 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
     Ok(())
 }
 
+/// How long the end of the server waits for a script that does not end.
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Running {
     /// The port that is listened on.
     pub fn port(&self) -> u16 {
@@ -289,13 +307,41 @@ impl Running {
         });
         if by_signal {
             tracing::info!("a signal ends the server");
-            if let Err(error) = self.server.final_snapshot() {
+            if !self.scripts_end() {
+                tracing::warn!(
+                    "no snapshot at shutdown: a script that has written does not end; the log has what was acknowledged"
+                );
+            } else if let Err(error) = self.server.final_snapshot() {
                 tracing::error!(%error, "the snapshot at shutdown failed");
             }
         }
-        self.server.tier.stop();
+        // Threads of the tiers may wait for what a script holds that does not end. They end with the process then.
+        let (slow, asked) = (&self.server.scripts.slow, Instant::now());
+        let is_stopped = self
+            .server
+            .tier
+            .stop_unless(&|| slow.any() && asked.elapsed() > SCRIPT_PATIENCE);
         self.server.journaling.close();
-        self.server.snapshotter.note_clean_shutdown()
+        match is_stopped {
+            true => self.server.snapshotter.note_clean_shutdown(),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the scripts that run for too long, or waits for them. False if one has written and goes on: it cannot be ended without
+    /// leaving half of its work, and where there is a log nothing acknowledged is lost without it.
+    fn scripts_end(&self) -> bool {
+        const NEXT_LOOK: Duration = Duration::from_millis(10);
+        let (slow, asked) = (&self.server.scripts.slow, Instant::now());
+        let has_log = self.server.settings.current().0.appendonly;
+        while slow.any() {
+            slow.kill_what_can_be();
+            if has_log && asked.elapsed() > SCRIPT_PATIENCE {
+                return false;
+            }
+            std::thread::sleep(NEXT_LOOK);
+        }
+        true
     }
 }
 

@@ -129,7 +129,9 @@ fn values() {
 #[test]
 fn rdb_values() {
     let mut corpus = Vec::new();
-    for (payload, ..) in crate::rdb::tests::OF_REDIS_7_0 {
+    let others = crate::rdb::tests::OF_REDIS_7_0.iter().map(|row| row.0);
+    let streams = crate::rdb::stream_tests::STREAMS_OF_REDIS_7_0;
+    for payload in others.chain(streams.iter().copied()) {
         corpus.push(payload.to_vec());
         corpus.push(payload[..payload.len() - 10].to_vec());
     }

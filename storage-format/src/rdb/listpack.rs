@@ -130,16 +130,27 @@ impl ListpackWriter {
     /// Adds an item, as an integer if it is the text of one.
     pub(super) fn push(&mut self, item: &[u8]) {
         const LONGEST_INTEGER: usize = "-9223372036854775808".len();
-        let start = self.bytes.len();
         let integer = if item.len() <= LONGEST_INTEGER {
             canonical_integer(item)
         } else {
             None
         };
+        let start = self.bytes.len();
         match integer {
             Some(integer) => self.put_integer(integer),
             None => self.put_text(item),
         }
+        self.end_entry(start);
+    }
+
+    /// Adds an integer.
+    pub(super) fn push_integer(&mut self, integer: i64) {
+        let start = self.bytes.len();
+        self.put_integer(integer);
+        self.end_entry(start);
+    }
+
+    fn end_entry(&mut self, start: usize) {
         let mut buffer = [0; 5];
         let size = back_length(&mut buffer, self.bytes.len() - start);
         self.bytes.extend_from_slice(size);
@@ -175,6 +186,12 @@ impl ListpackWriter {
             _ => self.put_wide(0xf0, &length.to_le_bytes()),
         }
         self.bytes.extend_from_slice(item);
+    }
+
+    /// Adds all entries of another.
+    pub(super) fn append(&mut self, other: &ListpackWriter) {
+        self.bytes.extend_from_slice(&other.bytes[HEADER_BYTES..]);
+        self.count += other.count;
     }
 
     /// The finished listpack; the writer is empty again.

@@ -2,7 +2,7 @@
 
 use super::elements::Elements;
 use super::reader::RdbReader;
-use super::{intset, listpack, value_type, ziplist, zipmap};
+use super::{intset, listpack, stream_load, value_type, ziplist, zipmap};
 use crate::error::FormatError;
 use crate::value::ValueKind;
 
@@ -43,6 +43,11 @@ pub fn read_value(type_byte: u8, reader: &mut RdbReader<'_>) -> Result<LoadedVal
         | value_type::HASH_LISTPACK_DEADLINES_PRE_RELEASE
         | value_type::HASH_METADATA
         | value_type::HASH_LISTPACK_DEADLINES => (ValueKind::Hash, read_hash(type_byte, reader)?),
+        value_type::STREAM_LISTPACKS
+        | value_type::STREAM_LISTPACKS_2
+        | value_type::STREAM_LISTPACKS_3 => {
+            (ValueKind::Stream, stream_load::read(type_byte, reader)?)
+        }
         _ => return Err(reader.damaged("value type")),
     };
     Ok(LoadedValue { kind, encoded })

@@ -9,11 +9,12 @@
 //! A value is read into an arena and then written in the value encoding: two copies of its bytes, no allocation per element. That
 //! form is what the server decodes values from and what snapshots hold, so an import needs nothing else in between.
 //!
+//! - [`stream_load`] and [`stream_save`]: streams, which are unlike the rest.
 //! - [`payload`]: DUMP's payload: one value, version, CRC.
 //! - [`load`]: all encodings of values since Redis 2.6. [`save`]: one for each type, the oldest that can carry the value.
 //! - [`reader`] and [`writer`]: lengths and strings, of which everything else consists.
 //!
-//! Streams and modules' values are not read nor written.
+//! Modules' values are not read nor written.
 
 mod elements;
 mod intset;
@@ -23,6 +24,11 @@ mod lzf;
 pub mod payload;
 pub mod reader;
 pub mod save;
+mod stream_load;
+mod stream_numbers;
+mod stream_save;
+#[cfg(test)]
+pub(crate) mod stream_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod writer;

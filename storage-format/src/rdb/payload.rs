@@ -35,7 +35,7 @@ pub enum PayloadError {
 /// The payload of a value in the value encoding.
 ///
 /// # Errors
-/// [`FormatError::Damaged`] if `encoded` is not such a value; also for streams.
+/// As [`write_value`].
 pub fn encode(kind: ValueKind, encoded: &[u8]) -> Result<Vec<u8>, FormatError> {
     let mut out = Vec::with_capacity(encoded.len() + encoded.len() / 8 + 32);
     let version = write_value(&mut out, kind, encoded)?;

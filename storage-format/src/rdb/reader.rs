@@ -86,10 +86,26 @@ impl<'a> RdbReader<'a> {
     /// [`FormatError::Damaged`] if it is 0 or more than the bytes left can hold.
     pub fn count(&mut self, least_bytes: usize, what: &'static str) -> Result<usize, FormatError> {
         let start = self.position();
+        match self.count_or_none(least_bytes, what)? {
+            0 => Err(FormatError::damaged(what, start)),
+            count => Ok(count),
+        }
+    }
+
+    /// The same where there may be none.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if it is more than the bytes left can hold.
+    pub fn count_or_none(
+        &mut self,
+        least_bytes: usize,
+        what: &'static str,
+    ) -> Result<usize, FormatError> {
+        let start = self.position();
         let number = self.number(what)?;
         usize::try_from(number)
             .ok()
-            .filter(|&count| count > 0 && count <= self.remaining() / least_bytes)
+            .filter(|&count| count <= self.remaining() / least_bytes)
             .ok_or(FormatError::damaged(what, start))
     }
 

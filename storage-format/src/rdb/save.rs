@@ -4,7 +4,7 @@
 
 use super::listpack::ListpackWriter;
 use super::writer::{canonical_integer, put_length, put_raw_string, put_string};
-use super::{intset, value_type};
+use super::{intset, stream_save, value_type};
 use crate::error::FormatError;
 use crate::value::{EncodedCollection, ValueKind};
 
@@ -16,12 +16,16 @@ const INTSET_MEMBERS_MAX: usize = 512;
 /// Appends the type byte and the value; returns the RDB version that introduced this form.
 ///
 /// # Errors
-/// [`FormatError::Damaged`] if `encoded` is not a value of this kind in the value encoding, or if it is a stream.
+/// [`FormatError::Damaged`] if `encoded` is not a value of this kind in the value encoding. [`FormatError::TooLarge`] if an entry of a
+/// stream is larger than RDB can hold.
 pub fn write_value(out: &mut Vec<u8>, kind: ValueKind, encoded: &[u8]) -> Result<u16, FormatError> {
     if kind == ValueKind::String {
         out.push(value_type::STRING);
         put_string(out, encoded);
         return Ok(6);
+    }
+    if kind == ValueKind::Stream {
+        return stream_save::write(out, encoded);
     }
     let collection = EncodedCollection::parse(kind, encoded)?;
     Ok(match kind {

@@ -26,30 +26,55 @@ pub fn put_entry(
     id: StreamId,
     pairs: Items<'_>,
 ) {
-    let shares = shares_fields(master_fields, pairs);
-    let head = if shares {
-        SHARES_FIELDS
+    if shares_fields(master_fields, pairs) {
+        put_entry_values(out, base, id, pairs.iter().skip(1).step_by(2));
     } else {
-        (pairs.len() as u64 / 2) << 1
-    };
+        put_entry_pairs(out, base, id, pairs.len() / 2, pairs.iter());
+    }
+}
+
+/// Appends an entry that has the fields of its chunk, as many as there are values. The names are not looked at.
+pub(crate) fn put_entry_values<'i>(
+    out: &mut Vec<u8>,
+    base: StreamId,
+    id: StreamId,
+    values: impl Iterator<Item = &'i [u8]> + Clone,
+) {
+    put_entry_items(out, base, id, SHARES_FIELDS, values);
+}
+
+/// Appends an entry with its own names; `pairs` are field, value, field, value …
+pub(crate) fn put_entry_pairs<'i>(
+    out: &mut Vec<u8>,
+    base: StreamId,
+    id: StreamId,
+    field_count: usize,
+    pairs: impl Iterator<Item = &'i [u8]> + Clone,
+) {
+    put_entry_items(out, base, id, (field_count as u64) << 1, pairs);
+}
+
+fn put_entry_items<'i>(
+    out: &mut Vec<u8>,
+    base: StreamId,
+    id: StreamId,
+    head: u64,
+    items: impl Iterator<Item = &'i [u8]> + Clone,
+) {
     let time = id.time_ms - base.time_ms;
     let sequence = if time == 0 {
         id.sequence - base.sequence
     } else {
         id.sequence
     };
-    let stored = |index: usize| !shares || index % 2 == 1;
-    let items_bytes: usize = (pairs.iter().enumerate())
-        .filter(|(index, _)| stored(*index))
-        .map(|(_, item)| varint_length(item.len() as u64) + item.len())
+    let items_bytes: usize = (items.clone())
+        .map(|item| varint_length(item.len() as u64) + item.len())
         .sum();
     let numbers = [time, sequence, head];
     let length = numbers.iter().copied().map(varint_length).sum::<usize>() + items_bytes;
     put_varint(out, length as u64);
     numbers.iter().for_each(|number| put_varint(out, *number));
-    for (_, item) in pairs.iter().enumerate().filter(|(index, _)| stored(*index)) {
-        put_bytes(out, item);
-    }
+    items.for_each(|item| put_bytes(out, item));
 }
 
 fn shares_fields(master_fields: &[u8], pairs: Items<'_>) -> bool {
@@ -84,6 +109,13 @@ pub struct StreamChunk<'a> {
 }
 
 impl<'a> StreamChunk<'a> {
+    /// The names that entries may share.
+    #[must_use]
+    pub fn field_names(&self) -> ItemsIter<'a> {
+        let none = Items::of_region(0, &[]);
+        master_items(self.master_fields).unwrap_or(none).iter()
+    }
+
     /// Appends the chunk.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.entry_count as u64);
@@ -183,6 +215,12 @@ pub struct StreamEntry<'a> {
 }
 
 impl<'a> StreamEntry<'a> {
+    /// Whether it has the fields of its chunk, and stores only its values.
+    #[must_use]
+    pub fn shares_fields(&self) -> bool {
+        self.masters.is_some()
+    }
+
     /// The fields with their values.
     #[must_use]
     pub fn fields(&self) -> StreamFields<'a> {

@@ -11,6 +11,7 @@ mod value;
 pub use chunk::{
     StreamChunk, StreamEntries, StreamEntry, StreamFields, put_entry, put_master_fields,
 };
+pub(crate) use chunk::{put_entry_pairs, put_entry_values};
 pub use effect::StreamEffect;
 pub use list::{IdItem, IdList, IdListIter};
 pub use value::{
