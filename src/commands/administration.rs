@@ -1,18 +1,14 @@
-//! Commands for operators: INFO, CONFIG, SAVE and its relatives, SHUTDOWN, TIME, MEMORY, DEBUG.
+//! Commands for operators: INFO, CONFIG, SAVE and its relatives, SHUTDOWN, TIME. DEBUG is in [`super::debug`].
 //!
 //! Whatever waits for the disk or walks the keyspace is a job.
 
 use super::categories::Categories;
 use super::client::write_help;
 use super::context::Context;
-use super::debug_digest::{debug_digest, debug_digest_value};
 use super::services::ShutdownSave;
-use super::session::type_name;
 use super::spec::{CommandFunction, CommandSpec, Flags, Group, KeySpec};
-use crate::config::DebugCommand;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
-use crate::resp::number::{parse_double, parse_integer};
 
 fn text(argument: &[u8]) -> String {
     String::from_utf8_lossy(argument).into_owned()
@@ -167,112 +163,6 @@ fn time(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResul
     Ok(())
 }
 
-/// `enable-debug-command`: nobody, everybody, or clients of this machine.
-pub(super) fn allow_debug(context: &Context<'_>) -> CommandResult {
-    const NOT_ALLOWED: CommandError = CommandError::fixed(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
-         connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-    );
-    let address = &context.session.address;
-    let ip = address
-        .parse::<std::net::SocketAddr>()
-        .map(|address| address.ip().to_canonical());
-    let is_local = address.starts_with('/') || ip.is_ok_and(|ip| ip.is_loopback());
-    match context.settings.debug_command {
-        DebugCommand::Yes => Ok(()),
-        DebugCommand::Local if is_local => Ok(()),
-        _ => Err(NOT_ALLOWED),
-    }
-}
-
-fn debug_sleep(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
-    allow_debug(context)?;
-    let seconds = parse_double(arguments[2]).filter(|seconds| (0.0..=86_400.0).contains(seconds));
-    let pause = std::time::Duration::from_secs_f64(seconds.ok_or(CommandError::NOT_FLOAT)?);
-    context.offload(move |_, reply| {
-        std::thread::sleep(pause);
-        reply.ok();
-        Ok(())
-    });
-    Ok(())
-}
-
-fn debug_reload(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
-    allow_debug(context)?;
-    context.offload(|services, reply| {
-        services.reload()?;
-        reply.ok();
-        Ok(())
-    });
-    Ok(())
-}
-
-fn debug_set_active_expire(
-    context: &mut Context<'_>,
-    arguments: &[&[u8]],
-    reply: &mut Reply<'_>,
-) -> CommandResult {
-    allow_debug(context)?;
-    context
-        .services
-        .set_active_expire(parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0);
-    reply.ok();
-    Ok(())
-}
-
-fn debug_object(
-    context: &mut Context<'_>,
-    arguments: &[&[u8]],
-    reply: &mut Reply<'_>,
-) -> CommandResult {
-    allow_debug(context)?;
-    let key = arguments[2];
-    let info = context.keys.info(key).ok_or(CommandError::NO_SUCH_KEY)?;
-    let mut encoded = Vec::new();
-    context.keys.no_touch = true;
-    if let Some(value) = context.keys.value(key) {
-        value.encode(&mut encoded);
-    }
-    let encoding = super::generic_object::encoding_name(context, key).unwrap_or("unknown");
-    reply.simple(format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:{} lru_seconds_idle:{} type:{} lsn:{}",
-        encoded.len(),
-        context.now_ms / 1000,
-        info.idle_seconds,
-        type_name(info.kind),
-        info.lsn,
-    ));
-    Ok(())
-}
-
-/// Accepted for tests that were written for Redis's internals, and without effect here.
-fn debug_nothing(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    allow_debug(context)?;
-    reply.ok();
-    Ok(())
-}
-
-fn debug_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    const HELP: &[&str] = &[
-        "DIGEST",
-        "    Output a hex signature representing the current content of all databases. Not the one that Redis gives.",
-        "DIGEST-VALUE <key> [<key> ...]",
-        "    Output a hex signature of the values of all the specified keys.",
-        "JMAP",
-        "    Does nothing.",
-        "OBJECT <key>",
-        "    Show low level info about `key` and associated value.",
-        "RELOAD",
-        "    Take a snapshot and send every key to the cold tier, from where it comes back when it is used.",
-        "SET-ACTIVE-EXPIRE <0|1>",
-        "    Setting it to 0 disables expiring keys in background when they are not accessed.",
-        "SLEEP <seconds>",
-        "    Keep this client waiting for <seconds>. Decimals allowed.",
-    ];
-    write_help("DEBUG", HELP, reply);
-    Ok(())
-}
-
 pub(super) fn container(
     _: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -287,11 +177,11 @@ pub(super) fn container(
     ))
 }
 
-const ADMIN: Flags = Flags::ADMIN
+pub(super) const ADMIN: Flags = Flags::ADMIN
     .and(Flags::NOSCRIPT)
     .and(Flags::LOADING)
     .and(Flags::STALE);
-const ADMIN_JOB: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::OFFLOADED);
+pub(super) const ADMIN_JOB: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::OFFLOADED);
 
 pub(super) const fn row(
     name: &'static str,
@@ -325,7 +215,7 @@ pub(super) const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range {
     step: 1,
 }];
 
-const ALL_KEYS: &str = "O(N) where N is the number of hot keys in all databases";
+pub(super) const ALL_KEYS: &str = "O(N) where N is the number of hot keys in all databases";
 
 const CONFIG: &[CommandSpec] = &[
     row(
@@ -376,73 +266,6 @@ const CONFIG: &[CommandSpec] = &[
     .with_since("5.0.0"),
 ];
 
-const DEBUG: &[CommandSpec] = &[
-    row(
-        "sleep",
-        3,
-        ADMIN_JOB,
-        "Keeps this client waiting.",
-        debug_sleep,
-    ),
-    row(
-        "reload",
-        -2,
-        ADMIN_JOB,
-        "Takes a snapshot and sends every key to the cold tier.",
-        debug_reload,
-    )
-    .with_complexity(ALL_KEYS),
-    row(
-        "set-active-expire",
-        3,
-        ADMIN,
-        "Turns the active expiry on or off.",
-        debug_set_active_expire,
-    ),
-    CommandSpec {
-        keys: KEY_AFTER_SUBCOMMAND,
-        ..row(
-            "object",
-            -3,
-            ADMIN,
-            "Shows what is known of a key.",
-            debug_object,
-        )
-        .with_complexity("O(N) where N is the size of the value")
-    },
-    CommandSpec {
-        keys: &[KeySpec::Range {
-            first: 2,
-            last: -1,
-            step: 1,
-        }],
-        ..row(
-            "digest-value",
-            -3,
-            ADMIN,
-            "Returns a digest of each key's value.",
-            debug_digest_value,
-        )
-        .with_complexity("O(N) where N is the size of the values")
-    },
-    row(
-        "digest",
-        2,
-        ADMIN_JOB,
-        "Returns a digest of all databases.",
-        debug_digest,
-    )
-    .with_complexity("O(N) where N is the size of all values in all tiers"),
-    row("jmap", -2, ADMIN, "Does nothing.", debug_nothing),
-    row(
-        "help",
-        2,
-        Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
-        debug_help,
-    ),
-];
-
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     row(
@@ -465,8 +288,13 @@ pub const COMMANDS: &[CommandSpec] = &[
         CONFIG,
     )
     .with_since("2.0.0"),
-    family("debug", ADMIN, "A container for debugging commands.", DEBUG)
-        .with_flags(Flags::ONE_COMMAND),
+    family(
+        "debug",
+        ADMIN,
+        "A container for debugging commands.",
+        super::debug::SUBCOMMANDS,
+    )
+    .with_flags(Flags::ONE_COMMAND),
     row(
         "save",
         1,

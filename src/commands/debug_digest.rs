@@ -71,7 +71,7 @@ pub(super) fn debug_digest_value(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    super::administration::allow_debug(context)?;
+    super::debug::allow_debug(context)?;
     reply.array_header(arguments.len() - 2);
     for key in &arguments[2..] {
         let found = without_touch(&mut context.keys, |keys| {
@@ -90,7 +90,7 @@ pub(super) fn debug_digest(
     _: &[&[u8]],
     _: &mut Reply<'_>,
 ) -> CommandResult {
-    super::administration::allow_debug(context)?;
+    super::debug::allow_debug(context)?;
     let databases = context.keys.databases();
     context.offload(move |services, reply| {
         let mut digests = Vec::new();

@@ -5,6 +5,7 @@
 
 use super::access::KeyUse;
 use super::context::Context;
+use super::generic_object::observe;
 use super::options::{Options, integer_in, is_keyword};
 use super::session::type_name;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -25,10 +26,32 @@ pub(super) fn without_touch<R>(keys: &mut Keys<'_>, look: impl FnOnce(&mut Keys<
     result
 }
 
+/// From so many elements on, a value is freed in the background.
+const LARGE_ELEMENTS: usize = 64;
+
 fn del(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    if context.settings.lazyfree_user_delete {
+        return unlink(context, arguments, reply);
+    }
     let mut deleted = 0;
     for key in &arguments[1..] {
         deleted += i64::from(context.keys.delete_and_notify(key)?);
+    }
+    reply.integer(deleted);
+    Ok(())
+}
+
+/// As DEL, but a clone keeps large values alive until another thread drops it.
+fn unlink(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let mut deleted = 0;
+    for key in &arguments[1..] {
+        let value = observe(&mut context.keys, key);
+        deleted += i64::from(context.keys.delete_and_notify(key)?);
+        let is_large =
+            |value: &Value| !matches!(value, Value::Text(_)) && value.len() > LARGE_ELEMENTS;
+        if let Some(value) = value.filter(is_large) {
+            context.services.free_in_background(value);
+        }
     }
     reply.integer(deleted);
     Ok(())
@@ -98,6 +121,7 @@ fn rename_key(context: &mut Context<'_>, source: &[u8], destination: &[u8]) -> C
     if source != destination {
         put_down(keys, destination, taken)?;
         keys.delete(source)?;
+        keys.count_as_one_change();
         keys.notify(EventClasses::GENERIC, "rename_from", source);
         keys.notify(EventClasses::GENERIC, "rename_to", destination);
     }
@@ -221,6 +245,7 @@ fn move_key(
     })?;
     if moved {
         context.keys.delete(key)?;
+        context.keys.count_as_one_change();
         context.keys.notify(EventClasses::GENERIC, "move_from", key);
         in_database(&mut context.keys, target, |keys| {
             keys.notify(EventClasses::GENERIC, "move_to", key);
@@ -244,7 +269,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "4.0.0",
         complexity: "O(1) for each key removed regardless of its size.",
         summary: "Asynchronously deletes one or more keys.",
-        ..CommandSpec::new("unlink", -2, FAST_WRITE, KeySpec::ALL, Group::Generic, del)
+        ..CommandSpec::new("unlink", -2, FAST_WRITE, KeySpec::ALL, Group::Generic, unlink)
     }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to check.",

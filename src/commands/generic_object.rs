@@ -26,7 +26,7 @@ const NO_FREQUENCY: CommandError = CommandError::fixed(
 const SHARED_INTEGERS: i64 = 10_000;
 
 /// A value that is only looked at: no use of the key, and no event if there is none.
-fn observe(keys: &mut Keys<'_>, key: &[u8]) -> Option<Value> {
+pub(super) fn observe(keys: &mut Keys<'_>, key: &[u8]) -> Option<Value> {
     let listens_to = keys.listens_to;
     keys.listens_to = listens_to.without(EventClasses::KEY_MISS);
     let value = without_touch(keys, |keys| keys.value(key));
@@ -70,11 +70,13 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
         Value::Stream(_) => "stream",
+        Value::List(_) if settings.legacy_encoding_names => "quicklist",
         Value::List(list) => packed(
             is_one_listpack(list, settings.list_max_listpack_size),
             "quicklist",
         ),
         Value::Set(set) if set.is_intset_like(settings.set_max_intset_entries as usize) => "intset",
+        Value::Set(_) if settings.legacy_encoding_names => "hashtable",
         Value::Set(set) => {
             let (entries, bytes) = (
                 settings.set_max_listpack_entries,
@@ -114,7 +116,7 @@ fn is_one_listpack(list: &List, limit: i64) -> bool {
     const ITEM_OVERHEAD_BYTES: usize = 2;
     let bytes = list.payload_bytes() + ITEM_OVERHEAD_BYTES * list.len();
     match usize::try_from(limit) {
-        Ok(items_max) => list.len() <= items_max && bytes <= BYTES_MAX_WITH_COUNT,
+        Ok(items_max) => list.len() <= items_max.max(1) && bytes <= BYTES_MAX_WITH_COUNT,
         Err(_) => bytes <= 2048 << limit.unsigned_abs().clamp(1, 5),
     }
 }
@@ -311,6 +313,25 @@ mod tests {
             ("HSET g a 12345", ":1"),
             ("OBJECT ENCODING g", "\"hashtable\""),
         ]);
+    }
+
+    #[test]
+    fn encodings_as_redis_7_0_names_them() {
+        let mut server = TestServer::new();
+        server.settings.set_max_intset_entries = 10;
+        server.check_all(&[("RPUSH l a", ":1"), ("SADD s a", ":1"), ("SADD i 1", ":1")]);
+        for (legacy, list, set) in [
+            (false, "listpack", "listpack"),
+            (true, "quicklist", "hashtable"),
+        ] {
+            server.settings.legacy_encoding_names = legacy;
+            server.settings.list_max_listpack_size = -2;
+            server.settings.set_max_listpack_entries = 128;
+            server.settings.set_max_listpack_value_bytes = 64;
+            server.check("OBJECT ENCODING l", &format!("\"{list}\""));
+            server.check("OBJECT ENCODING s", &format!("\"{set}\""));
+            server.check("OBJECT ENCODING i", "\"intset\"");
+        }
     }
 
     #[test]

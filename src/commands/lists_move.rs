@@ -90,6 +90,7 @@ pub(super) fn move_item(
     let items = [&*item];
     let items = (&items).into();
     keys.apply(destination, Effect::ListPush { side: to, items })?;
+    keys.count_as_one_change();
     // In this order, though the item is popped first.
     notify_push(keys, destination, to);
     notify_pop(keys, source, from, popped);

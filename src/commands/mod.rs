@@ -19,6 +19,7 @@ pub mod collections;
 pub mod command_info;
 pub mod connection;
 pub mod context;
+pub mod debug;
 mod debug_digest;
 pub mod delprefix;
 pub mod document;

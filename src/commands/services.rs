@@ -78,6 +78,8 @@ pub trait Services: super::messaging::Messaging {
     fn key_counts(&self, database: u32) -> (u64, u64);
     /// Empties one database, or all.
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError>;
+    /// Gives the memory of a value back that is in no database any more, on another thread.
+    fn free_in_background(&self, value: Value);
     /// Exchanges two databases.
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError>;
     /// Locks these keys, makes them resident, and runs `work` on them: for commands that find out only while they run which
@@ -155,6 +157,8 @@ pub trait Services: super::messaging::Messaging {
     fn command_latencies(&self) -> Vec<super::latency::CommandLatency>;
     /// A command ran inside another one (EXEC, a script): statistics and slow log learn of it.
     fn ran_inside(&self, session: &super::session::Session, ran: &super::context::Ran<'_>);
+    /// A script made an error that is none of a command's: statistics learn of it.
+    fn note_error(&self, text: &str);
     /// Users and what they may do.
     fn users(&self) -> &super::acl::Users;
     /// Ends the clients of a user that subscribe to what it may not use any more.

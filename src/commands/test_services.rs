@@ -17,6 +17,7 @@ use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Journal, Keys, Keyspace, Recorder, SHARDS};
 use crate::pubsub::ChannelKind;
 use crate::tracking::{TrackingOptions, TrackingState};
+use crate::value::Value;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use storage_format::Effect;
@@ -224,6 +225,10 @@ impl Services for TestServices {
         self.keyspace.key_counts(database)
     }
 
+    fn free_in_background(&self, value: Value) {
+        self.note(format!("free_in_background({} elements)", value.len()));
+    }
+
     fn flush(&self, database: Option<u32>, wait: bool) -> Result<(), CommandError> {
         self.note(format!("flush({database:?}, wait: {wait})"));
         let mut shards = self.keyspace.lock_all();
@@ -415,6 +420,8 @@ impl Services for TestServices {
     }
 
     fn ran_inside(&self, _session: &Session, _ran: &Ran<'_>) {}
+
+    fn note_error(&self, _text: &str) {}
 
     fn users(&self) -> &Users {
         &self.users

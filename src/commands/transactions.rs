@@ -151,6 +151,7 @@ fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<
     let started = std::time::Instant::now();
     let resolved = resolve(arguments);
     let mut was_rejected = true;
+    context.replied_error = false;
     let result = resolved.clone().and_then(|row| {
         still_allowed(context, row, arguments)?;
         was_rejected = false;
@@ -167,6 +168,7 @@ fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<
             arguments,
             nanoseconds: started.elapsed().as_nanos() as u64,
             error: result.as_ref().err().map(CommandError::text),
+            has_failed: result.is_err() || std::mem::take(&mut context.replied_error),
             was_rejected,
         };
         context.services.ran_inside(context.session, &ran);

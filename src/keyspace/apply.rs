@@ -58,6 +58,17 @@ impl Keys<'_> {
         target: &Target<'_>,
         effect: Effect<'_>,
     ) -> Result<Applied, CommandError> {
+        self.journal.begin_effect(self.database, target.hash);
+        let applied = self.change_and_note(target, effect);
+        self.journal.end_effect();
+        applied
+    }
+
+    fn change_and_note(
+        &mut self,
+        target: &Target<'_>,
+        effect: Effect<'_>,
+    ) -> Result<Applied, CommandError> {
         let applied = match &effect {
             Effect::Put {
                 kind: ValueKind::String,
@@ -89,8 +100,15 @@ impl Keys<'_> {
             let is_emptied =
                 applied.length == 0 && collection_kind(&effect).is_some_and(is_gone_when_empty);
             self.note(target, if is_emptied { Effect::Delete } else { effect });
+            // Each element counts as a change, as in Redis; the effect itself was counted.
+            self.journal.changes += (applied.added_or_removed + applied.updated).saturating_sub(1);
         }
         Ok(applied)
+    }
+
+    /// The last two effects are one change to those who count: a move from one key to another.
+    pub fn count_as_one_change(&mut self) {
+        self.journal.changes = self.journal.changes.saturating_sub(1);
     }
 
     /// Sets a key to a text.
@@ -132,6 +150,7 @@ impl Keys<'_> {
         self.ensure_room(key.len() + encoded.len())?;
         let target = self.target(key);
         let kind = value.kind();
+        self.journal.begin_effect(self.database, target.hash);
         self.put_value(&target, value, deadline_ms);
         self.note(
             &target,
@@ -141,6 +160,7 @@ impl Keys<'_> {
                 encoded: &encoded,
             },
         );
+        self.journal.end_effect();
         Ok(())
     }
 
@@ -207,8 +227,10 @@ impl Keys<'_> {
             place: Some(place),
             previous_lsn,
         };
+        self.journal.begin_effect(self.database, hash);
         self.remove(&target, place);
         self.note(&target, Effect::Delete);
+        self.journal.end_effect();
         self.notify(EventClasses::EXPIRED, "expired", key);
         self.counts.expired += 1;
     }

@@ -187,7 +187,8 @@ impl Server {
         field(text, "number_of_functions", libraries.functions());
         field(text, "number_of_libraries", libraries.iter().len());
         field(text, "active_defrag_running", 0);
-        field(text, "lazyfree_pending_objects", 0);
+        field(text, "lazyfree_pending_objects", self.lazy_free.pending());
+        field(text, "lazyfreed_objects", self.lazy_free.freed());
     }
 
     fn info_persistence(&self, text: &mut String) {

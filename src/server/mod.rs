@@ -9,6 +9,7 @@ mod functions;
 mod info;
 mod key_events;
 mod key_jobs;
+mod lazy_free;
 mod messaging;
 mod monitor;
 mod observation;
@@ -79,6 +80,8 @@ pub struct Server {
     pub pause: Pause,
     /// Who listens to which channel.
     pub pubsub: PubSub,
+    /// Frees large values.
+    pub lazy_free: lazy_free::LazyFree,
     /// Errors that jobs replied with.
     pub job_errors: AtomicU64,
     /// Where the libraries of functions are kept.

@@ -18,6 +18,7 @@ use crate::persist::SyncPolicy;
 use crate::pubsub::ChannelKind;
 use crate::tier::{KeyRequest, MaxmemoryPolicy, TierSettings};
 use std::sync::atomic::Ordering;
+use crate::value::Value;
 use storage_format::Effect;
 
 /// An internal error as the client learns of it; the cause is logged here.
@@ -50,8 +51,10 @@ impl Server {
 
     /// Puts changed settings into force.
     fn apply_settings(&self, former: &Settings, settings: &Settings) -> Result<(), CommandError> {
-        if former.appendonly != settings.appendonly {
-            let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - restart to change it";
+        // A log that runs may be switched off for the next start, and on again; one cannot begin in the middle.
+        if former.appendonly != settings.appendonly && self.journaling.log().is_none() {
+            let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - the server was started without \
+                        a log; restart it to keep one";
             return Err(CommandError::fixed(text));
         }
         self.clients.set_limits(settings);
@@ -163,7 +166,8 @@ impl Services for Server {
             database..database + 1
         });
         for database in databases {
-            if self.keyspace.key_counts(database).0 == 0 && self.keyspace.databases() > 1 && !wait {
+            let (keys, _) = self.keyspace.key_counts(database);
+            if keys == 0 && self.keyspace.databases() > 1 && !wait {
                 continue;
             }
             let former_generation = self.keyspace.generation(database);
@@ -173,7 +177,7 @@ impl Services for Server {
             if wait {
                 drop(former);
             } else {
-                std::thread::spawn(move || drop(former));
+                self.lazy_free.free(keys, former);
             }
             // The write-ahead rule holds for this deletion too.
             self.journaling
@@ -189,6 +193,10 @@ impl Services for Server {
         let databases: Vec<u32> = database.into_iter().collect();
         self.serve_blocked(self.blocked.keys_of(&databases));
         self.snapshotter.note_generations().map_err(failed)
+    }
+
+    fn free_in_background(&self, value: Value) {
+        self.lazy_free.free(1, value);
     }
 
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
@@ -266,7 +274,13 @@ impl Services for Server {
     }
 
     fn reload(&self) -> Result<(), CommandError> {
-        self.save()?;
+        const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+        while self.background_save.swap(true, Ordering::AcqRel) {
+            std::thread::sleep(PAUSE);
+        }
+        let result = self.take_snapshot().map_err(failed);
+        self.background_save.store(false, Ordering::Release);
+        result?;
         for database in 0..self.keyspace.databases() {
             self.tier.demote_all(database).map_err(failed)?;
         }
@@ -365,6 +379,7 @@ impl Services for Server {
         self.background.lock().reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
+        self.lazy_free.reset();
         self.reset_observations();
         self.clients.rejected.store(0, Ordering::Relaxed);
     }
@@ -406,6 +421,10 @@ impl Services for Server {
 
     fn ran_inside(&self, session: &Session, ran: &Ran<'_>) {
         self.note_inside(session, ran);
+    }
+
+    fn note_error(&self, text: &str) {
+        self.note_error_inside(text);
     }
 
     fn users(&self) -> &Users {

@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// A server that serves.
@@ -208,6 +209,7 @@ fn assemble(
         pubsub: PubSub::default(),
         scripts: Default::default(),
         functions_path,
+        lazy_free: Default::default(),
         job_errors: AtomicU64::new(0),
         journaling: recovered.journaling,
         snapshotter: recovered.snapshotter,
@@ -262,6 +264,9 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
     Ok(())
 }
 
+/// How long the end of the server waits for a script that does not end.
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Running {
     /// The port that is listened on.
     pub fn port(&self) -> u16 {
@@ -295,13 +300,39 @@ impl Running {
         });
         if by_signal {
             tracing::info!("a signal ends the server");
-            if let Err(error) = self.server.final_snapshot() {
+            if !self.scripts_end() {
+                tracing::warn!("no snapshot at shutdown: a script that has written does not end; the log has what was acknowledged");
+            } else if let Err(error) = self.server.final_snapshot() {
                 tracing::error!(%error, "the snapshot at shutdown failed");
             }
         }
-        self.server.tier.stop();
+        // Threads of the tiers may wait for what a script holds that does not end. They end with the process then.
+        let (slow, asked) = (&self.server.scripts.slow, Instant::now());
+        let is_stopped = self
+            .server
+            .tier
+            .stop_unless(&|| slow.any() && asked.elapsed() > SCRIPT_PATIENCE);
         self.server.journaling.close();
-        self.server.snapshotter.note_clean_shutdown()
+        match is_stopped {
+            true => self.server.snapshotter.note_clean_shutdown(),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the scripts that run for too long, or waits for them. False if one has written and goes on: it cannot be ended without
+    /// leaving half of its work, and where there is a log nothing acknowledged is lost without it.
+    fn scripts_end(&self) -> bool {
+        const NEXT_LOOK: Duration = Duration::from_millis(10);
+        let (slow, asked) = (&self.server.scripts.slow, Instant::now());
+        let has_log = self.server.settings.current().0.appendonly;
+        while slow.any() {
+            slow.kill_what_can_be();
+            if has_log && asked.elapsed() > SCRIPT_PATIENCE {
+                return false;
+            }
+            std::thread::sleep(NEXT_LOOK);
+        }
+        true
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Budget {
     wake: Condvar,
 }
 
+/// A limit below this is less than an empty server needs: no room can be made, so nobody waits for it.
+const IMPOSSIBLE_BYTES: u64 = 1 << 20;
 /// Above this part of the limit demotion begins ...
 const HIGH_PERCENT: u64 = 95;
 /// ... and below this one it ends.
@@ -85,7 +87,7 @@ impl Budget {
         let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
         if limit_bytes == 0 || self.estimate_bytes() <= limit_bytes {
             Admission::Go
-        } else if self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
+        } else if limit_bytes < IMPOSSIBLE_BYTES || self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
             && self.exhausted.load(Ordering::Relaxed)
         {
             Admission::Refuse
@@ -280,6 +282,8 @@ fn floor_allowance_bytes(limit_bytes: u64) -> u64 {
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
     fn usage(allocated_bytes: u64) -> memory::Usage {
         memory::Usage {
             allocated_bytes,
@@ -290,12 +294,13 @@ mod tests {
     #[test]
     fn marks_and_admission_follow_the_samples() {
         let cases = [
-            (0, 1 << 40, Admission::Go, false, 0),
+            (0, 1 << 20, Admission::Go, false, 0),
             (1000, 900, Admission::Go, false, 0),
             (1000, 951, Admission::Go, true, 51),
             (1000, 1001, Admission::Wait, true, 101),
         ];
         for (limit, counted, admission, is_high, excess) in cases {
+            let (limit, counted, excess) = (limit * MIB, counted * MIB, excess * MIB);
             let budget = Budget::new(limit);
             budget.publish(counted, usage(counted));
             assert_eq!(budget.admission(), admission, "{limit} {counted}");
@@ -306,32 +311,39 @@ mod tests {
 
     #[test]
     fn exhaustion_refuses_until_there_is_room() {
-        let budget = Budget::new(1000);
-        budget.publish(1500, usage(1500));
+        let budget = Budget::new(1000 * MIB);
+        budget.publish(1500 * MIB, usage(1500 * MIB));
         budget.set_exhausted(true);
         assert!(budget.is_out_of_memory());
-        budget.publish(999, usage(999));
+        budget.publish(999 * MIB, usage(999 * MIB));
         assert_eq!(budget.admission(), Admission::Go);
-        budget.publish(1500, usage(1500));
+        budget.publish(1500 * MIB, usage(1500 * MIB));
         assert!(budget.writers_must_wait(), "room was made once: try again");
     }
 
     #[test]
     fn what_was_written_counts_until_the_next_sample() {
-        let budget = Budget::new(1000);
-        budget.publish(900, usage(900));
-        budget.note_written(200);
+        let budget = Budget::new(1000 * MIB);
+        budget.publish(900 * MIB, usage(900 * MIB));
+        budget.note_written(200 << 20);
         assert!(budget.writers_must_wait());
     }
 
     #[test]
     fn an_estimate_makes_wait_and_only_a_sample_refuses() {
-        let budget = Budget::new(1000);
-        budget.publish(900, usage(900));
+        let budget = Budget::new(1000 * MIB);
+        budget.publish(900 * MIB, usage(900 * MIB));
         budget.set_exhausted(true);
-        budget.note_written(200);
+        budget.note_written(200 << 20);
         assert_eq!(budget.admission(), Admission::Wait);
-        budget.publish(1100, usage(1100));
+        budget.publish(1100 * MIB, usage(1100 * MIB));
+        assert_eq!(budget.admission(), Admission::Refuse);
+    }
+
+    #[test]
+    fn a_limit_that_nothing_fits_in_refuses_at_once() {
+        let budget = Budget::new(1);
+        budget.publish(MIB, usage(MIB));
         assert_eq!(budget.admission(), Admission::Refuse);
     }
 

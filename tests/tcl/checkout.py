@@ -55,6 +55,15 @@ class Checkout:
         with open(place, "w") as file:
             file.write(re.sub(r"^( *)r function flush$", r"\1catch {r function flush}", text, flags=re.MULTILINE))
 
+    def version(self):
+        """The version of the server whose suite this is, such as "7.2.4"; empty if its sources do not tell."""
+        try:
+            with open(os.path.join(self.source, "src", "version.h")) as file:
+                found = re.search(r'#define \w*_VERSION "([0-9.]+)"', file.read())
+        except FileNotFoundError:
+            return ""
+        return found.group(1) if found else ""
+
     def units(self):
         """The names of all units, in the suite's order."""
         result = subprocess.run(

@@ -62,9 +62,14 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def directives_of(arguments):
+def directives_of(arguments, checkout):
     """The settings that the server is started with; later ones win."""
     directives = {"save": [""], "appendonly": ["no"]}
+    if arguments.profile == "full":
+        # Tests of the log turn it on and off, which needs one from the start.
+        directives["appendonly"] = ["yes"]
+        if checkout.version().startswith("7.0.") and "redis" not in os.path.basename(arguments.binary):
+            directives["legacy-encoding-names"] = ["yes"]
     if arguments.tiny_memory:
         directives["maxmemory"] = [arguments.tiny_memory]
     for text in arguments.directive:
@@ -116,7 +121,7 @@ class Worker(threading.Thread):
 
     def run_unit(self, name):
         if self.server is None:
-            self.server = Server(self.arguments.binary, directives_of(self.arguments)).start()
+            self.server = Server(self.arguments.binary, directives_of(self.arguments, self.checkout)).start()
         log_length, demotions = len(self.server.log()), self.server.figure("demotions")
         started = time.monotonic()
         with Chiller(self.server.port) if self.arguments.chill else contextlib.nullcontext():

@@ -62,11 +62,7 @@ fn read(lua: &Lua, reader: &mut Reader<'_>) -> mlua::Result<Value> {
             None => Ok(Value::Boolean(false)),
         },
         b'+' => field(lua, "ok", Value::String(lua.create_string(text)?)),
-        b'-' => {
-            let table = super::raised::error_table(lua, text)?;
-            table.raw_set("ignore_error_stats_update", true)?;
-            Ok(Value::Table(table))
-        }
+        b'-' => super::raised::counted_table(lua, text).map(Value::Table),
         b'#' => Ok(Value::Boolean(text == b"t")),
         b',' => {
             let double = number::parse_double(text).unwrap_or(f64::NAN);
