@@ -60,7 +60,7 @@ fn reload(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> 
     );
     allow_debug(context)?;
     let options = [&b"MERGE"[..], b"NOFLUSH", b"NOSAVE"];
-    for option in &arguments[2..] {
+    if let Some(option) = arguments.get(2) {
         let is_known = options
             .iter()
             .any(|known| option.eq_ignore_ascii_case(known));
@@ -162,7 +162,8 @@ fn protocol(
     match arguments[2].to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12345),
-        b"double" => reply.double(3.141),
+        // What Redis sends here: not quite pi.
+        b"double" => reply.double(3141.0 / 1000.0),
         b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
         b"null" => reply.null(),
         b"array" => {

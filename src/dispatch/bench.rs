@@ -151,8 +151,9 @@ impl Bench<'_> {
             settings: self.settings,
             services: server,
             now_ms: self.now_ms,
-            is_monitored: server.monitors.any(),
             replied_error: false,
+            // A command that waited was shown when it began to.
+            is_monitored: !is_serving && server.monitors.any(),
             by_script: false,
             may_block,
             blocked: None,

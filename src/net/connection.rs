@@ -215,6 +215,8 @@ impl Connection {
         }
         crate::metrics::add(&worker.dispatcher.metrics().output_bytes, sent as u64);
         self.output.extend_from_slice(&worker.output[sent..]);
+        let record = &self.registration.record;
+        record.output_bytes.store(self.output.len(), Relaxed);
         worker.output.clear();
         worker.shrink();
         Ok(())

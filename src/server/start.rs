@@ -28,8 +28,8 @@ use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -75,8 +75,14 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         cold.as_ref(),
         &settings,
     )?;
-    let place = (listeners.port(), functions_path);
-    let server = assemble(settings, (users, tls), keyspace, cold, recovered, place);
+    let server = assemble(
+        settings,
+        (users, tls),
+        keyspace,
+        cold,
+        recovered,
+        functions_path,
+    );
     server.scripts.set_libraries(libraries);
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
@@ -162,7 +168,7 @@ fn assemble(
     keyspace: Arc<Keyspace>,
     cold: Option<Arc<Cold>>,
     recovered: Recovered,
-    (port, functions_path): (u16, PathBuf),
+    functions_path: PathBuf,
 ) -> Arc<Server> {
     let events = Arc::new(ServerEvents::default());
     let ports = Ports {
@@ -218,7 +224,7 @@ fn assemble(
         background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
         started_ms,
         run_id: run_id(started_ms),
-        port,
+        listening: OnceLock::new(),
         last_save: Mutex::new(last_save),
         background_save: AtomicBool::new(false),
         save_again: AtomicBool::new(false),
@@ -255,7 +261,8 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
             .map_err(no_thread)?;
         senders.push(sender);
     }
-    listeners.serve(senders).map_err(no_thread)?;
+    let listening = listeners.serve(senders).map_err(no_thread)?;
+    server.listening.get_or_init(|| listening);
     let periodic = Arc::clone(server);
     std::thread::Builder::new()
         .name("larder-cron".into())
@@ -270,7 +277,7 @@ const SCRIPT_PATIENCE: Duration = Duration::from_secs(1);
 impl Running {
     /// The port that is listened on.
     pub fn port(&self) -> u16 {
-        self.server.port
+        self.server.settings.current().0.port
     }
 
     /// What the start found in the directory.
@@ -301,7 +308,9 @@ impl Running {
         if by_signal {
             tracing::info!("a signal ends the server");
             if !self.scripts_end() {
-                tracing::warn!("no snapshot at shutdown: a script that has written does not end; the log has what was acknowledged");
+                tracing::warn!(
+                    "no snapshot at shutdown: a script that has written does not end; the log has what was acknowledged"
+                );
             } else if let Err(error) = self.server.final_snapshot() {
                 tracing::error!(%error, "the snapshot at shutdown failed");
             }

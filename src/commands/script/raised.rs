@@ -27,7 +27,9 @@ pub enum Raised {
 impl fmt::Display for Raised {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Raised::Reply(text) | Raised::Counted(text) => write!(formatter, "{}", String::from_utf8_lossy(text)),
+            Raised::Reply(text) | Raised::Counted(text) => {
+                write!(formatter, "{}", String::from_utf8_lossy(text))
+            }
             Raised::Text(text) => formatter.write_str(text),
         }
     }
