@@ -97,7 +97,7 @@ fn exists(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     let scripts = context.services.scripts();
     reply.array_header(arguments.len() - 2);
     for digest in &arguments[2..] {
-        let text = parse_digest(digest).and_then(|digest| scripts.text(&digest));
+        let text = parse_digest(digest).and_then(|digest| scripts.script(&digest));
         reply.integer(i64::from(text.is_some()));
     }
     Ok(())
