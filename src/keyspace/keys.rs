@@ -572,7 +572,9 @@ impl<'a> Keys<'a> {
             return self.roll_back();
         }
         if self.journal.was_interrupted() && self.recorder.keeps_effects() {
-            tracing::error!("a panic left a value half changed: the process ends, the log has what was acknowledged");
+            tracing::error!(
+                "a panic left a value half changed: the process ends, the log has what was acknowledged"
+            );
             std::process::abort();
         }
         self.commit();

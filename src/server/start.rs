@@ -287,7 +287,9 @@ impl Running {
         if by_signal {
             tracing::info!("a signal ends the server");
             if !self.scripts_end() {
-                tracing::warn!("no snapshot at shutdown: a script that has written does not end; the log has what was acknowledged");
+                tracing::warn!(
+                    "no snapshot at shutdown: a script that has written does not end; the log has what was acknowledged"
+                );
             } else if let Err(error) = self.server.final_snapshot() {
                 tracing::error!(%error, "the snapshot at shutdown failed");
             }

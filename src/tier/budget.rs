@@ -74,8 +74,9 @@ impl Budget {
         let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
         if limit_bytes == 0 || self.estimate_bytes() <= limit_bytes {
             Admission::Go
-        } else if limit_bytes < IMPOSSIBLE_BYTES || self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
-            && self.exhausted.load(Ordering::Relaxed)
+        } else if limit_bytes < IMPOSSIBLE_BYTES
+            || self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
+                && self.exhausted.load(Ordering::Relaxed)
         {
             Admission::Refuse
         } else {

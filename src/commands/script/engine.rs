@@ -235,15 +235,17 @@ fn array(lua: &Lua, texts: &[&[u8]]) -> mlua::Result<Table> {
 impl Engine {
     fn for_scripts(flushes: u64) -> mlua::Result<Engine> {
         let lua = Engine::new_state()?;
-        let redis = api::redis_of_scripts(&lua)?;
-        let load_redis = lua.create_table()?;
-        Engine::new(lua, redis, load_redis, flushes)
+        let redis = api::redis_of_scripts(&lua, api::of_redis)?;
+        let server = api::redis_of_scripts(&lua, api::of_valkey)?;
+        let load = (lua.create_table()?, lua.create_table()?);
+        Engine::new(lua, (redis, server), load, flushes)
     }
 
     fn for_functions() -> mlua::Result<Engine> {
         let lua = Engine::new_state()?;
-        let (redis, load_redis) = api::redis_of_functions(&lua)?;
-        Engine::new(lua, redis, load_redis, 0)
+        let (redis, load_redis) = api::redis_of_functions(&lua, api::of_redis)?;
+        let (server, load_server) = api::redis_of_functions(&lua, api::of_valkey)?;
+        Engine::new(lua, (redis, server), (load_redis, load_server), 0)
     }
 
     fn new_state() -> mlua::Result<Lua> {
@@ -252,8 +254,13 @@ impl Engine {
         Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))
     }
 
-    fn new(lua: Lua, redis: Table, load_redis: Table, flushes: u64) -> mlua::Result<Engine> {
-        let natives = api::natives(&lua, redis, load_redis)?;
+    fn new(
+        lua: Lua,
+        libraries: api::Twice,
+        load: api::Twice,
+        flushes: u64,
+    ) -> mlua::Result<Engine> {
+        let natives = api::natives(&lua, libraries, load)?;
         let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME);
         let (proxy, globals, run, set_loading): (Table, Table, Function, Function) =
             prelude.call(natives)?;

@@ -27,7 +27,9 @@ pub enum Raised {
 impl fmt::Display for Raised {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Raised::Reply(text) | Raised::Counted(text) => write!(formatter, "{}", String::from_utf8_lossy(text)),
+            Raised::Reply(text) | Raised::Counted(text) => {
+                write!(formatter, "{}", String::from_utf8_lossy(text))
+            }
             Raised::Text(text) => formatter.write_str(text),
         }
     }
@@ -53,6 +55,22 @@ pub fn plain_error(text: impl fmt::Display) -> Error {
 /// Raises a text that begins with the place in the script that called the running function.
 pub fn located_error(lua: &Lua, text: impl fmt::Display) -> Error {
     Error::external(Raised::Text(format!("{}{text}", place(lua))))
+}
+
+/// The same error in other words.
+pub fn reworded(error: Error, words: impl Fn(&str) -> String) -> Error {
+    let Some(raised) = raised_in(&error) else {
+        return error;
+    };
+    let of_bytes = |text: &[u8]| match std::str::from_utf8(text) {
+        Ok(text) => words(text).into_bytes(),
+        Err(_) => text.to_vec(),
+    };
+    Error::external(match raised {
+        Raised::Reply(text) => Raised::Reply(of_bytes(text)),
+        Raised::Counted(text) => Raised::Counted(of_bytes(text)),
+        Raised::Text(text) => Raised::Text(words(text)),
+    })
 }
 
 /// `user_script:3: `, or nothing where no line is known.

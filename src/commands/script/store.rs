@@ -8,8 +8,8 @@ use super::libraries::{Library, LibrarySet};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use sha1::{Digest as _, Sha1};
-use std::sync::Arc;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// SHA-1 of a script's text.
@@ -217,6 +217,9 @@ mod tests {
         assert_eq!(store.usage().0, EVAL_SCRIPTS_MAX + 1);
         insert(1, LoadedBy::Command);
         (100_000..101_000).for_each(|number| drop(insert(number, LoadedBy::Eval)));
-        assert!(!used.is_gone(), "it was loaded by its own command meanwhile");
+        assert!(
+            !used.is_gone(),
+            "it was loaded by its own command meanwhile"
+        );
     }
 }
