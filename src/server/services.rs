@@ -17,8 +17,8 @@ use crate::keyspace::{Journal, Keys};
 use crate::persist::SyncPolicy;
 use crate::pubsub::ChannelKind;
 use crate::tier::{KeyRequest, MaxmemoryPolicy, TierSettings};
-use std::sync::atomic::Ordering;
 use crate::value::Value;
+use std::sync::atomic::Ordering;
 use storage_format::Effect;
 
 /// An internal error as the client learns of it; the cause is logged here.

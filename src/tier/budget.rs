@@ -45,6 +45,8 @@ pub struct Budget {
 const HIGH_PERCENT: u64 = 95;
 /// ... and below this one it ends.
 const LOW_PERCENT: u64 = 90;
+/// With a smaller limit than this a server without any key is above it.
+const HOPELESS_LIMIT_BYTES: u64 = 4 << 20;
 
 impl Budget {
     /// A budget of so many bytes (0: no limit).
@@ -57,7 +59,9 @@ impl Budget {
     /// Changes the limit.
     pub fn set_limit_bytes(&self, limit_bytes: u64) {
         self.limit_bytes.store(limit_bytes, Ordering::Release);
-        self.exhausted.store(false, Ordering::Release);
+        // What no server fits into need not be tried first.
+        let is_hopeless = limit_bytes != 0 && limit_bytes < HOPELESS_LIMIT_BYTES;
+        self.exhausted.store(is_hopeless, Ordering::Release);
         self.wake_demoter();
     }
 

@@ -76,6 +76,11 @@ fn read(lua: &Lua, reader: &mut Reader<'_>) -> mlua::Result<Value> {
         b'=' => read_verbatim(lua, reader.take(length_of(text).unwrap_or(0))),
         b'%' => read_map(lua, reader, length_of(text).unwrap_or(0)),
         b'~' => read_set(lua, reader, length_of(text).unwrap_or(0)),
+        b'|' => {
+            // Attributes stand before a reply and are not shown to scripts.
+            read_map(lua, reader, length_of(text).unwrap_or(0))?;
+            read(lua, reader)
+        }
         _ => Ok(Value::Nil),
     }
 }
