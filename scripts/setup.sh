@@ -15,6 +15,25 @@ need_command() { # COMMAND PACKAGE
     command -v "$1" >/dev/null || missing+=("$2")
 }
 
+# Names that stand for a package which only the package lists tell; resolve_package has them.
+NPM='npm' JDK_17='jdk-17-or-newer'
+
+have_jdk_17() {
+    local version
+    version=$(javac -version 2>&1) || return 1
+    version=${version#javac }
+    [[ ${version%%.*} -ge 17 ]]
+}
+
+# NodeSource's nodejs brings npm and refuses the distribution's; the default JDK of some releases is too old.
+resolve_package() { # NAME
+    case $1 in
+    "$NPM") apt-cache policy nodejs | grep 'Candidate:.*nodesource' >/dev/null || echo npm ;;
+    "$JDK_17") apt-cache pkgnames openjdk- | grep -E '^openjdk-(1[7-9]|[2-9][0-9])-jdk-headless$' | sort -V | head -n 1 ;;
+    *) echo "$1" ;;
+    esac
+}
+
 have_libclang() {
     [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
         compgen -G '/usr/lib*/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
@@ -56,9 +75,9 @@ for purpose in "${@:-build}"; do
         need_command python3 python3
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
         need_command node nodejs
-        need_command npm npm
+        command -v npm >/dev/null || missing+=("$NPM")
         need_command go golang-go
-        need_command javac default-jdk-headless
+        have_jdk_17 || missing+=("$JDK_17")
         need_command mvn maven
         ;;
     tcl)
@@ -96,7 +115,11 @@ if [[ $(id -u) -ne 0 ]] && ! command -v sudo >/dev/null; then
 fi
 echo "setup: installing ${missing[*]} (apt-get)"
 as_root apt-get update -q </dev/null
-install_without_starting_services "${missing[@]}"
+packages=()
+for name in "${missing[@]}"; do
+    mapfile -t -O "${#packages[@]}" packages < <(resolve_package "$name")
+done
+install_without_starting_services "${packages[@]}"
 if [[ " ${missing[*]} " == *" redis-server "* && -d /run/systemd/system ]]; then
     as_root systemctl disable redis-server.service
 fi

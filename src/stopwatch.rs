@@ -61,6 +61,11 @@ impl Stopwatch {
         self.last_ticks >= self.slow_ticks
     }
 
+    /// The settings have changed: until the end of the batch any command may be slow.
+    pub fn forget_threshold(&mut self) {
+        self.slow_ticks = 0;
+    }
+
     /// How long the last command took.
     pub fn last_command_nanoseconds(&self) -> u64 {
         (self.last_ticks as f64 * self.tick_nanoseconds()) as u64
@@ -128,6 +133,20 @@ mod tests {
             stopwatch.slow_ticks > 0,
             "now it is known how long a tick is"
         );
+    }
+
+    #[test]
+    fn changed_settings_hold_from_the_next_command_on() {
+        let metrics = WorkerMetrics::new(1);
+        let settings = Settings {
+            slowlog_log_slower_than_us: -1,
+            ..Settings::default()
+        };
+        let mut stopwatch = Stopwatch::default();
+        stopwatch.end_batch(&settings, &metrics);
+        assert!(!stopwatch.end_command(0), "nobody wants to know");
+        stopwatch.forget_threshold();
+        assert!(stopwatch.end_command(0));
     }
 
     #[test]

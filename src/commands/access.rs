@@ -39,6 +39,10 @@ impl KeyFlags {
     pub const fn and(self, other: KeyFlags) -> KeyFlags {
         KeyFlags(self.0 | other.0)
     }
+    /// This set less what is in `other`.
+    pub const fn without(self, other: KeyFlags) -> KeyFlags {
+        KeyFlags(self.0 & !other.0)
+    }
     /// True if all of `other` is in here.
     pub const fn has(self, other: KeyFlags) -> bool {
         self.0 & other.0 == other.0
@@ -254,7 +258,8 @@ pub fn for_each_key_use(
                 .decide
                 .map_or(key_use.flags, |decide| decide(arguments))
         });
-        found(index, flags);
+        // That more keys might follow says nothing of this one.
+        found(index, flags.without(KeyFlags::INCOMPLETE));
     });
 }
 

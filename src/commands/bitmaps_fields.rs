@@ -3,7 +3,7 @@
 //! A field is read through a window of nine bytes as one 128-bit number, and written back the same way: the effect holds the bytes
 //! that the field touches, nine at most.
 
-use super::access::KeyUse;
+use super::access::{KeyFlags, KeyUse};
 use super::bitmaps::{bit_offset, grow_to};
 use super::bitmaps_words::BYTE_BITS;
 use super::context::Context;
@@ -306,12 +306,23 @@ fn run_all(
     Ok(())
 }
 
+/// BITFIELD only reads its key if all it does is GET, as far as the arguments can be told apart without checking them.
+fn bitfield_key_flags(arguments: &[&[u8]]) -> KeyFlags {
+    let mut rest = arguments.get(2..).unwrap_or_default();
+    while let [word, _, _, after @ ..] = rest {
+        if !is_keyword(word, "get") {
+            return KeyUse::CHANGE.flags;
+        }
+        rest = after;
+    }
+    KeyUse::READ.flags
+}
+
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "3.2.0",
         complexity: "O(1) for each subcommand specified",
-        key_uses: &[KeyUse::CHANGE],
         summary: "Performs arbitrary bitfield integer operations on strings.",
         ..CommandSpec::new(
             "bitfield",
@@ -321,7 +332,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Bitmap,
             bitfield,
         )
-    },
+    }
+    .with_key_uses(&[KeyUse::CHANGE.decided_by(bitfield_key_flags)]),
     CommandSpec {
         since: "6.0.0",
         complexity: "O(1) for each subcommand specified",

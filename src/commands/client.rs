@@ -456,14 +456,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "3.0.0",
         "Suspends commands processing.",
         super::client_control::pause,
-    ),
+    )
+    .with_flags(Flags::ADMIN),
     row(
         "unpause",
         2,
         "6.2.0",
         "Resumes processing commands from paused clients.",
         super::client_control::unpause,
-    ),
+    )
+    .with_flags(Flags::ADMIN),
     row(
         "unblock",
         -3,
@@ -471,7 +473,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Unblocks a client blocked by a blocking command from a different connection.",
         super::client_control::unblock,
     )
-    .with_complexity("O(log N) where N is the number of client connections"),
+    .with_complexity("O(log N) where N is the number of client connections")
+    .with_flags(Flags::ADMIN),
     CommandSpec {
         flags: Flags::LOADING.and(Flags::STALE),
         ..row(

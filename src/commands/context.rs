@@ -37,8 +37,10 @@ pub struct Ran<'a> {
     pub arguments: &'a [&'a [u8]],
     /// How long it took.
     pub nanoseconds: u64,
-    /// The text of its error, if it failed.
+    /// The text of its error, if it failed with one that was not counted yet.
     pub error: Option<&'a str>,
+    /// It failed.
+    pub has_failed: bool,
     /// It did not run at all, because it was not allowed to.
     pub was_rejected: bool,
 }
@@ -86,6 +88,8 @@ pub struct Context<'a> {
     pub now_ms: u64,
     /// True if clients watch by MONITOR.
     pub is_monitored: bool,
+    /// Set by a script that replied with an error, which it has counted.
+    pub replied_error: bool,
     /// True while a script runs: its commands are shown to those clients as the script's.
     pub by_script: bool,
     /// False inside EXEC and scripts: what would block replies at once.

@@ -3,6 +3,7 @@
 //! Libraries are changed by jobs: the change is on disk, synced, before it is acknowledged, and before any thread can
 //! call what it brings.
 
+use super::access::KeyUse;
 use super::client::write_help;
 use super::context::Context;
 use super::script::dump;
@@ -355,7 +356,7 @@ const fn subcommand(
         ..CommandSpec::new(
             name,
             arity,
-            Flags::NOSCRIPT.and(flags),
+            flags,
             KeySpec::NONE,
             Group::Scripting,
             function,
@@ -370,11 +371,12 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         WRITES,
         "Deletes a library and its functions.",
         delete,
-    ),
+    )
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     subcommand(
         "dump",
         2,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "Dumps all libraries into a serialized binary payload.",
         dump_all,
     )
@@ -386,22 +388,26 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Deletes all libraries and functions.",
         flush,
     )
-    .with_complexity("O(N) where N is the number of functions deleted"),
+    .with_complexity("O(N) where N is the number of functions deleted")
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     subcommand(
         "kill",
         2,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "Terminates a function during execution.",
         kill,
-    ),
+    )
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),
     subcommand(
         "list",
         -2,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "Returns information about all libraries.",
         list,
     )
-    .with_complexity("O(N) where N is the number of functions"),
+    .with_complexity("O(N) where N is the number of functions")
+    .with_tips(&["nondeterministic_output_order"]),
     subcommand(
         "load",
         -3,
@@ -409,7 +415,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Creates a library.",
         load,
     )
-    .with_complexity("O(1) (considering compilation time is redundant)"),
+    .with_complexity("O(1) (considering compilation time is redundant)")
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     subcommand(
         "restore",
         -3,
@@ -417,14 +424,21 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Restores all libraries from a payload.",
         restore,
     )
-    .with_complexity("O(N) where N is the number of functions on the payload"),
+    .with_complexity("O(N) where N is the number of functions on the payload")
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     subcommand(
         "stats",
         2,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "Returns information about a function during execution.",
         stats,
-    ),
+    )
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_shards",
+        "response_policy:special",
+    ]),
     subcommand(
         "help",
         2,
@@ -455,7 +469,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         RUN.and(Flags::MAY_REPLICATE),
         "Invokes a function.",
         fcall,
-    ),
+    )
+    .with_key_uses(&[KeyUse::CHANGE]),
     caller(
         "fcall_ro",
         RUN.and(Flags::READONLY),

@@ -362,7 +362,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Internal commands for debugging HyperLogLog values.",
         ..CommandSpec::new(
             "pfdebug",
-            -3,
+            3,
             WRITE.and(Flags::ADMIN),
             &[KeySpec::Range {
                 first: 2,

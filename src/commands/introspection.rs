@@ -225,7 +225,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Extracts the key names and access flags for an arbitrary command.",
         get_keys_and_flags,
     )
-    .with_complexity("O(N) where N is the number of arguments to the command"),
+    .with_complexity("O(N) where N is the number of arguments to the command")
+    .with_categories(Categories::CONNECTION),
     row(
         "info",
         -2,

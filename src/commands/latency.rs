@@ -289,8 +289,17 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         2,
         "Returns a human-readable latency analysis report.",
         doctor,
-    ),
-    row("graph", 3, "Returns a latency graph for an event.", graph),
+    )
+    .with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_nodes",
+        "response_policy:special",
+    ]),
+    row("graph", 3, "Returns a latency graph for an event.", graph).with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_nodes",
+        "response_policy:special",
+    ]),
     row(
         "histogram",
         -2,
@@ -300,19 +309,34 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_since("7.0.0")
     .with_complexity(
         "O(N) where N is the number of commands with latency information being retrieved",
-    ),
+    )
+    .with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_nodes",
+        "response_policy:special",
+    ]),
     row(
         "history",
         3,
         "Returns timestamp-latency samples for an event.",
         history,
-    ),
+    )
+    .with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_nodes",
+        "response_policy:special",
+    ]),
     row(
         "latest",
         2,
         "Returns the latest latency samples for all events.",
         latest,
-    ),
+    )
+    .with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_nodes",
+        "response_policy:special",
+    ]),
     row(
         "reset",
         -2,

@@ -2,6 +2,7 @@
 //!
 //! Being woken is being run again from the start, so there is one function for both cases.
 
+use super::access::KeyUse;
 use super::collections::MultiplePop;
 use super::context::{BlockRequest, Context, TimeoutReply};
 use super::lists::{end_item, notify_pop};
@@ -132,20 +133,20 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Removes and returns the first element in a list. Blocks until an element is available otherwise. Deletes the \
                   list if the last element was popped.",
         ..CommandSpec::new("blpop", -3, POPPING, ALL_BUT_LAST, Group::List, blpop)
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N) where N is the number of provided keys.",
         summary: "Removes and returns the last element in a list. Blocks until an element is available otherwise. Deletes the \
                   list if the last element was popped.",
         ..CommandSpec::new("brpop", -3, POPPING, ALL_BUT_LAST, Group::List, brpop)
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "6.2.0",
         summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available \
                   otherwise. Deletes the list if the last element was moved.",
         ..CommandSpec::new("blmove", 6, MOVING, KeySpec::FIRST_TWO, Group::List, blmove)
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "2.2.0",
         summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available \
@@ -158,7 +159,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             brpoplpush,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
@@ -172,5 +173,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             blmpop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
 ];

@@ -63,10 +63,7 @@ impl Migration {
                 if !arguments[3].is_empty() {
                     return Err(KEY_AND_KEYS);
                 }
-                names.clear();
-                while let Some(name) = options.next() {
-                    names.push(name.to_vec());
-                }
+                names = options.by_ref().map(<[u8]>::to_vec).collect();
             } else {
                 return Err(CommandError::SYNTAX);
             }

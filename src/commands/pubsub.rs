@@ -4,6 +4,7 @@
 //! no search; who listens to a channel is known to [`crate::pubsub::PubSub`] alone. The replies of this family are pushes
 //! in RESP3, one for each channel.
 
+use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
@@ -268,13 +269,13 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of shard channels to subscribe to.",
         summary: "Listens for messages published to shard channels.",
         ..row("ssubscribe", -2, SUBSCRIBING, ssubscribe)
-    },
+    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N) where N is the number of shard channels to unsubscribe.",
         summary: "Stops listening to messages posted to shard channels.",
         ..row("sunsubscribe", -1, SUBSCRIBING, sunsubscribe)
-    },
+    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
@@ -287,7 +288,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of clients subscribed to the receiving shard channel.",
         summary: "Posts a message to a shard channel.",
         ..row("spublish", 3, PUBLISHING, spublish)
-    },
+    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, 1)]),
     CommandSpec {
         since: "2.8.0",
         complexity: "Depends on subcommand.",

@@ -3,6 +3,7 @@
 //! The work is in [`super::script`]; here are arguments and rows. A script runs as one command: dispatch locks the keys it
 //! declares, and what it changes becomes one log record.
 
+use super::access::KeyUse;
 use super::client::write_help;
 use super::context::Context;
 use super::script::engine::{self, Call, Source};
@@ -184,7 +185,7 @@ const fn subcommand(
         ..CommandSpec::new(
             name,
             arity,
-            Flags::NOSCRIPT.and(flags),
+            flags,
             KeySpec::NONE,
             Group::Scripting,
             function,
@@ -196,7 +197,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     subcommand(
         "debug",
         3,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "3.2.0",
         "Sets the debug mode of server-side Lua scripts.",
         debug,
@@ -204,38 +205,46 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     subcommand(
         "exists",
         -3,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "2.6.0",
         "Determines whether server-side Lua scripts exist in the script cache.",
         exists,
     )
-    .with_complexity("O(N) with N being the number of scripts to check."),
+    .with_complexity("O(N) with N being the number of scripts to check.")
+    .with_tips(&[
+        "request_policy:all_shards",
+        "response_policy:agg_logical_and",
+    ]),
     subcommand(
         "flush",
         -2,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "2.6.0",
         "Removes all server-side Lua scripts from the script cache.",
         flush,
     )
-    .with_complexity("O(N) with N being the number of scripts in cache"),
+    .with_complexity("O(N) with N being the number of scripts in cache")
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     subcommand(
         "kill",
         2,
-        Flags::NONE,
+        Flags::NOSCRIPT,
         "2.6.0",
         "Terminates a server-side Lua script during execution.",
         kill,
-    ),
+    )
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),
     subcommand(
         "load",
         3,
-        Flags::STALE,
+        Flags::NOSCRIPT.and(Flags::STALE),
         "2.6.0",
         "Loads a server-side Lua script to the script cache.",
         load,
     )
-    .with_complexity("O(N) with N being the length in bytes of the script body."),
+    .with_complexity("O(N) with N being the length in bytes of the script body.")
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     subcommand(
         "help",
         2,
@@ -254,7 +263,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "2.6.0",
         "Executes a server-side Lua script.",
         eval,
-    ),
+    )
+    .with_key_uses(&[KeyUse::CHANGE]),
     runner(
         "eval_ro",
         RUN.and(Flags::READONLY),
@@ -268,7 +278,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "2.6.0",
         "Executes a server-side Lua script by SHA1 digest.",
         evalsha,
-    ),
+    )
+    .with_key_uses(&[KeyUse::CHANGE]),
     runner(
         "evalsha_ro",
         RUN.and(Flags::READONLY),

@@ -157,6 +157,8 @@ pub trait Services: super::messaging::Messaging {
     fn command_latencies(&self) -> Vec<super::latency::CommandLatency>;
     /// A command ran inside another one (EXEC, a script): statistics and slow log learn of it.
     fn ran_inside(&self, session: &super::session::Session, ran: &super::context::Ran<'_>);
+    /// A script made an error that is none of a command's: statistics learn of it.
+    fn note_error(&self, text: &str);
     /// Users and what they may do.
     fn users(&self) -> &super::acl::Users;
     /// Ends the clients of a user that subscribe to what it may not use any more.

@@ -300,7 +300,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             sort,
         )
-    },
+    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET)),
     CommandSpec {
         since: "7.0.0",
         complexity: COMPLEXITY,
@@ -319,7 +319,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             sort_ro,
         )
-    },
+    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET)),
 ];
 
 #[cfg(test)]

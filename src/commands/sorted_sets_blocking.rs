@@ -1,5 +1,6 @@
 //! BZPOPMIN, BZPOPMAX and BZMPOP: as their namesakes without B, but they wait where those find nothing.
 
+use super::access::KeyUse;
 use super::collections::MultiplePop;
 use super::context::{BlockRequest, Context, TimeoutReply};
 use super::options::timeout_deadline_ms;
@@ -102,7 +103,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             bzpopmin,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
@@ -116,7 +117,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             bzpopmax,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, \
@@ -131,5 +132,5 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             bzmpop,
         )
-    },
+    }.with_key_uses(&[KeyUse::TAKE]),
 ];

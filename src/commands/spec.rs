@@ -78,7 +78,7 @@ impl Flags {
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
     /// Larder's own: what Redis has as one command that looks at its first argument. Its subcommands are none to anybody else.
-    pub const ONE_COMMAND: Flags = Flags(1 << 22);
+    pub const ONE_COMMAND: Flags = Flags(1 << 23);
 
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {

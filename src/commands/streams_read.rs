@@ -96,6 +96,17 @@ impl<'a> ReadArguments<'a> {
         }
     }
 
+    /// Scripts may not ask to wait at all, though they would not wait.
+    fn may_be_said(&self, context: &Context<'_>, arguments: &[&[u8]]) -> CommandResult {
+        if self.block_ms.is_none() || !context.by_script {
+            return Ok(());
+        }
+        Err(CommandError::new(format!(
+            "ERR {} command is not allowed with BLOCK option from scripts",
+            String::from_utf8_lossy(arguments[0])
+        )))
+    }
+
     /// The request of a client that waits.
     fn block_request(&self, block_ms: u64, now_ms: u64, is_group: bool) -> BlockRequest {
         BlockRequest {
@@ -188,6 +199,7 @@ fn position(argument: &[u8], stream: Option<&Stream>) -> Result<StreamId, Comman
 
 fn xread(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let read = ReadArguments::parse(arguments, false, context.now_ms)?;
+    read.may_be_said(context, arguments)?;
     let mut positions = Vec::with_capacity(read.keys.len());
     for (key, argument) in read.keys.iter().zip(read.ids) {
         positions.push(position(argument, context.keys.stream(key)?)?);
@@ -258,6 +270,7 @@ fn xreadgroup(
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     let read = ReadArguments::parse(arguments, true, context.now_ms)?;
+    read.may_be_said(context, arguments)?;
     let mut positions = Vec::with_capacity(read.keys.len());
     let mut bytes_max = 0;
     for (key, argument) in read.keys.iter().zip(read.ids) {

@@ -421,6 +421,8 @@ impl Services for TestServices {
 
     fn ran_inside(&self, _session: &Session, _ran: &Ran<'_>) {}
 
+    fn note_error(&self, _text: &str) {}
+
     fn users(&self) -> &Users {
         &self.users
     }

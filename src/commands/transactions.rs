@@ -111,15 +111,16 @@ pub fn invoke(
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     let flags = row.spec.flags;
-    let is_shown =
-        context.is_monitored && !flags.has(Flags::SKIP_MONITOR) && !flags.has(Flags::ADMIN);
-    // A script before what it calls, a transaction after it.
-    let is_shown_first = row.spec.group == Group::Scripting;
+    // A script is shown before what it calls, a transaction after it.
+    let is_shown_first = flags.has(Flags::RUNS_SCRIPT);
+    let is_shown = context.is_monitored
+        && !flags.has(Flags::ADMIN)
+        && (is_shown_first || !flags.has(Flags::SKIP_MONITOR));
     if is_shown && is_shown_first {
         show(context, arguments);
     }
     let result = (row.spec.function)(context, arguments, reply);
-    if is_shown && !is_shown_first && context.blocked.is_none() {
+    if is_shown && !is_shown_first {
         show(context, arguments);
     }
     if context.session.remembers != Remembers::Nothing {
@@ -136,7 +137,9 @@ fn show(context: &Context<'_>, arguments: &[&[u8]]) {
 
 fn remember(context: &mut Context<'_>, row: Row, arguments: &[&[u8]]) {
     let session = &mut *context.session;
-    if row.spec.flags.has(Flags::READONLY) && session.remembers_reads() {
+    // A script's keys are those that its commands read, not those that it declares.
+    let reads = row.spec.flags.has(Flags::READONLY) && !row.spec.flags.has(Flags::RUNS_SCRIPT);
+    if reads && session.remembers_reads() {
         row.spec.for_each_key(arguments, |index| {
             context.services.remember_read(session.id, arguments[index]);
         });
@@ -151,6 +154,7 @@ fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<
     let started = std::time::Instant::now();
     let resolved = resolve(arguments);
     let mut was_rejected = true;
+    context.replied_error = false;
     let result = resolved.clone().and_then(|row| {
         still_allowed(context, row, arguments)?;
         was_rejected = false;
@@ -167,6 +171,7 @@ fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<
             arguments,
             nanoseconds: started.elapsed().as_nanos() as u64,
             error: result.as_ref().err().map(CommandError::text),
+            has_failed: result.is_err() || std::mem::take(&mut context.replied_error),
             was_rejected,
         };
         context.services.ran_inside(context.session, &ran);

@@ -3,6 +3,7 @@
 //! There are no replicas, so whoever waits for one waits for the time-out, as with a Redis master that has none. WAITAOF has the log
 //! synced at once instead of waiting for the next sync.
 
+use super::categories::Categories;
 use super::context::{BlockRequest, Context, TimeoutReply};
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -90,12 +91,12 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new(
             "wait",
             3,
-            Flags::BLOCKING,
+            Flags::NONE,
             KeySpec::NONE,
             Group::Generic,
             wait,
         )
-    },
+    }.with_categories(Categories::CONNECTION).with_tips(&["request_policy:all_shards", "response_policy:agg_min"]),
     CommandSpec {
         since: "7.2.0",
         summary: "Blocks until all of the preceding write commands sent by the connection are written to the append-only \
@@ -103,10 +104,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new(
             "waitaof",
             4,
-            Flags::BLOCKING.and(Flags::NOSCRIPT).and(Flags::OFFLOADED),
+            Flags::NOSCRIPT.and(Flags::OFFLOADED),
             KeySpec::NONE,
             Group::Generic,
             waitaof,
         )
-    },
+    }.with_categories(Categories::CONNECTION).with_tips(&["request_policy:all_shards", "response_policy:agg_min"]),
 ];

@@ -195,7 +195,10 @@ pub(super) fn apply(lines: &[Line]) -> Result<(Settings, Vec<Warning>), ConfigEr
 
 /// Why it has no effect that this directive was set; `None` if it has one, or if nothing was asked for but the default.
 fn without_effect(settings: &Settings, directive: &table::Directive) -> Option<&'static str> {
-    if matches!(directive.kind, Kind::WithoutEffect) {
+    if matches!(
+        directive.kind,
+        Kind::WithoutEffect | Kind::SizeWithoutEffect
+    ) {
         return Some(directive.description);
     }
     let shown = |settings: &Settings| value::read(settings, directive);

@@ -33,7 +33,9 @@ pub fn markdown() -> String {
     }
     page.push_str(&format!("\n## {}\n\n", without_effect::SECTION));
     page.push_str("They are accepted with a warning, kept, and shown by `CONFIG GET`.\n\n| why | directives |\n|---|---|\n");
-    page.push_str(&by_reason(|kind| matches!(kind, Kind::WithoutEffect)));
+    page.push_str(&by_reason(|kind| {
+        matches!(kind, Kind::WithoutEffect | Kind::SizeWithoutEffect)
+    }));
     page.push_str("\n## Directives of Redis that are refused\n\n");
     page.push_str("A server that only seemed to obey them would do harm. Their defaults are accepted.\n\n| why | directives |\n|---|---|\n");
     page.push_str(&by_reason(|kind| matches!(kind, Kind::OnlyDefault)));

@@ -367,10 +367,30 @@ fn set_one(
     }
     match directive.change {
         Change::Live => {}
-        Change::AtStart => return Err("can't set immutable config".to_owned()),
+        Change::AtStart => {
+            // Writing back what CONFIG GET showed must not fail.
+            let mut after = settings.clone();
+            let unchanged = std::str::from_utf8(text).is_ok_and(|text| {
+                write_text(&mut after, directive, text).is_ok()
+                    && value::read(&after, directive) == value::read(settings, directive)
+            });
+            return match unchanged {
+                true => Ok(()),
+                false => Err("can't set immutable config".to_owned()),
+            };
+        }
         Change::Protected => return Err("can't set protected config".to_owned()),
     }
     let text = std::str::from_utf8(text).map_err(|_| "argument must be UTF-8 text".to_owned())?;
+    write_text(settings, directive, text)
+}
+
+/// Writes a value that CONFIG SET gives as one text.
+fn write_text(
+    settings: &mut Settings,
+    directive: &'static Directive,
+    text: &str,
+) -> Result<(), String> {
     let arguments = if directive.takes_several() {
         value::words(text)
     } else {

@@ -188,9 +188,9 @@ impl EvictionPolicy {
 /// The directives that have an effect, now or in a later version, in the order in which they are documented.
 pub static DIRECTIVES: &[Directive] = &[
     row(NETWORK, "bind", Kind::Words(|settings| &mut settings.bind), "* -::*",
-        "Addresses to listen on. `*` is every IPv4 address, `::*` every IPv6 address; a `-` in front: do not mind if it is missing.").at_start(),
+        "Addresses to listen on. `*` is every IPv4 address, `::*` every IPv6 address; a `-` in front: do not mind if it is missing."),
     row(NETWORK, "port", Kind::Port(|settings| &mut settings.port), "6379",
-        "TCP port; 0 listens on no TCP port.").at_start(),
+        "TCP port; 0 listens on no TCP port."),
     row(NETWORK, "unixsocket", Kind::Text(|settings| &mut settings.unixsocket), "",
         "Path of a unix socket to listen on as well.").at_start(),
     row(NETWORK, "unixsocketperm", Kind::Octal(|settings| &mut settings.unixsocket_permissions), "0",

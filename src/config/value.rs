@@ -55,6 +55,8 @@ pub enum Kind {
     KeyspaceEvents,
     /// Kept and shown, but nothing looks at it.
     WithoutEffect,
+    /// An amount of memory or a percentage, checked and kept as it was written, but nothing looks at it.
+    SizeWithoutEffect,
     /// Accepted only with its default, because obeying is impossible and ignoring it would do harm.
     OnlyDefault,
 }
@@ -97,7 +99,10 @@ pub fn write(
             return Ok(());
         }
         Kind::OutputLimits => return write_output_limits(settings, arguments),
-        Kind::WithoutEffect => {
+        Kind::WithoutEffect | Kind::SizeWithoutEffect => {
+            if matches!(directive.kind, Kind::SizeWithoutEffect) {
+                check_size(&arguments.join(" "))?;
+            }
             settings
                 .without_effect
                 .insert(directive.name, arguments.join(" "));
@@ -167,7 +172,7 @@ fn write_one(settings: &mut Settings, kind: &Kind, argument: &str) -> Result<(),
         // These take several words and are written above.
         Kind::Words(_) | Kind::SaveRules | Kind::OutputLimits => {}
         Kind::Lines(_) | Kind::Percentiles => {}
-        Kind::WithoutEffect | Kind::OnlyDefault => {}
+        Kind::WithoutEffect | Kind::SizeWithoutEffect | Kind::OnlyDefault => {}
     }
     Ok(())
 }
@@ -214,7 +219,7 @@ pub fn read(settings: &Settings, directive: &Directive) -> String {
             limits.join(" ")
         }
         Kind::KeyspaceEvents => settings.notify_keyspace_events.to_string(),
-        Kind::WithoutEffect => {
+        Kind::WithoutEffect | Kind::SizeWithoutEffect => {
             let set = settings.without_effect.get(directive.name);
             set.map_or(directive.default, String::as_str).to_owned()
         }
@@ -290,6 +295,18 @@ fn parse_bytes_or_percent(argument: &str) -> Result<u64, String> {
         percent.ok_or("argument must be a memory value or a percentage from 1% to 100%")?;
     // Where the system does not tell how much memory there is, there is no limit either.
     Ok(memory::available_bytes().map_or(0, |bytes| bytes / 100 * percent))
+}
+
+/// An amount of memory, or a percentage of up to 100.
+fn check_size(argument: &str) -> Result<(), String> {
+    let Some(percent) = argument.strip_suffix('%') else {
+        return parse_bytes(argument, 0).map(drop);
+    };
+    let percent = number::parse_unsigned(percent.as_bytes());
+    match percent.ok_or("argument must be a memory or percent value")? {
+        0..=100 => Ok(()),
+        _ => Err("percentage argument must be less or equal to 100".to_owned()),
+    }
 }
 
 fn parse_octal(argument: &str) -> Result<u64, String> {

@@ -20,6 +20,7 @@ const THREADS: &str =
 const LIMITS: &str = "Larder has no such limit; memory is bounded by maxmemory as a whole.";
 const LAYOUT: &str = "Larder lays values out in its own way.";
 const PROCESS: &str = "Larder runs in the foreground; starting, naming and watching it is left to the service manager.";
+const TESTS: &str = "Redis's own tests make loading and saving slow with it.";
 const OBSOLETE: &str = "Redis itself ignores it.";
 const TLS_DETAIL: &str = "Larder opens no TLS connections itself, and leaves such details of TLS to rustls, which has safe ones only.";
 
@@ -39,6 +40,17 @@ const fn ignored(reason: &'static str, name: &'static str, default: &'static str
         hidden: false,
         description: reason,
     }
+}
+
+/// An amount of memory or a percentage that nothing looks at.
+const fn ignored_size(
+    reason: &'static str,
+    name: &'static str,
+    default: &'static str,
+) -> Directive {
+    let mut directive = ignored(reason, name, default);
+    directive.kind = Kind::SizeWithoutEffect;
+    directive
 }
 
 /// A directive that is accepted only with its default.
@@ -149,7 +161,7 @@ static IGNORED: &[Directive] = &[
     ignored(THREADS, "bgsave_cpulist", "")
         .alias("bgsave-cpulist")
         .at_start(),
-    ignored(LIMITS, "maxmemory-clients", "0"),
+    ignored_size(LIMITS, "maxmemory-clients", "0"),
     ignored(LIMITS, "maxmemory-eviction-tenacity", "10"),
     ignored(LIMITS, "active-expire-effort", "1"),
     ignored(LIMITS, "dynamic-hz", "yes"),
@@ -157,6 +169,8 @@ static IGNORED: &[Directive] = &[
     ignored(LIMITS, "max-new-connections-per-cycle", "10"),
     ignored(LIMITS, "max-new-tls-connections-per-cycle", "1"),
     ignored(LAYOUT, "list-compress-depth", "0"),
+    ignored(TESTS, "key-load-delay", "0").hidden(),
+    ignored(TESTS, "rdb-key-save-delay", "0").hidden(),
     ignored(PROCESS, "daemonize", "no").at_start(),
     ignored(PROCESS, "pidfile", "").at_start(),
     ignored(PROCESS, "supervised", "no").at_start(),

@@ -3,6 +3,8 @@
 
 use super::Dispatcher;
 use crate::commands::acl::{self, LogContext};
+use crate::commands::script::declared_flags;
+use crate::commands::script::shebang::ScriptFlags;
 use crate::commands::table::Row;
 use crate::commands::{Flags, Group, Session, transactions};
 use crate::error::CommandError;
@@ -84,7 +86,7 @@ impl Dispatcher {
             }
         }
         let pause = &self.server.pause;
-        if pause.is_active() && pause.holds(writes(row, session)) {
+        if pause.is_active() && pause.holds(self.writes(row, session, arguments)) {
             return Ok(Admitted::Paused);
         }
         if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
@@ -96,6 +98,31 @@ impl Dispatcher {
             return Ok(Admitted::Queue);
         }
         Ok(Admitted::Run(row))
+    }
+
+    /// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
+    fn writes(&self, row: Row, session: &Session, arguments: &[&[u8]]) -> bool {
+        if row.spec.name != "exec" {
+            return self.may_change(row, arguments);
+        }
+        let mut queue = session.transaction.iter().flat_map(|open| &open.queue);
+        queue.any(|queued| {
+            let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+            transactions::resolve(&arguments).is_ok_and(|row| self.may_change(row, &arguments))
+        })
+    }
+
+    /// The same for one command. What a script declares of itself counts more than its command's row.
+    fn may_change(&self, row: Row, arguments: &[&[u8]]) -> bool {
+        let flags = row.spec.flags;
+        let declared = flags
+            .has(Flags::RUNS_SCRIPT)
+            .then(|| declared_flags(&self.server.scripts, row.spec.name, arguments))
+            .flatten();
+        match declared {
+            Some(declared) => !declared.has(ScriptFlags::NO_WRITES),
+            None => flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE),
+        }
     }
 
     /// Puts a command into the queue of the transaction.
@@ -116,22 +143,4 @@ pub(super) fn is_for_subscribers(row: Row) -> bool {
     let name = row.spec.name;
     matches!(name, "ping" | "quit" | "reset")
         || name.ends_with("subscribe") && row.spec.group == Group::PubSub
-}
-
-/// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
-fn writes(row: Row, session: &Session) -> bool {
-    let changes =
-        |row: Row| row.spec.flags.has(Flags::WRITE) || row.spec.flags.has(Flags::MAY_REPLICATE);
-    let queue = session
-        .transaction
-        .iter()
-        .flat_map(|transaction| &transaction.queue);
-    changes(row)
-        || row.spec.name == "exec"
-            && queue
-                .filter_map(|queued| {
-                    let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-                    transactions::resolve(&arguments).ok()
-                })
-                .any(changes)
 }

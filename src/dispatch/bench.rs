@@ -37,6 +37,8 @@ pub enum Locking {
 /// What a command's function left.
 pub struct Called {
     pub result: CommandResult,
+    /// It failed, but wrote its reply itself.
+    pub replied_error: bool,
     /// The LSN of the last record of its effects, if it had any.
     pub lsn: Option<u64>,
     pub counts: LookupCounts,
@@ -110,9 +112,11 @@ impl Bench<'_> {
             self.journal,
             &*server.recorder,
             (session.database, self.now_ms),
-            &|| slow.any() && !is_serving,
+            &|| slow.any(),
         );
-        let mut keys = keys.ok_or_else(|| Obstacle::Failed(slow.refusal()))?;
+        let Some(mut keys) = keys else {
+            return Err(give_up(server, self.serving.as_deref()));
+        };
         configure(&mut keys, row, session, server, self.settings);
         if let [named] = self.keys
             && self.owned_keys.is_empty()
@@ -147,7 +151,9 @@ impl Bench<'_> {
             settings: self.settings,
             services: server,
             now_ms: self.now_ms,
-            is_monitored: server.monitors.any(),
+            replied_error: false,
+            // A command that waited was shown when it began to.
+            is_monitored: !is_serving && server.monitors.any(),
             by_script: false,
             may_block,
             blocked: None,
@@ -157,6 +163,17 @@ impl Bench<'_> {
         let registry = (!is_serving).then_some(&server.blocked);
         let reply = Reply::new(output, context.session.protocol);
         Ok(call(row, context, arguments, reply, registry))
+    }
+}
+
+/// A script that does not end has the locks. Who waits for a key in a blocking command is tried again after it.
+fn give_up(server: &Server, serving: Option<&Serving>) -> Obstacle {
+    match serving {
+        Some(serving) => {
+            server.blocked.defer(serving.key.clone());
+            Obstacle::StillBlocked
+        }
+        None => Obstacle::Failed(server.scripts.slow.refusal()),
     }
 }
 
@@ -185,6 +202,7 @@ fn call(
     };
     Called {
         result,
+        replied_error: context.replied_error,
         lsn: context.keys.committed_lsn(),
         counts: context.keys.counts,
         job: context.job.take(),

@@ -64,6 +64,9 @@ pub struct BlockedClients {
     count: AtomicUsize,
     next_ticket: AtomicU64,
     registry: Mutex<Registry>,
+    /// Keys that were written, but locked by a script that does not end when those who wait for them were to be served.
+    deferred: Mutex<Vec<DatabaseKey>>,
+    deferred_count: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -116,6 +119,28 @@ impl BlockedClients {
     /// True if somebody waits. Exact for a caller that holds the locks of the keys it asks about.
     pub fn any(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Notes a key whose waiters have to be tried again once no script holds its lock.
+    pub fn defer(&self, key: DatabaseKey) {
+        let mut deferred = self.deferred.lock();
+        if !deferred.contains(&key) {
+            deferred.push(key);
+            self.deferred_count.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// True if there are such keys. A script leaves the list of slow ones before it asks; who defers a key asks after that
+    /// whether there are slow ones: one of the two finds the key.
+    pub fn has_deferred(&self) -> bool {
+        self.deferred_count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes these keys.
+    pub fn take_deferred(&self) -> Vec<DatabaseKey> {
+        let mut deferred = self.deferred.lock();
+        self.deferred_count.store(0, Ordering::SeqCst);
+        std::mem::take(&mut *deferred)
     }
 
     /// Number of clients that wait.

@@ -161,9 +161,12 @@ impl Dispatcher {
     /// Takes over changed settings and looks at the clock. Called before every batch: its commands share one time.
     pub fn begin_batch(&mut self) {
         self.now_ms = clock::now_ms();
+        // Unset, unless a command panicked that ran on a waiter's behalf.
+        self.serving = None;
         self.stopwatch.begin_batch();
         if self.server.settings.version() != self.settings_version {
             (self.settings, self.settings_version) = self.server.settings.current();
+            self.stopwatch.forget_threshold();
         }
     }
 
@@ -379,7 +382,8 @@ impl Dispatcher {
             Blocked::Still => return Outcome::StillBlocked,
             Blocked::As(waiter) => return Outcome::Blocked(waiter),
         }
-        self.count(row, called.counts, called.result.is_err());
+        let has_failed = called.result.is_err() || called.replied_error;
+        self.count(row, called.counts, has_failed);
         // A job's time is charged when it is done.
         if called.job.is_none() && self.stopwatch.end_command(row.number) {
             let nanoseconds = self.stopwatch.last_command_nanoseconds();
@@ -393,6 +397,8 @@ impl Dispatcher {
             let written = self.journal.take_written();
             self.server.invalidate(&written, Some(session.id));
             self.serve_blocked(written);
+        } else if self.serving.is_none() && self.server.has_deferred_keys() {
+            self.serve_blocked(Vec::new());
         }
         called.job.map_or(Outcome::Done, Outcome::Job)
     }

@@ -29,7 +29,14 @@ impl Dispatcher {
     /// Serves the clients that wait for these keys, and for those that are written on their behalf.
     pub fn serve_blocked(&mut self, written: Vec<DatabaseKey>) {
         let mut queue = VecDeque::from(written);
-        while let Some(key) = queue.pop_front() {
+        loop {
+            let Some(key) = queue.pop_front() else {
+                if self.server.has_deferred_keys() {
+                    queue.extend(self.server.blocked.take_deferred());
+                    continue;
+                }
+                return;
+            };
             let mut is_gone = false;
             for waiter in self.server.blocked.waiting_for(&key) {
                 if is_gone && !waiter.request.also_when_gone {

@@ -58,6 +58,17 @@ impl Keys<'_> {
         target: &Target<'_>,
         effect: Effect<'_>,
     ) -> Result<Applied, CommandError> {
+        self.journal.begin_effect(self.database, target.hash);
+        let applied = self.change_and_note(target, effect);
+        self.journal.end_effect();
+        applied
+    }
+
+    fn change_and_note(
+        &mut self,
+        target: &Target<'_>,
+        effect: Effect<'_>,
+    ) -> Result<Applied, CommandError> {
         let applied = match &effect {
             Effect::Put {
                 kind: ValueKind::String,
@@ -139,6 +150,7 @@ impl Keys<'_> {
         self.ensure_room(key.len() + encoded.len())?;
         let target = self.target(key);
         let kind = value.kind();
+        self.journal.begin_effect(self.database, target.hash);
         self.put_value(&target, value, deadline_ms);
         self.note(
             &target,
@@ -148,6 +160,7 @@ impl Keys<'_> {
                 encoded: &encoded,
             },
         );
+        self.journal.end_effect();
         Ok(())
     }
 
@@ -214,8 +227,10 @@ impl Keys<'_> {
             place: Some(place),
             previous_lsn,
         };
+        self.journal.begin_effect(self.database, hash);
         self.remove(&target, place);
         self.note(&target, Effect::Delete);
+        self.journal.end_effect();
         self.notify(EventClasses::EXPIRED, "expired", key);
         self.counts.expired += 1;
     }

@@ -25,6 +25,8 @@ pub struct Journal {
     touched: Vec<(u32, u64)>,
     events: Vec<KeyEvent>,
     written: Vec<(u32, Box<[u8]>)>,
+    /// Database and hash of the entry that is being changed while its effect is not noted yet.
+    applying: Option<(u32, u64)>,
     /// Number of changes since the journal was made; what `rdb_changes_since_last_save` counts.
     pub changes: u64,
 }
@@ -33,6 +35,23 @@ impl Journal {
     /// True if the command changed nothing so far.
     pub fn is_empty(&self) -> bool {
         self.touched.is_empty() && self.effects.is_empty()
+    }
+
+    /// An effect on this entry begins.
+    pub fn begin_effect(&mut self, database: u32, hash: u64) {
+        self.applying = Some((database, hash));
+    }
+
+    /// The effect is noted, or changed nothing.
+    pub fn end_effect(&mut self) {
+        self.applying = None;
+    }
+
+    /// For a command that panicked: true if it did so in the middle of an effect. Its entry counts as touched.
+    pub fn was_interrupted(&mut self) -> bool {
+        let applying = self.applying.take();
+        self.touched.extend(applying);
+        applying.is_some()
     }
 
     /// Bytes of effects so far.
@@ -111,6 +130,7 @@ impl Journal {
         const KEPT_BYTES_MAX: usize = 1 << 20;
         self.effects.clear();
         self.touched.clear();
+        self.applying = None;
         self.effects.shrink_to(KEPT_BYTES_MAX);
         self.touched.shrink_to(KEPT_BYTES_MAX / 16);
     }

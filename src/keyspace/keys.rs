@@ -257,16 +257,21 @@ impl<'a> Keys<'a> {
         true
     }
 
-    /// Gives up all locks, for work that takes locks itself; [`Keys::hold_everything`] is to follow. Nothing may be
+    /// Gives up all locks, for work that takes locks itself; [`Keys::hold_everything_unless`] is to follow. Nothing may be
     /// uncommitted.
     pub fn release(&mut self) {
         self.guards.first = None;
         self.guards.more.clear();
     }
 
-    /// Locks all shards, after [`Keys::release`].
-    pub fn hold_everything(&mut self) {
-        self.guards.more = self.keyspace.lock_all().into_iter().enumerate().collect();
+    /// Locks all shards, after [`Keys::release`]; or none, if `gives_up` says so while a lock is waited for.
+    pub fn hold_everything_unless(&mut self, gives_up: &dyn Fn() -> bool) -> bool {
+        let keyspace = self.keyspace;
+        let lock = |shard| Some((shard, keyspace.lock_unless(shard, gives_up)?));
+        let locked: Option<Vec<_>> = (0..SHARDS).map(lock).collect();
+        let is_locked = locked.is_some();
+        self.guards.more = locked.unwrap_or_default();
+        is_locked
     }
 
     /// The database that look-ups go to.
@@ -560,8 +565,31 @@ impl<'a> Keys<'a> {
         Some(lsn)
     }
 
+    /// A command panicked. What it had changed by then stays, and becomes a record, so that memory and log agree; a script's
+    /// changes are taken back. See `docs/decisions/0015-panics.md`.
+    fn settle_after_panic(&mut self) {
+        if self.undo.is_some() {
+            return self.roll_back();
+        }
+        if self.journal.was_interrupted() && self.recorder.keeps_effects() {
+            tracing::error!(
+                "a panic left a value half changed: the process ends, the log has what was acknowledged"
+            );
+            std::process::abort();
+        }
+        self.commit();
+    }
+
     /// LSN of the last record of this command, if it wrote one.
     pub fn committed_lsn(&self) -> Option<u64> {
         self.committed_lsn
+    }
+}
+
+impl Drop for Keys<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.settle_after_panic();
+        }
     }
 }

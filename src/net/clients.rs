@@ -221,6 +221,29 @@ impl Clients {
         }
     }
 
+    /// Number of clients that are subscribed to something.
+    pub fn subscribers(&self) -> usize {
+        let records = self.records.lock();
+        records
+            .values()
+            .filter(|record| record.is_subscriber())
+            .count()
+    }
+
+    /// Number of clients that watch keys.
+    pub fn watching(&self) -> usize {
+        let records = self.records.lock();
+        let watches = |record: &&Arc<ClientRecord>| record.watched.load(Relaxed) > 0;
+        records.values().filter(watches).count()
+    }
+
+    /// Keys that are watched; one that several clients watch counts for each.
+    pub fn watched_keys(&self) -> u64 {
+        let records = self.records.lock();
+        let watched = records.values().map(|record| record.watched.load(Relaxed));
+        watched.map(u64::from).sum()
+    }
+
     /// Unused input and unsent output of all clients, in bytes.
     pub fn buffer_bytes(&self) -> (usize, usize) {
         let records = self.records.lock();

@@ -96,10 +96,7 @@ impl Connection {
 
     /// Serves until the client goes, or is sent away.
     pub async fn serve(mut self) -> io::Result<()> {
-        let result = self.serve_to_the_end().await;
-        let server = Arc::clone(self.worker.borrow().dispatcher.server());
-        server.forget_client(&mut self.session);
-        result
+        self.serve_to_the_end().await
     }
 
     async fn serve_to_the_end(&mut self) -> io::Result<()> {
@@ -162,6 +159,8 @@ impl Connection {
         }
         let mut input = std::mem::take(&mut worker.input);
         input.clear();
+        // It has its size, unless a panic lost it.
+        input.reserve(worker.read_size(0));
         // Empty already, unless a command of another client panicked: nobody gets its half of a reply.
         worker.output.clear();
         let read = self.stream.poll_read(context, &mut input);
@@ -216,6 +215,8 @@ impl Connection {
         }
         crate::metrics::add(&worker.dispatcher.metrics().output_bytes, sent as u64);
         self.output.extend_from_slice(&worker.output[sent..]);
+        let record = &self.registration.record;
+        record.output_bytes.store(self.output.len(), Relaxed);
         worker.output.clear();
         worker.shrink();
         Ok(())
@@ -495,6 +496,15 @@ impl Connection {
             ));
         }
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    /// The client is gone; also after a panic.
+    fn drop(&mut self) {
+        if let Ok(worker) = self.worker.try_borrow() {
+            worker.dispatcher.server().forget_client(&mut self.session);
+        }
     }
 }
 

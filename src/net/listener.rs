@@ -1,15 +1,17 @@
-//! Listening sockets.
+//! Listening sockets. Each has a thread that accepts; CONFIG SET of `port` and `bind` closes them and opens others.
 
 use super::worker::Accepted;
 use crate::config::Settings;
 use crate::error::InternalError;
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The sockets that the settings ask for, bound.
@@ -40,54 +42,129 @@ impl Listeners {
         Ok(Listeners { tcp, tls, unix })
     }
 
-    /// The port that is listened on; what `port` says, unless that left the choice to the system.
-    pub fn port(&self) -> u16 {
-        self.tcp
-            .first()
-            .and_then(|listener| listener.local_addr().ok())
-            .map_or(0, |address| address.port())
-    }
-
     /// Accepts in a thread for each socket and hands connections to the workers in turn.
-    pub fn serve(self, workers: Vec<UnboundedSender<Accepted>>) -> io::Result<()> {
-        let next = Arc::new(AtomicUsize::new(0));
-        let workers = Arc::new(workers);
-        let hand_over = move |accepted| {
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn serve(self, workers: Vec<UnboundedSender<Accepted>>) -> io::Result<Listening> {
+        let next = AtomicUsize::new(0);
+        let hand_over: HandOver = Arc::new(move |accepted| {
             let index = next.fetch_add(1, Ordering::Relaxed) % workers.len();
             // A closed channel is a server that is shutting down.
             let _ = workers[index].send(accepted);
-        };
-        let tcp = self
-            .tcp
-            .into_iter()
-            .zip(std::iter::repeat(Accepted::Tcp as Wrap));
-        let tls = self
-            .tls
-            .into_iter()
-            .zip(std::iter::repeat(Accepted::Tls as Wrap));
-        for (listener, wrap) in tcp.chain(tls) {
-            let hand_over = hand_over.clone();
-            let accept = move || listener.accept().map(|(socket, _)| hand_over(wrap(socket)));
-            std::thread::Builder::new()
-                .name("larder-accept".into())
-                .spawn(move || accept_forever(accept))?;
-        }
+        });
         if let Some((listener, _)) = self.unix {
+            let hand_over = Arc::clone(&hand_over);
             let accept = move || {
                 listener
                     .accept()
                     .map(|(socket, _)| hand_over(Accepted::Unix(socket)))
             };
-            std::thread::Builder::new()
-                .name("larder-accept".into())
-                .spawn(move || accept_forever(accept))?;
+            in_thread(move || accept_until(accept, &AtomicBool::new(false)))?;
         }
-        Ok(())
+        let open = accept_all(self.tcp, self.tls, &hand_over)?;
+        Ok(Listening {
+            hand_over,
+            open: Mutex::new(open),
+        })
     }
 }
 
+/// The TCP sockets that are listened on while the server runs.
+pub struct Listening {
+    hand_over: HandOver,
+    open: Mutex<Vec<Acceptor>>,
+}
+
+impl Listening {
+    /// Closes them and listens on what `settings` say; if that is not possible, on what `former` said.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn replace(&self, former: &Settings, settings: &Settings) -> Result<(), InternalError> {
+        let mut open = self.open.lock();
+        // First, because an address that stays is in use until then.
+        open.drain(..).for_each(Acceptor::stop);
+        let failed = match self.listen(settings) {
+            Ok(acceptors) => {
+                *open = acceptors;
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match self.listen(former) {
+            Ok(acceptors) => *open = acceptors,
+            Err(error) => tracing::error!(%error, "nothing is listened on any more"),
+        }
+        Err(failed)
+    }
+
+    fn listen(&self, settings: &Settings) -> Result<Vec<Acceptor>, InternalError> {
+        let tcp = listen_all(settings, settings.port)?;
+        let tls = listen_all(settings, settings.tls_port)?;
+        accept_all(tcp, tls, &self.hand_over)
+            .map_err(|error| InternalError::Other(format!("cannot start a thread: {error}")))
+    }
+}
+
+/// A thread that accepts.
+struct Acceptor {
+    socket: TcpListener,
+    is_closing: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Acceptor {
+    fn start(socket: TcpListener, wrap: Wrap, hand_over: &HandOver) -> io::Result<Acceptor> {
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let (listener, hand_over) = (socket.try_clone()?, Arc::clone(hand_over));
+        let accept = move || listener.accept().map(|(socket, _)| hand_over(wrap(socket)));
+        let closing = Arc::clone(&is_closing);
+        Ok(Acceptor {
+            thread: in_thread(move || accept_until(accept, &closing))?,
+            socket,
+            is_closing,
+        })
+    }
+
+    /// Ends the thread; the socket is closed when this returns.
+    fn stop(self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+        // On Linux this wakes who waits in `accept`. It cannot fail for a socket that listens.
+        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+        if self.thread.join().is_err() {
+            tracing::error!("a thread that accepted connections had panicked");
+        }
+    }
+}
+
+/// Gives an accepted connection to a worker.
+type HandOver = Arc<dyn Fn(Accepted) + Send + Sync>;
+
 /// What a socket becomes: TCP, or TCP for TLS.
 type Wrap = fn(std::net::TcpStream) -> Accepted;
+
+fn accept_all(
+    tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+    hand_over: &HandOver,
+) -> io::Result<Vec<Acceptor>> {
+    let tcp = tcp
+        .into_iter()
+        .map(|socket| (socket, Accepted::Tcp as Wrap));
+    let tls = tls
+        .into_iter()
+        .map(|socket| (socket, Accepted::Tls as Wrap));
+    tcp.chain(tls)
+        .map(|(socket, wrap)| Acceptor::start(socket, wrap, hand_over))
+        .collect()
+}
+
+fn in_thread(run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("larder-accept".into())
+        .spawn(run)
+}
 
 /// Listens on every address of `bind`; on none if the port is 0.
 fn listen_all(settings: &Settings, port: u16) -> Result<Vec<TcpListener>, InternalError> {
@@ -108,9 +185,11 @@ fn listen_all(settings: &Settings, port: u16) -> Result<Vec<TcpListener>, Intern
     Ok(listeners)
 }
 
-fn accept_forever(mut accept: impl FnMut() -> io::Result<()>) {
-    loop {
-        if let Err(error) = accept() {
+fn accept_until(mut accept: impl FnMut() -> io::Result<()>, is_closing: &AtomicBool) {
+    while !is_closing.load(Ordering::Relaxed) {
+        if let Err(error) = accept()
+            && !is_closing.load(Ordering::Relaxed)
+        {
             // Out of descriptors, or a client that went at once: neither ends the listener.
             tracing::warn!(%error, "a connection could not be accepted");
             std::thread::sleep(std::time::Duration::from_millis(100));

@@ -23,7 +23,7 @@ use std::time::Duration;
 impl Connection {
     /// Brings a request to its end that could not run at once.
     pub(super) async fn finish_slowly(&mut self, arguments: OwnedArguments, mut outcome: Outcome) {
-        /// After this, a write that finds no room fails with OOM.
+        /// When nothing was demoted for so long, a write that finds no room fails with OOM.
         const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         let mut has_waited = false;
@@ -59,8 +59,9 @@ impl Connection {
                 }
                 Outcome::WaitForMemory => {
                     let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    has_waited = server.tier.budget().wait_for_room(MEMORY_WAIT_MAX).await
-                        == Admission::Wait;
+                    let budget = server.tier.budget();
+                    has_waited = budget.wait_for_room(MEMORY_WAIT_MAX).await == Admission::Wait;
+                    budget.note_written(borrowed.iter().map(|argument| argument.len()).sum());
                 }
                 Outcome::Job(job) => {
                     let took = self.run_job(job).await;

@@ -3,6 +3,7 @@
 use super::Server;
 use crate::clock;
 use crate::commands::{Services, table};
+use crate::pubsub::ChannelKind;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -74,6 +75,9 @@ impl Server {
         let uptime_seconds = (clock::now_ms() - self.started_ms) / 1000;
         let settings = self.settings.current().0;
         field(text, "redis_version", "7.2.4");
+        // As a Redis that was not built from a checkout.
+        field(text, "redis_git_sha1", "00000000");
+        field(text, "redis_git_dirty", 0);
         field(text, "larder_version", env!("CARGO_PKG_VERSION"));
         field(text, "redis_mode", "standalone");
         field(
@@ -85,7 +89,7 @@ impl Server {
         field(text, "multiplexing_api", "epoll");
         field(text, "process_id", std::process::id());
         field(text, "run_id", &self.run_id);
-        field(text, "tcp_port", self.port);
+        field(text, "tcp_port", settings.port);
         field(text, "server_time_usec", clock::now_us());
         field(text, "uptime_in_seconds", uptime_seconds);
         field(text, "uptime_in_days", uptime_seconds / 86_400);
@@ -122,6 +126,9 @@ impl Server {
         let (keys, keys_that_may_go) = self.blocked.key_counts();
         field(text, "total_blocking_keys", keys);
         field(text, "total_blocking_keys_on_nokey", keys_that_may_go);
+        field(text, "pubsub_clients", self.clients.subscribers());
+        field(text, "watching_clients", self.clients.watching());
+        field(text, "total_watched_keys", self.clients.watched_keys());
     }
 
     fn info_memory(&self, text: &mut String) {
@@ -179,6 +186,8 @@ impl Server {
         let (input_bytes, output_bytes) = self.clients.buffer_bytes();
         field(text, "mem_clients_normal", input_bytes + output_bytes);
         field(text, "mem_aof_buffer", 0);
+        // Everything counts for the limit.
+        field(text, "mem_not_counted_for_evict", 0);
         field(text, "mem_allocator", "jemalloc");
         let (scripts, script_bytes) = self.scripts.usage();
         let libraries = self.scripts.libraries();
@@ -298,10 +307,15 @@ impl Server {
         field(text, "evicted_keys", tiers.evicted_keys);
         field(text, "keyspace_hits", self.sum(|worker| &worker.hits));
         field(text, "keyspace_misses", self.sum(|worker| &worker.misses));
-        field(text, "pubsub_channels", 0);
-        field(text, "pubsub_patterns", 0);
         // MIGRATE opens a connection each time.
         field(text, "migrate_cached_sockets", 0);
+        for (name, kind) in [
+            ("pubsub_channels", ChannelKind::Channel),
+            ("pubsub_patterns", ChannelKind::Pattern),
+            ("pubsubshard_channels", ChannelKind::Shard),
+        ] {
+            field(text, name, self.pubsub.count(kind));
+        }
         field(text, "latest_fork_usec", 0);
         field(text, "total_forks", 0);
         field(
@@ -312,6 +326,10 @@ impl Server {
         for (name, count) in self.users.log.counts() {
             field(text, name, count);
         }
+        let tracking = self.tracking.figures();
+        field(text, "tracking_total_keys", tracking.keys);
+        field(text, "tracking_total_items", tracking.items);
+        field(text, "tracking_total_prefixes", tracking.prefixes);
         field(
             text,
             "total_reads_processed",

@@ -123,6 +123,11 @@ impl Server {
         }
     }
 
+    /// True if waiters have to be tried again that a slow script was in the way of, and it is not any more.
+    pub fn has_deferred_keys(&self) -> bool {
+        self.blocked.has_deferred() && !self.scripts.slow.any()
+    }
+
     /// Tells those who track keys that these changed, and serves those who wait for them. `writer` is the client that
     /// changed them.
     pub fn written(&self, written: Vec<DatabaseKey>, writer: Option<u64>) {

@@ -94,7 +94,8 @@ pub struct Server {
     background: Mutex<Arc<WorkerMetrics>>,
     started_ms: u64,
     run_id: String,
-    port: u16,
+    /// Set once connections are accepted.
+    listening: std::sync::OnceLock<crate::net::listener::Listening>,
     last_save: Mutex<LastSave>,
     background_save: AtomicBool,
     operations: Mutex<cron::Rates>,

@@ -32,12 +32,17 @@ impl Server {
         }
     }
 
+    /// Counts an error that a script met or made.
+    pub(super) fn note_error_inside(&self, error: &str) {
+        self.error_counts.note(error);
+        self.inside.errors.fetch_add(1, Relaxed);
+    }
+
     /// Counts a command that ran inside another one, on whatever thread.
     pub(super) fn note_inside(&self, session: &Session, ran: &Ran<'_>) {
         let command = &self.inside.by_command[ran.row.number];
         if let Some(error) = ran.error {
-            self.error_counts.note(error);
-            self.inside.errors.fetch_add(1, Relaxed);
+            self.note_error_inside(error);
         }
         if ran.was_rejected {
             command.rejected.fetch_add(1, Relaxed);
@@ -46,7 +51,7 @@ impl Server {
         self.inside.commands.fetch_add(1, Relaxed);
         command.calls.fetch_add(1, Relaxed);
         command.nanoseconds.fetch_add(ran.nanoseconds, Relaxed);
-        if ran.error.is_some() {
+        if ran.has_failed {
             command.failed.fetch_add(1, Relaxed);
         }
         if self.settings.current().0.latency_tracking {

@@ -49,14 +49,61 @@ impl Server {
         }
     }
 
-    /// Puts changed settings into force.
-    fn apply_settings(&self, former: &Settings, settings: &Settings) -> Result<(), CommandError> {
+    fn check_changeable(&self, former: &Settings, settings: &Settings) -> Result<(), CommandError> {
         // A log that runs may be switched off for the next start, and on again; one cannot begin in the middle.
-        if former.appendonly != settings.appendonly && self.journaling.log().is_none() {
-            let text = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - the server was started without \
-                        a log; restart it to keep one";
-            return Err(CommandError::fixed(text));
+        if former.appendonly == settings.appendonly || self.journaling.log().is_some() {
+            return Ok(());
         }
+        Err(CommandError::fixed(
+            "ERR CONFIG SET failed (possibly related to argument 'appendonly') - the server was started without a log; restart it to keep one",
+        ))
+    }
+
+    /// Listens on other sockets, if `port` or `bind` changed. Connections stay.
+    fn listen_again(&self, former: &Settings, settings: &Settings) -> Result<(), CommandError> {
+        let (name, reason) = if former.port != settings.port {
+            ("port", "Unable to listen on this port. Check server logs.")
+        } else if former.bind != settings.bind {
+            ("bind", "Failed to bind to specified addresses.")
+        } else {
+            return Ok(());
+        };
+        let Some(listening) = self.listening.get() else {
+            return Ok(());
+        };
+        listening.replace(former, settings).map_err(|error| {
+            tracing::warn!(%error, "port and bind stay as they were");
+            CommandError::new(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+            ))
+        })
+    }
+
+    /// Reads keys and certificates anew, if one of these pairs is about TLS.
+    fn configure_tls(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        settings: &Settings,
+    ) -> Result<(), CommandError> {
+        let is_of_tls = |name: &[u8]| {
+            name.get(..4)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"tls-"))
+        };
+        let Some((name, _)) = pairs.iter().find(|(name, _)| is_of_tls(name)) else {
+            return Ok(());
+        };
+        self.tls.configure(settings).map_err(|error| {
+            tracing::warn!(%error, "the TLS settings were refused");
+            let name = String::from_utf8_lossy(name);
+            CommandError::new(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration. \
+                 Check server logs."
+            ))
+        })
+    }
+
+    /// Puts changed settings into force.
+    fn apply_settings(&self, former: &Settings, settings: &Settings) {
         self.clients.set_limits(settings);
         self.tier.configure(Server::tier_settings(settings));
         self.journaling
@@ -68,7 +115,6 @@ impl Server {
         if former.requirepass != settings.requirepass {
             self.users.set_default_password(&settings.requirepass);
         }
-        Ok(())
     }
 
     /// One record under all locks; used by FLUSHALL, FLUSHDB and SWAPDB.
@@ -339,23 +385,15 @@ impl Services for Server {
             .iter()
             .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
             .collect();
-        let tls = pairs.iter().find(|(name, _)| {
-            name.get(..4)
-                .is_some_and(|start| start.eq_ignore_ascii_case(b"tls-"))
-        });
         self.settings.change(&pairs, |former, settings| {
-            self.apply_settings(former, settings)?;
-            let Some((name, _)) = tls else {
-                return Ok(());
-            };
-            self.tls.configure(settings).map_err(|error| {
-                tracing::warn!(%error, "the TLS settings were refused");
-                let name = String::from_utf8_lossy(name);
-                CommandError::new(format!(
-                    "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration. \
-                     Check server logs."
-                ))
-            })
+            self.check_changeable(former, settings)?;
+            self.listen_again(former, settings)?;
+            if let Err(error) = self.configure_tls(&pairs, settings) {
+                self.listen_again(settings, former)?;
+                return Err(error);
+            }
+            self.apply_settings(former, settings);
+            Ok(())
         })
     }
 
@@ -421,6 +459,10 @@ impl Services for Server {
 
     fn ran_inside(&self, session: &Session, ran: &Ran<'_>) {
         self.note_inside(session, ran);
+    }
+
+    fn note_error(&self, text: &str) {
+        self.note_error_inside(text);
     }
 
     fn users(&self) -> &Users {

@@ -28,8 +28,9 @@ use crate::tier::{Cold, ColdBudget, Ports, Tier};
 use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// A server that serves.
@@ -61,6 +62,9 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
             ColdBudget::for_maxmemory(settings.maxmemory_bytes),
         )?)),
     };
+    if cold.is_some() {
+        warn_of_small_memory(settings.maxmemory_bytes);
+    }
     let bridge = cold
         .as_ref()
         .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
@@ -71,8 +75,14 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
         cold.as_ref(),
         &settings,
     )?;
-    let place = (listeners.port(), functions_path);
-    let server = assemble(settings, (users, tls), keyspace, cold, recovered, place);
+    let server = assemble(
+        settings,
+        (users, tls),
+        keyspace,
+        cold,
+        recovered,
+        functions_path,
+    );
     server.scripts.set_libraries(libraries);
     if let Some(bridge) = bridge {
         bridge.set_tier(&server.tier);
@@ -81,6 +91,16 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     server.snapshotter.settle_journaling()?;
     serve(&server, listeners)?;
     Ok(Running { server, shutdown })
+}
+
+fn warn_of_small_memory(maxmemory_bytes: u64) {
+    const ENOUGH_BYTES: u64 = 24 << 20;
+    if (1..ENOUGH_BYTES).contains(&maxmemory_bytes) {
+        tracing::warn!(
+            maxmemory_bytes,
+            "maxmemory is less than the 24 MiB that the server itself and its cold tier work well with: hardly any key stays in memory, writes go at the disk's pace, and below 4 MiB they are refused"
+        );
+    }
 }
 
 /// Pairs of the former and the new name of commands.
@@ -148,7 +168,7 @@ fn assemble(
     keyspace: Arc<Keyspace>,
     cold: Option<Arc<Cold>>,
     recovered: Recovered,
-    (port, functions_path): (u16, PathBuf),
+    functions_path: PathBuf,
 ) -> Arc<Server> {
     let events = Arc::new(ServerEvents::default());
     let ports = Ports {
@@ -204,7 +224,7 @@ fn assemble(
         background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
         started_ms,
         run_id: run_id(started_ms),
-        port,
+        listening: OnceLock::new(),
         last_save: Mutex::new(last_save),
         background_save: AtomicBool::new(false),
         save_again: AtomicBool::new(false),
@@ -241,7 +261,8 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
             .map_err(no_thread)?;
         senders.push(sender);
     }
-    listeners.serve(senders).map_err(no_thread)?;
+    let listening = listeners.serve(senders).map_err(no_thread)?;
+    server.listening.get_or_init(|| listening);
     let periodic = Arc::clone(server);
     std::thread::Builder::new()
         .name("larder-cron".into())
@@ -250,10 +271,13 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
     Ok(())
 }
 
+/// How long the end of the server waits for a script that does not end.
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Running {
     /// The port that is listened on.
     pub fn port(&self) -> u16 {
-        self.server.port
+        self.server.settings.current().0.port
     }
 
     /// What the start found in the directory.
@@ -283,13 +307,41 @@ impl Running {
         });
         if by_signal {
             tracing::info!("a signal ends the server");
-            if let Err(error) = self.server.final_snapshot() {
+            if !self.scripts_end() {
+                tracing::warn!(
+                    "no snapshot at shutdown: a script that has written does not end; the log has what was acknowledged"
+                );
+            } else if let Err(error) = self.server.final_snapshot() {
                 tracing::error!(%error, "the snapshot at shutdown failed");
             }
         }
-        self.server.tier.stop();
+        // Threads of the tiers may wait for what a script holds that does not end. They end with the process then.
+        let (slow, asked) = (&self.server.scripts.slow, Instant::now());
+        let is_stopped = self
+            .server
+            .tier
+            .stop_unless(&|| slow.any() && asked.elapsed() > SCRIPT_PATIENCE);
         self.server.journaling.close();
-        self.server.snapshotter.note_clean_shutdown()
+        match is_stopped {
+            true => self.server.snapshotter.note_clean_shutdown(),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the scripts that run for too long, or waits for them. False if one has written and goes on: it cannot be ended without
+    /// leaving half of its work, and where there is a log nothing acknowledged is lost without it.
+    fn scripts_end(&self) -> bool {
+        const NEXT_LOOK: Duration = Duration::from_millis(10);
+        let (slow, asked) = (&self.server.scripts.slow, Instant::now());
+        let has_log = self.server.settings.current().0.appendonly;
+        while slow.any() {
+            slow.kill_what_can_be();
+            if has_log && asked.elapsed() > SCRIPT_PATIENCE {
+                return false;
+            }
+            std::thread::sleep(NEXT_LOOK);
+        }
+        true
     }
 }
 

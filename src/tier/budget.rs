@@ -5,6 +5,10 @@
 //! counts too, as far as it exceeds that by more than a sixteenth: then free pages are given back to the system
 //! first, and what stays is fragmentation, which only holding less can undo.
 //!
+//! Some memory is beyond demotion: RocksDB's, the clients' buffers, the program's own. With a small limit that alone can be
+//! more than the limit for a while. A cold tier with room on its disk then lets a little be written at a time (the
+//! floor): it leaves again at once, so writers go at the disk's pace and are not refused.
+//!
 //! A sample costs some 20 µs (jemalloc sums up its arenas), so the demoter takes it every few milliseconds; in between
 //! requests only read atomics.
 
@@ -36,17 +40,26 @@ pub struct Budget {
     written_bytes: AtomicU64,
     /// Set while nothing can make room.
     exhausted: AtomicBool,
+    /// Set from the moment that all is demoted to the next sample.
+    at_floor: AtomicBool,
+    /// How often something was demoted or evicted.
+    steps: AtomicU64,
     room: Notify,
     wanted: Mutex<bool>,
     wake: Condvar,
 }
 
+/// A limit below this is less than an empty server needs: no room can be made, so nobody waits for it.
+const IMPOSSIBLE_BYTES: u64 = 1 << 20;
 /// Above this part of the limit demotion begins ...
 const HIGH_PERCENT: u64 = 95;
 /// ... and below this one it ends.
 const LOW_PERCENT: u64 = 90;
-/// With a smaller limit than this a server without any key is above it.
-const HOPELESS_LIMIT_BYTES: u64 = 4 << 20;
+/// With a smaller limit than this nothing may be written on the floor.
+const FLOOR_LIMIT_BYTES_MIN: u64 = 4 << 20;
+/// Beyond the limit and a quarter of it, the floor may be so high: what the server itself needs when it holds no data.
+/// What is more than that is not the server's but its clients', and they have to stop.
+const FLOOR_OVERHEAD_BYTES: u64 = 16 << 20;
 
 impl Budget {
     /// A budget of so many bytes (0: no limit).
@@ -59,9 +72,7 @@ impl Budget {
     /// Changes the limit.
     pub fn set_limit_bytes(&self, limit_bytes: u64) {
         self.limit_bytes.store(limit_bytes, Ordering::Release);
-        // What no server fits into need not be tried first.
-        let is_hopeless = limit_bytes != 0 && limit_bytes < HOPELESS_LIMIT_BYTES;
-        self.exhausted.store(is_hopeless, Ordering::Release);
+        self.exhausted.store(false, Ordering::Release);
         self.wake_demoter();
     }
 
@@ -76,10 +87,15 @@ impl Budget {
         let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
         if limit_bytes == 0 || self.estimate_bytes() <= limit_bytes {
             Admission::Go
-        } else if self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
-            && self.exhausted.load(Ordering::Relaxed)
+        } else if limit_bytes < IMPOSSIBLE_BYTES
+            || self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
+                && self.exhausted.load(Ordering::Relaxed)
         {
             Admission::Refuse
+        } else if self.at_floor.load(Ordering::Relaxed)
+            && self.written_bytes.load(Ordering::Relaxed) <= floor_allowance_bytes(limit_bytes)
+        {
+            Admission::Go
         } else {
             Admission::Wait
         }
@@ -95,8 +111,18 @@ impl Budget {
         self.admission() == Admission::Refuse
     }
 
-    /// Waits until a command that needs memory need not wait any more, or for `timeout`.
+    /// Waits until a command that needs memory need not wait any more, or until nothing was demoted for `timeout`.
     pub async fn wait_for_room(&self, timeout: Duration) -> Admission {
+        loop {
+            let steps = self.steps.load(Ordering::Relaxed);
+            let admission = self.wait_at_most(timeout).await;
+            if admission != Admission::Wait || self.steps.load(Ordering::Relaxed) == steps {
+                return admission;
+            }
+        }
+    }
+
+    async fn wait_at_most(&self, timeout: Duration) -> Admission {
         let room = async {
             loop {
                 let notified = self.room.notified();
@@ -129,6 +155,7 @@ impl Budget {
 
     /// Measures, and tells who waits.
     pub fn sample(&self) {
+        self.at_floor.store(false, Ordering::Relaxed);
         self.written_bytes.store(0, Ordering::Relaxed);
         let mut usage = memory::usage();
         let limit_bytes = self.limit_bytes();
@@ -168,6 +195,24 @@ impl Budget {
     pub fn set_exhausted(&self, exhausted: bool) {
         self.exhausted.store(exhausted, Ordering::Release);
         self.room.notify_waiters();
+    }
+
+    /// Says that a cold tier with room on its disk has nothing left to take, although memory is short.
+    pub fn note_floor(&self) {
+        let limit_bytes = self.limit_bytes();
+        let floor_bytes_max = limit_bytes + limit_bytes / 4 + FLOOR_OVERHEAD_BYTES;
+        let is_low = self.counted_bytes.load(Ordering::Relaxed) <= floor_bytes_max;
+        if limit_bytes < FLOOR_LIMIT_BYTES_MIN || !is_low {
+            return self.set_exhausted(true);
+        }
+        self.exhausted.store(false, Ordering::Release);
+        self.at_floor.store(true, Ordering::Release);
+        self.room.notify_waiters();
+    }
+
+    /// Notes that something was demoted or evicted.
+    pub fn note_step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// True if demotion should begin.
@@ -228,9 +273,17 @@ impl Budget {
     }
 }
 
+/// How much may be written until the next sample when all that can be demoted is demoted. Each such step costs a sync of the
+/// log, so it must not be too small.
+fn floor_allowance_bytes(limit_bytes: u64) -> u64 {
+    (limit_bytes / 64).max(512 << 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MIB: u64 = 1 << 20;
 
     fn usage(allocated_bytes: u64) -> memory::Usage {
         memory::Usage {
@@ -242,12 +295,13 @@ mod tests {
     #[test]
     fn marks_and_admission_follow_the_samples() {
         let cases = [
-            (0, 1 << 40, Admission::Go, false, 0),
+            (0, 1 << 20, Admission::Go, false, 0),
             (1000, 900, Admission::Go, false, 0),
             (1000, 951, Admission::Go, true, 51),
             (1000, 1001, Admission::Wait, true, 101),
         ];
         for (limit, counted, admission, is_high, excess) in cases {
+            let (limit, counted, excess) = (limit * MIB, counted * MIB, excess * MIB);
             let budget = Budget::new(limit);
             budget.publish(counted, usage(counted));
             assert_eq!(budget.admission(), admission, "{limit} {counted}");
@@ -258,33 +312,97 @@ mod tests {
 
     #[test]
     fn exhaustion_refuses_until_there_is_room() {
-        let budget = Budget::new(1000);
-        budget.publish(1500, usage(1500));
+        let budget = Budget::new(1000 * MIB);
+        budget.publish(1500 * MIB, usage(1500 * MIB));
         budget.set_exhausted(true);
         assert!(budget.is_out_of_memory());
-        budget.publish(999, usage(999));
+        budget.publish(999 * MIB, usage(999 * MIB));
         assert_eq!(budget.admission(), Admission::Go);
-        budget.publish(1500, usage(1500));
+        budget.publish(1500 * MIB, usage(1500 * MIB));
         assert!(budget.writers_must_wait(), "room was made once: try again");
     }
 
     #[test]
     fn what_was_written_counts_until_the_next_sample() {
-        let budget = Budget::new(1000);
-        budget.publish(900, usage(900));
-        budget.note_written(200);
+        let budget = Budget::new(1000 * MIB);
+        budget.publish(900 * MIB, usage(900 * MIB));
+        budget.note_written(200 << 20);
         assert!(budget.writers_must_wait());
     }
 
     #[test]
     fn an_estimate_makes_wait_and_only_a_sample_refuses() {
-        let budget = Budget::new(1000);
-        budget.publish(900, usage(900));
+        let budget = Budget::new(1000 * MIB);
+        budget.publish(900 * MIB, usage(900 * MIB));
         budget.set_exhausted(true);
-        budget.note_written(200);
+        budget.note_written(200 << 20);
         assert_eq!(budget.admission(), Admission::Wait);
-        budget.publish(1100, usage(1100));
+        budget.publish(1100 * MIB, usage(1100 * MIB));
         assert_eq!(budget.admission(), Admission::Refuse);
+    }
+
+    #[test]
+    fn a_limit_that_nothing_fits_in_refuses_at_once() {
+        let budget = Budget::new(1);
+        budget.publish(MIB, usage(MIB));
+        assert_eq!(budget.admission(), Admission::Refuse);
+    }
+
+    #[test]
+    fn on_the_floor_a_little_is_written_between_two_samples() {
+        const LIMIT: u64 = 8 << 20;
+        let budget = Budget::new(LIMIT);
+        budget.publish(LIMIT + 1, usage(LIMIT + 1));
+        assert_eq!(budget.admission(), Admission::Wait);
+        budget.note_floor();
+        assert_eq!(budget.admission(), Admission::Go);
+        budget.note_written(513 << 10);
+        assert_eq!(budget.admission(), Admission::Wait);
+        budget.sample();
+        budget.publish(LIMIT + 1, usage(LIMIT + 1));
+        assert_eq!(budget.admission(), Admission::Wait, "demote first");
+        budget.note_floor();
+        assert_eq!(budget.admission(), Admission::Go);
+    }
+
+    #[test]
+    fn the_floor_has_limits() {
+        const LIMIT: u64 = 8 << 20;
+        for (limit, counted, expected) in [
+            (LIMIT, 26 << 20, Admission::Go),
+            (LIMIT, 27 << 20, Admission::Refuse),
+            (1 << 20, 3 << 20, Admission::Refuse),
+        ] {
+            let budget = Budget::new(limit);
+            budget.publish(counted, usage(counted));
+            budget.note_floor();
+            assert_eq!(budget.admission(), expected, "{limit} {counted}");
+        }
+    }
+
+    #[test]
+    fn who_waits_is_not_given_up_while_keys_are_demoted() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        let budget = Budget::new(1000);
+        budget.publish(1500, usage(1500));
+        let timeout = Duration::from_millis(10);
+        runtime.block_on(async {
+            let demotion = async {
+                for _ in 0..30 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    budget.note_step();
+                }
+                budget.publish(900, usage(900));
+            };
+            // The demotion is polled first, so that a step is never noticed later than a timeout of that time.
+            let ((), admission) = tokio::join!(biased; demotion, budget.wait_for_room(timeout));
+            assert_eq!(admission, Admission::Go);
+            budget.publish(1500, usage(1500));
+            assert_eq!(budget.wait_for_room(timeout).await, Admission::Wait);
+        });
     }
 
     #[test]

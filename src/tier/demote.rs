@@ -51,7 +51,7 @@ fn batch_bytes(limit_bytes: u64) -> u64 {
     if limit_bytes == 0 {
         4 << 20
     } else {
-        (limit_bytes / 64).clamp(64 << 10, 4 << 20)
+        (limit_bytes / 64).clamp(256 << 10, 4 << 20)
     }
 }
 
@@ -80,11 +80,12 @@ impl Tier {
             self.warm.maintain();
             self.budget.sample();
             if demoted.entries > 0 {
+                self.budget.note_step();
                 idle_since = laps;
             } else if laps > idle_since + IDLE_LAPS_MAX {
-                // Nothing hot is left to go. What is warm goes before anybody is refused.
+                // Nothing hot is left to go. What is warm goes before anybody has to wait for more.
                 if !self.warm.clear() {
-                    self.budget.set_exhausted(true);
+                    self.budget.note_floor();
                     break;
                 }
                 self.budget.sample();

@@ -48,6 +48,12 @@ impl Tier {
 
     /// Ends all threads and waits for them. Pending deletions stay pending: the log has them.
     pub fn stop(&self) {
+        self.stop_unless(&|| false);
+    }
+
+    /// The same; but a thread that has not ended when `gives_up` says so ends with the process. False if there is one.
+    pub fn stop_unless(&self, gives_up: &dyn Fn() -> bool) -> bool {
+        const NEXT_LOOK: Duration = Duration::from_millis(1);
         self.stopping.store(true, Ordering::Relaxed);
         self.budget.wake_demoter();
         let own = std::thread::current().id();
@@ -57,11 +63,18 @@ impl Tier {
             .drain(..)
             .filter(|thread| thread.thread().id() != own)
         {
+            while !thread.is_finished() {
+                if gives_up() {
+                    return false;
+                }
+                std::thread::sleep(NEXT_LOOK);
+            }
             if thread.join().is_err() {
                 tracing::error!("a background thread of the tiers panicked");
             }
         }
         self.pool.stop();
+        true
     }
 
     /// Makes room if memory is short.

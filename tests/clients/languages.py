@@ -126,7 +126,7 @@ def go(build):
 
 def java(build):
     """Jedis and Lettuce: Maven brings the jars, whose hashes are checked, and javac compiles."""
-    need("javac")
+    need("javac", "-version", at_least=(17,))
     source = os.path.join(HERE, "java")
 
     def install(place):

@@ -193,3 +193,49 @@ fn a_password_is_asked_for() {
     );
     assert!(unknown.is_closed());
 }
+
+/// Found by the suites of Redis: the worker lost its read buffer, and refused everybody from then on.
+#[test]
+fn clients_that_go_while_they_are_answered_do_no_harm() {
+    let server = Server::start(OPTIONS);
+    let mut client = server.client();
+    client.call(&["SET", "key", &"x".repeat(2000)]);
+    let requests = encode(&["GET", "key"]).repeat(10_000);
+    for _ in 0..20 {
+        // Closing it with unread replies resets the connection under the server's hands.
+        let rude = server.client();
+        let mut stream = rude.stream();
+        stream
+            .set_write_timeout(Some(Duration::from_millis(50)))
+            .expect("a time-out");
+        // The server may stop reading or be done before all is sent; both are fine.
+        let _ = stream.write_all(&requests);
+    }
+    for number in 0..20 {
+        let mut polite = server.client();
+        assert_eq!(
+            polite.call(&["ECHO", &number.to_string()]),
+            Reply::bulk(number.to_string())
+        );
+    }
+    assert_eq!(client.line("PING"), Reply::Simple("PONG".to_owned()));
+}
+
+#[test]
+fn a_changed_slow_log_threshold_holds_for_the_next_command() {
+    let server = Server::start(OPTIONS);
+    let mut client = server.client();
+    client.ok("CONFIG SET slowlog-log-slower-than 0");
+    client.ok("SET slow value");
+    client.ok("CONFIG SET slowlog-log-slower-than 1000000000");
+    let entries = client.line("SLOWLOG GET 10");
+    let commands: Vec<&Reply> = entries
+        .items()
+        .iter()
+        .map(|entry| &entry.items()[3])
+        .collect();
+    assert!(
+        commands.contains(&&Reply::bulks(["SET", "slow", "value"])),
+        "{commands:?}"
+    );
+}

@@ -26,6 +26,7 @@ mod redis_rs;
 mod restarts;
 mod scan;
 mod scripts;
+mod small_memory;
 mod streams;
 mod structure;
 mod tls;

@@ -360,7 +360,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Deletes ACL users, and terminates their connections.",
         delete_users,
     )
-    .with_complexity("O(1) amortized time considering the typical user"),
+    .with_complexity("O(1) amortized time considering the typical user")
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "dryrun",
         -4,
@@ -424,7 +425,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Saves the effective ACL rules in the configured ACL file.",
         save,
     )
-    .with_complexity(PER_USER),
+    .with_complexity(PER_USER)
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "setuser",
         -3,
@@ -432,7 +434,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Creates and modifies an ACL user and its rules.",
         set_user,
     )
-    .with_complexity("O(N) where N is the number of rules provided"),
+    .with_complexity("O(N) where N is the number of rules provided")
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row("users", 2, ADMIN, "Lists all ACL users.", users).with_complexity(PER_USER),
     row(
         "whoami",

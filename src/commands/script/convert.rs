@@ -62,11 +62,7 @@ fn read(lua: &Lua, reader: &mut Reader<'_>) -> mlua::Result<Value> {
             None => Ok(Value::Boolean(false)),
         },
         b'+' => field(lua, "ok", Value::String(lua.create_string(text)?)),
-        b'-' => {
-            let table = super::raised::error_table(lua, text)?;
-            table.raw_set("ignore_error_stats_update", true)?;
-            Ok(Value::Table(table))
-        }
+        b'-' => super::raised::counted_table(lua, text).map(Value::Table),
         b'#' => Ok(Value::Boolean(text == b"t")),
         b',' => {
             let double = number::parse_double(text).unwrap_or(f64::NAN);
@@ -224,7 +220,14 @@ impl Replier {
             _ => {}
         }
         if let Value::String(digits) = table.raw_get(&self.big_number)? {
-            reply.big_number(&digits.as_bytes());
+            // A line end would end the reply.
+            let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+            let digits: Vec<u8> = digits
+                .as_bytes()
+                .iter()
+                .map(|byte| if is_end(byte) { b' ' } else { *byte })
+                .collect();
+            reply.big_number(&digits);
             return Ok(true);
         }
         if let Value::Table(verbatim) = table.raw_get(&self.verbatim)?

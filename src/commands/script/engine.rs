@@ -6,7 +6,7 @@
 
 use super::convert::Replier;
 use super::libraries::{FunctionInfo, Library};
-use super::raised::{PRELUDE_NAME, reply_error};
+use super::raised::{COUNTED_FIELD, PRELUDE_NAME, reply_error};
 use super::registration::Registrations;
 use super::running::{Buffers, Running, Tick, Watch};
 use super::shebang::{self, ScriptFlags};
@@ -416,10 +416,19 @@ impl Engine {
         if context.retry.is_some() {
             return Ok(());
         }
-        match result? {
-            (true, value) => self.replier.write(&value, script_protocol, reply),
-            (false, failure) => write_failure(&failure, run.name, reply),
+        let (has_ended, value) = result?;
+        let start = reply.position();
+        if has_ended {
+            self.replier.write(&value, script_protocol, reply)?;
+        } else {
+            write_failure(&value, run.name, reply)?;
         }
+        context.replied_error = reply.written_since(start).first() == Some(&b'-');
+        if context.replied_error && !is_counted(&value)? {
+            let text = reply.written_since(start).get(1..).unwrap_or_default();
+            context.services.note_error(&String::from_utf8_lossy(text));
+        }
+        Ok(())
     }
 
     /// A step of the garbage collector from time to time, as Redis does it, so that no run pays for a whole cycle.
@@ -437,7 +446,9 @@ impl Engine {
 fn look_at_clock(lua: &Lua) -> mlua::Result<VmState> {
     match current::with(|running| running.tick()) {
         Some(Tick::Continue) => {}
-        Some(Tick::Pause) => stack::suspend(),
+        Some(Tick::Pause) => {
+            stack::suspend();
+        }
         Some(Tick::End) => {
             return end_by_force(lua, "ERR Script killed by user with SCRIPT KILL...");
         }
@@ -463,6 +474,14 @@ fn tables_of(tables: Option<(Table, Table)>) -> (Value, Value) {
     match tables {
         Some((keys, arguments)) => (Value::Table(keys), Value::Table(arguments)),
         None => (Value::Nil, Value::Nil),
+    }
+}
+
+/// True if statistics know of an error already, because it was a command's.
+fn is_counted(value: &Value) -> mlua::Result<bool> {
+    match value {
+        Value::Table(table) => table.raw_get(COUNTED_FIELD),
+        _ => Ok(false),
     }
 }
 

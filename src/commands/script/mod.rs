@@ -54,3 +54,21 @@ fn may_start(
     }
     Ok(())
 }
+
+/// What the script or function that a command line would run says of itself; `None`: nothing, or it is not known.
+pub fn declared_flags(
+    scripts: &store::ScriptStore,
+    command: &str,
+    arguments: &[&[u8]],
+) -> Option<ScriptFlags> {
+    let named = *arguments.get(1)?;
+    if command.starts_with("fcall") {
+        let (library, index) = scripts.function(named)?;
+        return Some(library.functions[index].flags);
+    }
+    if command.starts_with("evalsha") {
+        let text = scripts.text(&store::parse_digest(named)?)?;
+        return shebang::of_script(&text).ok()?.0;
+    }
+    shebang::of_script(named).ok()?.0
+}

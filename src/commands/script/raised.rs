@@ -10,11 +10,16 @@ use std::fmt;
 /// The name of the sandbox's own chunk; its functions are not part of a script.
 pub const PRELUDE_NAME: &str = "=prelude";
 
+/// The field of an error's table that says that statistics know of it.
+pub const COUNTED_FIELD: &str = "ignore_error_stats_update";
+
 /// See the module's comment.
 #[derive(Debug, Clone)]
 pub enum Raised {
     /// A table whose field `err` holds this.
     Reply(Vec<u8>),
+    /// The same, of an error that was counted where it arose.
+    Counted(Vec<u8>),
     /// A text.
     Text(String),
 }
@@ -22,7 +27,9 @@ pub enum Raised {
 impl fmt::Display for Raised {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Raised::Reply(text) => write!(formatter, "{}", String::from_utf8_lossy(text)),
+            Raised::Reply(text) | Raised::Counted(text) => {
+                write!(formatter, "{}", String::from_utf8_lossy(text))
+            }
             Raised::Text(text) => formatter.write_str(text),
         }
     }
@@ -33,6 +40,11 @@ impl std::error::Error for Raised {}
 /// Raises a table `{err = text}`; `text` begins with its code.
 pub fn reply_error(text: impl Into<Vec<u8>>) -> Error {
     Error::external(Raised::Reply(text.into()))
+}
+
+/// As [`reply_error`], for what a command replied.
+pub fn counted_error(text: impl Into<Vec<u8>>) -> Error {
+    Error::external(Raised::Counted(text.into()))
 }
 
 /// Raises a table `{err = 'ERR ' .. text}`.
@@ -72,6 +84,7 @@ pub fn describe(lua: &Lua, failure: Value) -> mlua::Result<Value> {
     };
     match raised_in(&error) {
         Some(Raised::Reply(text)) => error_table(lua, text).map(Value::Table),
+        Some(Raised::Counted(text)) => counted_table(lua, text).map(Value::Table),
         Some(Raised::Text(text)) => lua.create_string(text).map(Value::String),
         None => lua.create_string(error.to_string()).map(Value::String),
     }
@@ -88,6 +101,13 @@ fn raised_in(error: &Error) -> Option<&Raised> {
 pub fn error_table(lua: &Lua, text: &[u8]) -> mlua::Result<mlua::Table> {
     let table = lua.create_table_with_capacity(0, 3)?;
     table.raw_set("err", lua.create_string(text)?)?;
+    Ok(table)
+}
+
+/// The same for an error that was counted; scripts see the field that says so, as in Redis.
+pub fn counted_table(lua: &Lua, text: &[u8]) -> mlua::Result<mlua::Table> {
+    let table = error_table(lua, text)?;
+    table.raw_set(COUNTED_FIELD, true)?;
     Ok(table)
 }
 

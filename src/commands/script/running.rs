@@ -6,9 +6,10 @@
 //! changes back, and runs it again under all locks. See `docs/decisions/0014-scripts.md`.
 
 use super::convert;
-use super::raised::{plain_error, reply_error};
+use super::raised::{counted_error, plain_error, reply_error};
 use super::shebang::ScriptFlags;
 use super::slow::SlowScript;
+use super::stack;
 use crate::commands::acl::{self, LogContext};
 use crate::commands::context::{Context, Ran, Retry};
 use crate::commands::spec::Flags;
@@ -138,13 +139,11 @@ impl<'r, 'c> Running<'r, 'c> {
 
     /// Ends the run: others are let in again. Gives back the buffers, for the next run.
     pub fn end(mut self) -> Buffers {
-        if let Some(slow) = self.slow.take() {
-            self.context.services.scripts().slow.leave(&slow);
-        }
         const KEPT_BYTES_MAX: usize = 1 << 20;
-        self.buffers.arguments.shrink_to(KEPT_BYTES_MAX);
-        self.buffers.reply.shrink_to(KEPT_BYTES_MAX);
-        self.buffers
+        let mut buffers = std::mem::take(&mut self.buffers);
+        buffers.arguments.shrink_to(KEPT_BYTES_MAX);
+        buffers.reply.shrink_to(KEPT_BYTES_MAX);
+        buffers
     }
 
     /// `redis.call` and `redis.pcall`: runs a command and gives back what it replied.
@@ -158,22 +157,26 @@ impl<'r, 'c> Running<'r, 'c> {
         raises: bool,
     ) -> mlua::Result<Value> {
         let mut buffers = std::mem::take(&mut self.buffers);
-        let called = match buffers.read_arguments(arguments) {
-            Ok(()) => self.call_with(&mut buffers),
-            Err(text) => Err(Refusal::Error(CommandError::fixed(text))),
-        };
+        if let Err(text) = buffers.read_arguments(arguments) {
+            self.buffers = buffers;
+            return match raises {
+                true => Err(reply_error(text)),
+                false => super::raised::error_table(lua, text.as_bytes()).map(Value::Table),
+            };
+        }
+        let called = self.call_with(&mut buffers);
         let result = match called {
             Ok(()) if raises && buffers.reply.first() == Some(&b'-') => {
                 let text = buffers
                     .reply
                     .strip_suffix(b"\r\n")
                     .unwrap_or(&buffers.reply);
-                Err(reply_error(&text[1..]))
+                Err(counted_error(&text[1..]))
             }
             Ok(()) => convert::to_lua(lua, &buffers.reply),
-            Err(Refusal::Error(error)) if raises => Err(reply_error(error.text())),
+            Err(Refusal::Error(error)) if raises => Err(counted_error(error.text())),
             Err(Refusal::Error(error)) => {
-                super::raised::error_table(lua, error.text().as_bytes()).map(Value::Table)
+                super::raised::counted_table(lua, error.text().as_bytes()).map(Value::Table)
             }
             Err(Refusal::GivenUp) => Err(plain_error("the script is run again")),
         };
@@ -208,9 +211,17 @@ impl<'r, 'c> Running<'r, 'c> {
         if self.context.retry.is_some() {
             return Err(Refusal::GivenUp);
         }
-        let row = look_up(arguments)?;
-        self.check(row, arguments)?;
-        self.hold_keys(row, arguments)?;
+        let services = self.context.services;
+        let row = look_up(arguments).inspect_err(|error| services.note_error(error.text()))?;
+        let may_run = self
+            .check(row, arguments)
+            .and_then(|()| self.hold_keys(row, arguments));
+        if let Err(refusal) = may_run {
+            if let Refusal::Error(error) = &refusal {
+                self.note_rejected(row, arguments, error);
+            }
+            return Err(refusal);
+        }
         let context = &mut *self.context;
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         let mut reply = Reply::new(output, self.protocol);
@@ -230,6 +241,7 @@ impl<'r, 'c> Running<'r, 'c> {
             arguments,
             nanoseconds: started.elapsed().as_nanos() as u64,
             error: result.as_ref().err().map(CommandError::text),
+            has_failed: result.is_err(),
             was_rejected: false,
         };
         self.context.services.ran_inside(self.context.session, &ran);
@@ -241,6 +253,18 @@ impl<'r, 'c> Running<'r, 'c> {
         let runs_at_once = flags.has(Flags::ADMIN) && !flags.has(Flags::OFFLOADED);
         let scripts = self.context.services.scripts();
         runs_at_once && scripts.allows_administration.load(Ordering::Relaxed)
+    }
+
+    fn note_rejected(&self, row: Row, arguments: &[&[u8]], error: &CommandError) {
+        let ran = Ran {
+            row,
+            arguments,
+            nanoseconds: 0,
+            error: Some(error.text()),
+            has_failed: true,
+            was_rejected: true,
+        };
+        self.context.services.ran_inside(self.context.session, &ran);
     }
 
     /// Checks what a script may call, in Redis's order.
@@ -305,7 +329,7 @@ impl<'r, 'c> Running<'r, 'c> {
     }
 
     fn hold_key(&mut self, database: u32, key: &[u8]) -> Result<(), Refusal> {
-        let context = &mut *self.context;
+        let mut context = &mut *self.context;
         let hash = context.keys.hash_of(key);
         if !context.keys.try_hold(hash) {
             context.retry = Some(Retry::UnderAllLocks);
@@ -321,8 +345,9 @@ impl<'r, 'c> Running<'r, 'c> {
             }
             context.keys.release();
             let loaded = context.services.load_block(database, hash);
-            context.keys.hold_everything();
+            self.hold_everything();
             loaded?;
+            context = &mut *self.context;
         }
         Ok(())
     }
@@ -339,9 +364,59 @@ impl<'r, 'c> Running<'r, 'c> {
         context.keys.forget_former();
         context.keys.release();
         self.is_loose = true;
-        let result = job(context.services, reply);
-        context.keys.hold_everything();
+        while self.others_hold_locks() {
+            self.pause_without_locks();
+        }
+        let result = job(self.context.services, reply);
+        self.hold_everything();
         result
+    }
+
+    fn others_hold_locks(&self) -> bool {
+        let slow = &self.context.services.scripts().slow;
+        slow.another_holds_locks(self.slow.as_ref())
+    }
+
+    /// Locks all shards. While another script, which may never end, has some of them, this one holds none, and its thread serves
+    /// others.
+    fn hold_everything(&mut self) {
+        loop {
+            let slow = &self.context.services.scripts().slow;
+            let own = self.slow.as_ref();
+            let gives_up = || slow.another_holds_locks(own);
+            if self.context.keys.hold_everything_unless(&gives_up) {
+                break;
+            }
+            self.pause_without_locks();
+        }
+        if let Some(slow) = &self.slow {
+            slow.holds_locks.store(true, Ordering::Release);
+        }
+    }
+
+    /// Leaves the thread to others, who hear BUSY. Within MULTI there is no stack to leave: the thread waits.
+    fn pause_without_locks(&mut self) {
+        const NEXT_TRY: Duration = Duration::from_millis(1);
+        let slow = match &self.slow {
+            Some(slow) => slow,
+            None => self
+                .slow
+                .insert(self.watch.enter(self.started, self.context)),
+        };
+        slow.has_written.store(self.has_written, Ordering::Release);
+        slow.holds_locks.store(false, Ordering::Release);
+        if !stack::suspend() {
+            std::thread::sleep(NEXT_TRY);
+        }
+    }
+}
+
+impl Drop for Running<'_, '_> {
+    /// Others are let in again, also after a panic.
+    fn drop(&mut self) {
+        if let Some(slow) = self.slow.take() {
+            self.context.services.scripts().slow.leave(&slow);
+        }
     }
 }
 
@@ -363,6 +438,7 @@ impl Watch<'_> {
             started,
             has_written: AtomicBool::new(false),
             is_killed: AtomicBool::new(false),
+            holds_locks: AtomicBool::new(true),
         });
         context.services.scripts().slow.enter(Arc::clone(&slow));
         slow

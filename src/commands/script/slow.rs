@@ -37,6 +37,8 @@ pub struct SlowScript {
     pub has_written: AtomicBool,
     /// It is to end.
     pub is_killed: AtomicBool,
+    /// False while it waits for locks and holds none.
+    pub holds_locks: AtomicBool,
 }
 
 /// All of them; there can be one for each thread.
@@ -49,13 +51,29 @@ pub struct SlowScripts {
 impl SlowScripts {
     /// True if there is one.
     pub fn any(&self) -> bool {
-        self.count.load(Ordering::Acquire) > 0
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// True if one of them, other than `own`, holds locks that nobody knows when it gives back.
+    pub fn another_holds_locks(&self, own: Option<&Arc<SlowScript>>) -> bool {
+        let holds = |script: &Arc<SlowScript>| {
+            !own.is_some_and(|own| Arc::ptr_eq(own, script))
+                && script.holds_locks.load(Ordering::Acquire)
+        };
+        self.any() && self.scripts.lock().iter().any(holds)
+    }
+
+    /// The server ends: so does every script that has not written.
+    pub fn kill_what_can_be(&self) {
+        for script in self.scripts.lock().iter() {
+            script.is_killed.store(true, Ordering::Release);
+        }
     }
 
     /// Enters a script.
     pub fn enter(&self, script: Arc<SlowScript>) {
         self.scripts.lock().push(script);
-        self.count.fetch_add(1, Ordering::AcqRel);
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Removes a script that has ended.
@@ -63,7 +81,7 @@ impl SlowScripts {
         self.scripts
             .lock()
             .retain(|other| !Arc::ptr_eq(other, script));
-        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.count.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The one that has run longest.
@@ -113,7 +131,20 @@ mod tests {
             started: Instant::now(),
             has_written: AtomicBool::new(has_written),
             is_killed: AtomicBool::new(false),
+            holds_locks: AtomicBool::new(true),
         })
+    }
+
+    #[test]
+    fn a_script_does_not_wait_for_itself_nor_for_those_that_hold_nothing() {
+        let scripts = SlowScripts::default();
+        let (one, other) = (script(false, true), script(false, true));
+        scripts.enter(Arc::clone(&one));
+        assert!(scripts.another_holds_locks(None) && !scripts.another_holds_locks(Some(&one)));
+        scripts.enter(Arc::clone(&other));
+        assert!(scripts.another_holds_locks(Some(&one)));
+        other.holds_locks.store(false, Ordering::Release);
+        assert!(!scripts.another_holds_locks(Some(&one)));
     }
 
     #[test]

@@ -93,8 +93,8 @@ fn advance<R>(mut coroutine: Work<R>) -> Progress<R> {
     }
 }
 
-/// Leaves the work that runs on this stack; returns when it is resumed. On a thread's own stack it does nothing.
-pub fn suspend() {
+/// Leaves the work that runs on this stack; returns when it is resumed. On a thread's own stack it does nothing, and says so.
+pub fn suspend() -> bool {
     let yielder = YIELDER.get();
     if !yielder.is_null() {
         // SAFETY: `run` sets the pointer when the work begins, on the work's own stack, and clears it when the work ends; the
@@ -102,6 +102,7 @@ pub fn suspend() {
         // run another are refused.
         unsafe { &*yielder }.suspend(());
     }
+    !yielder.is_null()
 }
 
 #[cfg(test)]
@@ -112,7 +113,7 @@ mod tests {
     fn work_is_left_and_gone_on_with() {
         for pauses in [0, 1, 5] {
             let work = move || {
-                (0..pauses).for_each(|_| suspend());
+                (0..pauses).for_each(|_| assert!(suspend()));
                 pauses * 10
             };
             let mut progress = run(work).expect("a stack");
@@ -132,6 +133,6 @@ mod tests {
 
     #[test]
     fn outside_of_such_work_nothing_is_suspended() {
-        suspend();
+        assert!(!suspend());
     }
 }
