@@ -91,6 +91,8 @@ pub struct ScriptStore {
     flushes: AtomicU64,
     libraries: RwLock<Arc<LibrarySet>>,
     library_changes: AtomicU64,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call commands for administrators, as far as these run at once.
+    pub allows_administration: AtomicBool,
     /// Scripts that run for too long.
     pub slow: super::slow::SlowScripts,
     /// Held while the libraries are replaced and written to disk, so that the file follows the order of changes.
