@@ -4,6 +4,7 @@
 //! RESTORE, a look at every byte of it.
 
 use super::access::KeyUse;
+use super::categories::Categories;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -129,7 +130,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             dump,
         )
     }
-    .with_key_uses(&[KeyUse::READ]),
+    .with_key_uses(&[KeyUse::READ])
+    .with_tips(&["nondeterministic_output"]),
     CommandSpec {
         since: "2.6.0",
         complexity: "O(N*log(N)) where N is the size of the value",
@@ -143,7 +145,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             restore,
         )
     }
-    .with_key_uses(&[KeyUse::REPLACE]),
+    .with_key_uses(&[KeyUse::REPLACE])
+    .with_categories(Categories::KEYSPACE.and(Categories::DANGEROUS)),
 ];
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Cost: all payloads are in memory at once, and a connection is opened for each call.
 
 use super::access::{KeyFlags, KeyUse};
+use super::categories::Categories;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::services::Services;
@@ -250,7 +251,8 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
 .with_key_uses(&[
     MOVED.at(3, 3),
     MOVED.and(KeyFlags::INCOMPLETE).after("KEYS", -2, -1, 0),
-])];
+])
+.with_categories(Categories::KEYSPACE.and(Categories::DANGEROUS))];
 
 #[cfg(test)]
 mod tests {

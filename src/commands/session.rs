@@ -154,13 +154,10 @@ impl Session {
         }
     }
 
-    /// The session of a script that this client runs: what the script changes in it ends with the script. Its addresses are
-    /// for MONITOR only.
-    pub fn for_script(&mut self, is_monitored: bool) -> Session {
-        let (address, local_address) = match is_monitored {
-            true => (self.address.clone(), self.local_address.clone()),
-            false => (String::new(), String::new()),
-        };
+    /// The session of a script that this client runs: what the script changes in it ends with the script. MONITOR and the slow
+    /// log show its name and addresses.
+    pub fn for_script(&mut self) -> Session {
+        let (address, local_address) = (self.address.clone(), self.local_address.clone());
         let (user, random_state) = (Arc::clone(&self.user), self.random());
         Session {
             users_version: self.users_version,
@@ -170,6 +167,7 @@ impl Session {
             database: self.database,
             protocol: self.protocol,
             no_touch: self.no_touch,
+            name: self.name.clone(),
             ..Session::of_user(
                 self.id,
                 self.authenticated,

@@ -127,6 +127,8 @@ pub struct Settings {
     pub tls_protocols: String,
     pub maxclients: u64,
     pub timeout_seconds: u64,
+    /// 0: no limit.
+    pub tracking_keys_max: u64,
     pub tcp_backlog: u64,
     pub tcp_keepalive_seconds: u64,
     pub bulk_limit_bytes: u64,
@@ -296,6 +298,7 @@ impl Settings {
             tls_protocols: String::new(),
             maxclients: 0,
             timeout_seconds: 0,
+            tracking_keys_max: 0,
             tcp_backlog: 0,
             tcp_keepalive_seconds: 0,
             bulk_limit_bytes: 0,

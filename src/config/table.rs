@@ -229,6 +229,8 @@ pub static DIRECTIVES: &[Directive] = &[
         "Most clients at a time; further ones are refused with an error.").unit("connections"),
     row(NETWORK, "timeout", Kind::Number(|settings| &mut settings.timeout_seconds, 0, INT_MAX), "0",
         "Disconnect a client that has been idle for so long; 0 never does.").unit("seconds"),
+    row(NETWORK, "tracking-table-max-keys", Kind::Number(|settings| &mut settings.tracking_keys_max, 0, LONG_MAX), "1000000",
+        "Keys that are remembered for CLIENT TRACKING; beyond that, clients are told that one changed and it is forgotten. 0: no limit.").unit("keys"),
     row(NETWORK, "tcp-backlog", Kind::Number(|settings| &mut settings.tcp_backlog, 0, INT_MAX), "511",
         "Connections that may wait to be accepted; the system may allow fewer.").unit("connections").at_start(),
     row(NETWORK, "tcp-keepalive", Kind::Number(|settings| &mut settings.tcp_keepalive_seconds, 0, INT_MAX), "300",

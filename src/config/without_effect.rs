@@ -165,7 +165,6 @@ static IGNORED: &[Directive] = &[
     ignored(LIMITS, "maxmemory-eviction-tenacity", "10"),
     ignored(LIMITS, "active-expire-effort", "1"),
     ignored(LIMITS, "dynamic-hz", "yes"),
-    ignored(LIMITS, "tracking-table-max-keys", "1000000"),
     ignored(LIMITS, "max-new-connections-per-cycle", "10"),
     ignored(LIMITS, "max-new-tls-connections-per-cycle", "1"),
     ignored(LAYOUT, "list-compress-depth", "0"),

@@ -115,7 +115,7 @@ impl Dispatcher {
             hashes: std::mem::take(&mut self.hashes),
             now_ms: self.now_ms,
             row,
-            session: session.for_script(self.server.monitors.any()),
+            session: session.for_script(),
             arguments,
             fetched: fetched.to_vec(),
         };

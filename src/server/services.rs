@@ -105,6 +105,8 @@ impl Server {
     /// Puts changed settings into force.
     fn apply_settings(&self, former: &Settings, settings: &Settings) {
         self.clients.set_limits(settings);
+        self.tracking
+            .set_keys_max(&self.clients, settings.tracking_keys_max);
         self.tier.configure(Server::tier_settings(settings));
         self.journaling
             .set_sync_policy(Server::sync_policy(settings));

@@ -198,6 +198,8 @@ fn assemble(
     };
     let clients = Arc::new(Clients::default());
     clients.set_limits(&settings);
+    let tracking = Tracking::default();
+    tracking.set_keys_max(&clients, settings.tracking_keys_max);
     let server = Arc::new_cyclic(|this| Server {
         recorder: recovered.journaling.recorder(),
         lazy: recovered.lazy,
@@ -210,7 +212,7 @@ fn assemble(
         inside: Arc::new(WorkerMetrics::new(table::listed().len())),
         blocked: BlockedClients::default(),
         monitors: Monitors::default(),
-        tracking: Tracking::default(),
+        tracking,
         pause: Pause::default(),
         pubsub: PubSub::default(),
         scripts: Default::default(),

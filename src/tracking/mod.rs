@@ -95,8 +95,19 @@ impl Tracking {
     }
 
     /// Sets `tracking-table-max-keys`.
-    pub fn set_keys_max(&self, keys_max: u64) {
+    pub fn set_keys_max(&self, clients: &Clients, keys_max: u64) {
         self.keys_max.store(keys_max, Ordering::Relaxed);
+        self.forget_surplus(clients, &mut self.inner.lock());
+    }
+
+    /// Forgets keys until there are no more than allowed; whoever read one is told that it changed.
+    fn forget_surplus(&self, clients: &Clients, inner: &mut Inner) {
+        let keys_max = self.keys_max.load(Ordering::Relaxed) as usize;
+        while keys_max > 0 && inner.readers.len() > keys_max {
+            let victim = inner.readers.keys().next().cloned();
+            let Some(victim) = victim else { break };
+            inner.tell_readers(clients, &victim, None);
+        }
     }
 
     /// Turns tracking on for a client, or changes its options; prefixes add up.
@@ -167,18 +178,13 @@ impl Tracking {
 
     /// Remembers that a client has read a key, whose shard is locked.
     pub fn remember(&self, clients: &Clients, id: u64, key: &[u8]) {
-        let keys_max = self.keys_max.load(Ordering::Relaxed) as usize;
         let mut inner = self.inner.lock();
         let readers = inner.readers.entry(key.into()).or_default();
         if !readers.contains(&id) {
             readers.push(id);
             inner.items += 1;
         }
-        while keys_max > 0 && inner.readers.len() > keys_max {
-            let victim = inner.readers.keys().next().cloned();
-            let Some(victim) = victim else { break };
-            inner.tell_readers(clients, &victim, None);
-        }
+        self.forget_surplus(clients, &mut inner);
     }
 
     /// Tells everybody who has to know that these keys changed. `writer` is the client that changed them; `None`: none did.

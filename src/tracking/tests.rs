@@ -151,7 +151,7 @@ fn messages_are_redirected_until_the_other_client_goes() {
 #[test]
 fn the_table_is_bounded_and_a_flush_tells_all() {
     let fixture = Fixture::new(1);
-    fixture.tracking.set_keys_max(2);
+    fixture.tracking.set_keys_max(&fixture.clients, 2);
     fixture.enable(0, TrackingOptions::default());
     for key in ["a", "b", "c"] {
         fixture.read(0, key);

@@ -8,6 +8,7 @@ mod bad_surroundings;
 mod blocking;
 mod catalogue;
 mod clients;
+mod command_info;
 mod differential;
 mod dump;
 mod dump_streams;
