@@ -58,7 +58,7 @@ const LOW_PERCENT: u64 = 90;
 /// With a smaller limit than this nothing may be written on the floor.
 const FLOOR_LIMIT_BYTES_MIN: u64 = 4 << 20;
 /// Beyond the limit and a quarter of it, the floor may be so high: what the server itself needs when it holds no data.
-/// What is more than that is not the server's but its clients', and they have to stop.
+/// More than that is a compaction's for a moment, or the clients': writers wait until it is over.
 const FLOOR_OVERHEAD_BYTES: u64 = 16 << 20;
 
 impl Budget {
@@ -202,11 +202,11 @@ impl Budget {
         let limit_bytes = self.limit_bytes();
         let floor_bytes_max = limit_bytes + limit_bytes / 4 + FLOOR_OVERHEAD_BYTES;
         let is_low = self.counted_bytes.load(Ordering::Relaxed) <= floor_bytes_max;
-        if limit_bytes < FLOOR_LIMIT_BYTES_MIN || !is_low {
+        if limit_bytes < FLOOR_LIMIT_BYTES_MIN {
             return self.set_exhausted(true);
         }
         self.exhausted.store(false, Ordering::Release);
-        self.at_floor.store(true, Ordering::Release);
+        self.at_floor.store(is_low, Ordering::Release);
         self.room.notify_waiters();
     }
 
@@ -370,7 +370,7 @@ mod tests {
         const LIMIT: u64 = 8 << 20;
         for (limit, counted, expected) in [
             (LIMIT, 26 << 20, Admission::Go),
-            (LIMIT, 27 << 20, Admission::Refuse),
+            (LIMIT, 27 << 20, Admission::Wait),
             (1 << 20, 3 << 20, Admission::Refuse),
         ] {
             let budget = Budget::new(limit);

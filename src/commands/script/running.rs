@@ -239,6 +239,7 @@ impl<'r, 'c> Running<'r, 'c> {
         let ran = Ran {
             row,
             arguments,
+            settings: self.context.settings,
             nanoseconds: started.elapsed().as_nanos() as u64,
             error: result.as_ref().err().map(CommandError::text),
             has_failed: result.is_err(),
@@ -259,6 +260,7 @@ impl<'r, 'c> Running<'r, 'c> {
         let ran = Ran {
             row,
             arguments,
+            settings: self.context.settings,
             nanoseconds: 0,
             error: Some(error.text()),
             has_failed: true,
