@@ -240,7 +240,8 @@ fn placed(spec: &CommandSpec, index: usize, mut key_use: KeyUse) -> KeyUse {
     key_use
 }
 
-/// Calls `found` with index and flags of every key among `arguments`.
+/// Calls `found` with index and flags of every key among `arguments`. Of several uses without a place the last one counts:
+/// SORT's destination; what BY and GET read is not among its arguments.
 pub fn for_each_key_use(
     spec: &CommandSpec,
     arguments: &[&[u8]],
@@ -251,7 +252,7 @@ pub fn for_each_key_use(
         let its_use = uses
             .iter()
             .find(|key_use| covers(key_use.place, arguments, index))
-            .or_else(|| uses.iter().find(|key_use| key_use.place == Place::Unknown))
+            .or_else(|| uses.iter().rfind(|key_use| key_use.place == Place::Unknown))
             .or(uses.first());
         let flags = its_use.map_or(KeyUse::READ.flags, |key_use| {
             key_use

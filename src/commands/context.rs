@@ -35,6 +35,8 @@ pub struct Ran<'a> {
     pub row: super::table::Row,
     /// Its name and arguments.
     pub arguments: &'a [&'a [u8]],
+    /// The settings of the command that it ran in.
+    pub settings: &'a Settings,
     /// How long it took.
     pub nanoseconds: u64,
     /// The text of its error, if it failed with one that was not counted yet.

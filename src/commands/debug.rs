@@ -18,6 +18,7 @@ use crate::keyspace::Deadline;
 use crate::resp::number::{parse_double, parse_integer};
 use crate::resp::{Protocol, Reply};
 use crate::value::Value;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// `enable-debug-command`: nobody, everybody, or clients of this machine.
@@ -50,23 +51,34 @@ fn sleep(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> C
     Ok(())
 }
 
-/// RELOAD without options, and LOADAOF: everything becomes durable, leaves the memory, and comes back when it is used.
+/// RELOAD and LOADAOF: everything becomes durable, leaves the memory, and comes back when it is used. There is no older state
+/// that could be loaded beside the present one: merging it changes nothing, and loading it on top without that fails.
 fn reload(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     const UNKNOWN_OPTION: CommandError = CommandError::fixed(
         "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
     );
     const NOT_HERE: CommandError = CommandError::fixed(
-        "ERR DEBUG RELOAD takes no options here: there is no other state to load than the present one",
+        "ERR DEBUG RELOAD NOSAVE is not supported: there is no other state to load than the present one",
     );
+    const THERE_ALREADY: CommandError =
+        CommandError::fixed("ERR Error trying to load the RDB dump, check server logs.");
     allow_debug(context)?;
-    let options = [&b"MERGE"[..], b"NOFLUSH", b"NOSAVE"];
-    if let Some(option) = arguments.get(2) {
-        let is_known = options
-            .iter()
-            .any(|known| option.eq_ignore_ascii_case(known));
-        return Err(if is_known { NOT_HERE } else { UNKNOWN_OPTION });
+    let (mut keeps, mut merges) = (false, false);
+    for option in &arguments[2..] {
+        match option.to_ascii_uppercase().as_slice() {
+            b"NOFLUSH" => keeps = true,
+            b"MERGE" => merges = true,
+            b"NOSAVE" => return Err(NOT_HERE),
+            _ => return Err(UNKNOWN_OPTION),
+        }
     }
-    context.offload(|services, reply| {
+    let databases = context.keys.databases();
+    context.offload(move |services, reply| {
+        let has_keys = (0..databases).any(|database| services.key_counts(database).0 > 0);
+        let has_any = has_keys || services.scripts().libraries().iter().len() > 0;
+        if keeps && !merges && has_any {
+            return Err(THERE_ALREADY);
+        }
         services.sync_log()?;
         services.reload()?;
         reply.ok();
@@ -84,6 +96,20 @@ fn set_active_expire(
     context
         .services
         .set_active_expire(parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0);
+    reply.ok();
+    Ok(())
+}
+
+/// SET-DISABLE-DENY-SCRIPTS 0|1: whether scripts may call such commands for administrators as run at once.
+fn set_disable_deny_scripts(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    allow_debug(context)?;
+    let on = parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0;
+    let scripts = context.services.scripts();
+    scripts.allows_administration.store(on, Ordering::Relaxed);
     reply.ok();
     Ok(())
 }
@@ -342,12 +368,15 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
         "    null, array, set, map, attrib, push, verbatim, true or false.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
         "    Does nothing.",
-        "RELOAD",
-        "    Take a snapshot and send every key to the cold tier, from where it comes back when it is used.",
+        "RELOAD [NOFLUSH [MERGE]]",
+        "    Take a snapshot and send every key to the cold tier, from where it comes back when it is used. NOFLUSH",
+        "    without MERGE fails if there is anything, as loading it twice would.",
         "REPLYBUFFER <subcommand> <value>",
         "    Does nothing.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Setting it to 0 disables expiring keys in background when they are not accessed.",
+        "SET-DISABLE-DENY-SCRIPTS <0|1>",
+        "    Setting it to 1 lets scripts call commands for administrators that run at once.",
         "SLEEP <seconds>",
         "    Keep this client waiting for <seconds>. Decimals allowed.",
         "STRINGMATCH-LEN <length> <pattern>",
@@ -377,6 +406,13 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         ADMIN,
         "Turns the active expiry on or off.",
         set_active_expire,
+    ),
+    row(
+        "set-disable-deny-scripts",
+        3,
+        ADMIN,
+        "Lets scripts call commands for administrators.",
+        set_disable_deny_scripts,
     ),
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
@@ -465,3 +501,89 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         help,
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::test_support::TestServer;
+    use crate::config::DebugCommand;
+
+    fn server() -> TestServer {
+        let mut server = TestServer::new();
+        server.settings.debug_command = DebugCommand::Yes;
+        server.settings.bulk_limit_bytes = 1 << 20;
+        server
+    }
+
+    #[test]
+    fn debug_has_to_be_allowed() {
+        let refused = TestServer::new().run("DEBUG PROTOCOL string");
+        assert!(
+            refused.starts_with("-ERR DEBUG command not allowed."),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn populate_leaves_what_is_there() {
+        let mut server = server();
+        server.check_all(&[
+            ("SET p:1 mine", "+OK"),
+            ("DEBUG POPULATE 3 p", "+OK"),
+            (
+                "MGET p:0 p:1 p:2 p:3",
+                "[\"value:0\" \"mine\" \"value:2\" nil]",
+            ),
+            ("DEBUG POPULATE 1 q 3", "+OK"),
+            ("GET q:0", "\"val\""),
+            ("DEBUG POPULATE 1 q 20", "+OK"),
+            ("STRLEN q:0", ":3"),
+            (
+                "DEBUG POPULATE x",
+                "-ERR value is not an integer or out of range",
+            ),
+            (
+                "DEBUG POPULATE -1",
+                "-ERR value is out of range, must be positive",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn replies_of_all_types_and_errors() {
+        server().check_all(&[
+            ("DEBUG PROTOCOL integer", ":12345"),
+            ("DEBUG PROTOCOL true", ":1"),
+            ("DEBUG PROTOCOL array", "[:0 :1 :2]"),
+            (
+                "DEBUG PROTOCOL push",
+                "-ERR RESP2 is not supported by this command",
+            ),
+            ("DEBUG ERROR boo", "-boo"),
+            ("DEBUG QUICKLIST-PACKED-THRESHOLD 1b", "+OK"),
+            (
+                "DEBUG QUICKLIST-PACKED-THRESHOLD 4gb",
+                "-ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+            ),
+            ("DEBUG STRINGMATCH-LEN 10 *a", ":0"),
+            ("DEBUG STRINGMATCH-LEN 10 *?", ":1"),
+        ]);
+    }
+
+    #[test]
+    fn tables_have_figures_only_where_redis_has_tables() {
+        let mut server = server();
+        server.settings.set_max_intset_entries = 1;
+        server.settings.set_max_listpack_entries = 1;
+        server.check_all(&[
+            ("SADD s 1 2 3", ":3"),
+            ("DEBUG HTSTATS-KEY s", "\" number of elements: 3\\n\""),
+            ("SET t 1", "+OK"),
+            (
+                "DEBUG HTSTATS-KEY t",
+                "-ERR The value stored at the specified key is not represented using an hash table",
+            ),
+            ("DEBUG HTSTATS-KEY none", "-ERR no such key"),
+            ("DEBUG HTSTATS 99", "-ERR Out of range database"),
+        ]);
+    }
+}

@@ -4,6 +4,7 @@
 //! that types clash, keys expire and are overwritten, and effects of one record build on each other.
 
 use super::test_support::TestServer;
+use crate::keyspace::Deadline;
 use proptest::prelude::*;
 
 /// Commands; `K` stands for a key, `F` for a field or member, `N` for a small number (`N-1`: an ID), `T` for a text.
@@ -173,5 +174,23 @@ fn every_template_is_a_command() {
             .iter()
             .any(|word| reply.contains(word));
         assert!(!is_wrong, "{template}: {reply}");
+    }
+}
+
+#[test]
+fn a_command_that_panics_leaves_what_the_log_says() {
+    let names: [&[u8]; 2] = [b"one", b"other"];
+    for (is_script, expected) in [(false, ["\"changed\"", "nil"]), (true, ["\"1\"", "\"2\""])] {
+        let mut server = TestServer::new();
+        server.check("MSET one 1 other 2", "+OK");
+        server.run_and_panic(&names, is_script, |keys| {
+            keys.set_text(b"one", b"changed", Deadline::None)
+                .expect("room");
+            assert!(keys.delete(b"other").expect("room"));
+        });
+        server.check("GET one", expected[0]);
+        server.check("GET other", expected[1]);
+        server.check("APPEND one x", if is_script { ":2" } else { ":8" });
+        server.check("SET other again", "+OK");
     }
 }

@@ -98,7 +98,7 @@ fn exists(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     let scripts = context.services.scripts();
     reply.array_header(arguments.len() - 2);
     for digest in &arguments[2..] {
-        let text = parse_digest(digest).and_then(|digest| scripts.text(&digest));
+        let text = parse_digest(digest).and_then(|digest| scripts.script(&digest));
         reply.integer(i64::from(text.is_some()));
     }
     Ok(())
@@ -123,6 +123,15 @@ fn kill(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
     Ok(())
 }
 
+/// Valkey's: the text of a script.
+fn show(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    const NO_SCRIPT: CommandError = CommandError::fixed("NOSCRIPT No matching script.");
+    let scripts = context.services.scripts();
+    let script = parse_digest(arguments[2]).and_then(|digest| scripts.script(&digest));
+    reply.bulk(&script.ok_or(NO_SCRIPT)?.text);
+    Ok(())
+}
+
 fn debug(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     Err(CommandError::fixed("ERR SCRIPT DEBUG is not supported"))
 }
@@ -138,6 +147,8 @@ const HELP: &[&str] = &[
     "    Ends the script that runs, if it has written nothing.",
     "LOAD <script>",
     "    Keeps a script for EVALSHA without running it.",
+    "SHOW <sha1>",
+    "    Shows the text of a script.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -245,6 +256,14 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     )
     .with_complexity("O(N) with N being the length in bytes of the script body.")
     .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    subcommand(
+        "show",
+        3,
+        Flags::NONE,
+        "8.0.0",
+        "Returns the text of a script in the script cache.",
+        show,
+    ),
     subcommand(
         "help",
         2,

@@ -108,6 +108,24 @@ pub struct Session {
 impl Session {
     /// A fresh session; `id` also seeds its random numbers.
     pub fn new(id: u64, authenticated: bool, address: String, local_address: String) -> Session {
+        let random_state = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ crate::clock::now_ms();
+        let addresses = (address, local_address);
+        Session::of_user(
+            id,
+            authenticated,
+            addresses,
+            User::default_user(),
+            random_state,
+        )
+    }
+
+    fn of_user(
+        id: u64,
+        authenticated: bool,
+        (address, local_address): (String, String),
+        user: Arc<User>,
+        random_state: u64,
+    ) -> Session {
         Session {
             id,
             database: 0,
@@ -117,7 +135,7 @@ impl Session {
             library_version: Vec::new(),
             authenticated,
             users_version: 0,
-            user: User::default_user(),
+            user,
             is_unrestricted: true,
             transaction: None,
             watched: Vec::new(),
@@ -132,7 +150,7 @@ impl Session {
             remembers: Remembers::Nothing,
             caching_given: false,
             monitors: false,
-            random_state: id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ crate::clock::now_ms(),
+            random_state,
         }
     }
 
@@ -143,8 +161,8 @@ impl Session {
             true => (self.address.clone(), self.local_address.clone()),
             false => (String::new(), String::new()),
         };
+        let (user, random_state) = (Arc::clone(&self.user), self.random());
         Session {
-            user: Arc::clone(&self.user),
             users_version: self.users_version,
             is_unrestricted: self.is_unrestricted,
             remembers: self.remembers,
@@ -152,8 +170,13 @@ impl Session {
             database: self.database,
             protocol: self.protocol,
             no_touch: self.no_touch,
-            random_state: self.random(),
-            ..Session::new(self.id, self.authenticated, address, local_address)
+            ..Session::of_user(
+                self.id,
+                self.authenticated,
+                (address, local_address),
+                user,
+                random_state,
+            )
         }
     }
 

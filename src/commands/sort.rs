@@ -5,7 +5,7 @@
 //! gives the result has everything it reads and writes locked at once, so its reply is that of one moment, as in Redis.
 //! Without patterns it is a plain command. The sorting is in `sort_order`.
 
-use super::access::{KeyFlags, KeyUse};
+use super::access::KeyUse;
 use super::categories::Categories;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
@@ -286,8 +286,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         // Patterns name keys that nobody can tell from the arguments.
         key_uses: &[
             KeyUse::READ.at(1, 1),
-            KeyUse::REPLACE.and(KeyFlags::INCOMPLETE).somewhere(),
-            KeyUse::READ.and(KeyFlags::INCOMPLETE).somewhere(),
+            KeyUse::READ.somewhere(),
+            KeyUse::REPLACE.somewhere(),
         ],
         categories: Some(CATEGORIES),
         summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.",
@@ -306,7 +306,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: COMPLEXITY,
         key_uses: &[
             KeyUse::READ.at(1, 1),
-            KeyUse::READ.and(KeyFlags::INCOMPLETE).somewhere(),
+            KeyUse::READ.somewhere(),
         ],
         categories: Some(CATEGORIES),
         summary: "Returns the sorted elements of a list, a set, or a sorted set.",

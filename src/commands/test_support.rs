@@ -270,6 +270,7 @@ impl TestServer {
             services: &self.services,
             now_ms,
             is_monitored: false,
+            replied_error: false,
             by_script: false,
             may_block: true,
             blocked: None,
@@ -300,6 +301,29 @@ impl TestServer {
             Some(job) => job(&self.services, reply).map_err(Attempted::Failed),
             None => Ok(()),
         }
+    }
+
+    /// Changes keys as a command does, and panics; what is left has to be in the log, and in the way of nobody.
+    pub fn run_and_panic(
+        &mut self,
+        names: &[&[u8]],
+        is_script: bool,
+        work: impl FnOnce(&mut Keys<'_>),
+    ) {
+        let hashes: Vec<u64> = names.iter().map(|name| self.keyspace.hash(name)).collect();
+        let mut journal = Journal::default();
+        let (keyspace, recorder) = (&*self.keyspace, &*self.recorder);
+        let run = std::panic::AssertUnwindSafe(|| {
+            let mut keys = Keys::lock(keyspace, &hashes, &mut journal, recorder, 0, self.now_ms);
+            if is_script {
+                keys.keep_former();
+            }
+            work(&mut keys);
+            std::panic::resume_unwind(Box::new("wanted"));
+        });
+        assert!(std::panic::catch_unwind(run).is_err());
+        assert!(journal.is_empty());
+        self.replay_and_compare(&[&[&b"PANIC"[..]], names].concat());
     }
 
     /// Applies what the last command logged to the replica, and compares. While there are few keys, all that were ever seen are

@@ -169,6 +169,7 @@ fn run_queued(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<
         let ran = Ran {
             row,
             arguments,
+            settings: context.settings,
             nanoseconds: started.elapsed().as_nanos() as u64,
             error: result.as_ref().err().map(CommandError::text),
             has_failed: result.is_err() || std::mem::take(&mut context.replied_error),

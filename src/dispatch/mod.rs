@@ -72,7 +72,7 @@ struct Serving {
 pub struct Request<'a> {
     /// The command's name and its arguments.
     pub arguments: &'a [&'a [u8]],
-    /// The placement hash of `arguments[1]`, where it was computed for prefetching.
+    /// The placement hash of the argument that [`key_to_prefetch`] names, where it was computed for prefetching.
     pub first_hash: Option<u64>,
 }
 
@@ -83,6 +83,20 @@ impl<'a> Request<'a> {
             arguments,
             first_hash: None,
         }
+    }
+}
+
+/// Which argument is the first key, as far as the name tells at a glance; a wrong guess costs a useless prefetch.
+pub fn key_to_prefetch(name: &[u8]) -> usize {
+    const OF_SCRIPTS: [&[u8]; 3] = [b"evalsha", b"fcall", b"eval"];
+    let may_be = matches!(name, [b'e' | b'E' | b'f' | b'F', ..]) && name.len() <= 7;
+    match may_be
+        && OF_SCRIPTS
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    {
+        true => 3,
+        false => 1,
     }
 }
 
@@ -274,9 +288,10 @@ impl Dispatcher {
             return;
         }
         let other = row.spec.other_database.and_then(|other| other(arguments));
+        let first = key_to_prefetch(arguments[0]);
         row.spec.for_each_key(arguments, |argument| {
             let hash = match request.first_hash {
-                Some(hash) if argument == 1 => hash,
+                Some(hash) if argument == first => hash,
                 _ => keyspace.hash(arguments[argument]),
             };
             keys.push(NamedKey {

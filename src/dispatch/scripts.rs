@@ -14,6 +14,9 @@ use crate::server::Server;
 use crate::tier::Fetched;
 use std::sync::Arc;
 
+/// Room for a usual reply.
+const REPLY_BYTES: usize = 64;
+
 /// All that one run of a script works with, owned.
 struct ScriptRun {
     server: Arc<Server>,
@@ -50,7 +53,7 @@ fn slices<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
 
 impl ScriptRun {
     fn run(mut self) -> FinishedRun {
-        let mut output = Vec::new();
+        let mut output = Vec::with_capacity(REPLY_BYTES);
         let (bytes, ends) = &self.arguments;
         let arguments = slices(bytes, ends);
         let mut bench = Bench {
@@ -91,7 +94,15 @@ impl Dispatcher {
         fetched: &[Fetched],
         output: &mut Vec<u8>,
     ) -> Outcome {
-        let mut arguments = (Vec::new(), Vec::with_capacity(request.arguments.len()));
+        let bytes = request
+            .arguments
+            .iter()
+            .map(|argument| argument.len())
+            .sum();
+        let mut arguments = (
+            Vec::with_capacity(bytes),
+            Vec::with_capacity(request.arguments.len()),
+        );
         for argument in request.arguments {
             arguments.0.extend_from_slice(argument);
             arguments.1.push(arguments.0.len());

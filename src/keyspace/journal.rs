@@ -147,3 +147,21 @@ pub fn stamp(shard: &mut Shard, database: u32, hash: u64, lsn: u64) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_effect_is_known_and_its_entry_touched() {
+        let mut journal = Journal::default();
+        journal.begin_effect(3, 7);
+        journal.end_effect();
+        assert!(!journal.was_interrupted() && journal.is_empty());
+        journal.begin_effect(3, 7);
+        assert!(journal.was_interrupted());
+        assert_eq!(journal.touched(), [(3, 7)]);
+        journal.clear();
+        assert!(journal.is_empty() && !journal.was_interrupted());
+    }
+}

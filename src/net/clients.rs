@@ -376,9 +376,9 @@ impl ClientRecord {
         }
         let _ = writeln!(
             lines,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user={} redir={} resp={} lib-name={} lib-ver={}",
+             user={} redir={} resp={} lib-name={} lib-ver={} watch={}",
             self.id,
             self.address,
             self.local_address,
@@ -390,7 +390,6 @@ impl ClientRecord {
             self.subscriptions[0].load(Relaxed),
             self.subscriptions[1].load(Relaxed),
             self.subscriptions[2].load(Relaxed),
-            self.watched.load(Relaxed),
             self.input_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed),
             self.output_bytes.load(Relaxed) + self.outbox.waiting_bytes(),
@@ -404,6 +403,7 @@ impl ClientRecord {
             self.protocol.load(Relaxed),
             names.library_name,
             names.library_version,
+            self.watched.load(Relaxed),
         );
     }
 }

@@ -16,7 +16,7 @@ use super::stream::Stream;
 use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
-use crate::dispatch::{Outcome, Request};
+use crate::dispatch::{Outcome, Request, key_to_prefetch};
 use crate::error::CommandError;
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
 use std::cell::RefCell;
@@ -298,7 +298,11 @@ impl Connection {
                 Ok(Decoded::Complete { consumed }) => {
                     position += consumed;
                     let first = ends.last().map_or(0, |former| former.ranges);
-                    let key = ranges[first..].get(1).map(|range| range.of(input));
+                    let words = &ranges[first..];
+                    let index = words
+                        .first()
+                        .map_or(1, |name| key_to_prefetch(name.of(input)));
+                    let key = words.get(index).map(|range| range.of(input));
                     let hash = key.map(|key| worker.dispatcher.hash(key));
                     // Nothing to gain for a request that comes alone: it runs at once.
                     if let Some(hash) = hash.filter(|_| from + consumed < input.len()) {
@@ -517,7 +521,7 @@ fn output_limit_reached() -> io::Error {
 pub struct RequestEnd {
     ranges: usize,
     input: usize,
-    /// Placement hash of the second argument: of the key, for most commands.
+    /// Placement hash of the key, where its place is known at a glance.
     hash: Option<u64>,
 }
 

@@ -5,6 +5,7 @@ use crate::commands::context::Ran;
 use crate::commands::latency::CommandLatency;
 use crate::commands::table::{self, Row};
 use crate::commands::{Flags, Session};
+use crate::config::Settings;
 use crate::metrics::{CommandMetrics, Distribution, Histogram};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,6 +13,17 @@ impl Server {
     /// Notes a command, if it was slow by the settings in force now.
     pub fn note_slow(&self, session: &Session, row: Row, arguments: &[&[u8]], nanoseconds: u64) {
         let settings = self.settings.current().0;
+        self.note_slow_by(&settings, session, row, arguments, nanoseconds);
+    }
+
+    fn note_slow_by(
+        &self,
+        settings: &Settings,
+        session: &Session,
+        row: Row,
+        arguments: &[&[u8]],
+        nanoseconds: u64,
+    ) {
         let microseconds = nanoseconds / 1000;
         let is_slow = u64::try_from(settings.slowlog_log_slower_than_us)
             .is_ok_and(|limit_us| microseconds >= limit_us);
@@ -54,10 +66,16 @@ impl Server {
         if ran.has_failed {
             command.failed.fetch_add(1, Relaxed);
         }
-        if self.settings.current().0.latency_tracking {
+        if ran.settings.latency_tracking {
             command.times.record_shared(ran.nanoseconds);
         }
-        self.note_slow(session, ran.row, ran.arguments, ran.nanoseconds);
+        self.note_slow_by(
+            ran.settings,
+            session,
+            ran.row,
+            ran.arguments,
+            ran.nanoseconds,
+        );
     }
 
     /// The counters of one row, of all workers and of what ran inside others.

@@ -185,6 +185,42 @@ fn may_run(_: &Lua, arguments: Variadic<Value>) -> Result<bool> {
     current::with(may_run).ok_or_else(outside)
 }
 
+/// Whose words a table's functions use in their errors: it is there as `redis` and, as in Valkey, as `server`.
+pub type Dialect = fn(Error) -> Error;
+
+/// The errors of `redis`.
+pub fn of_redis(error: Error) -> Error {
+    error
+}
+
+/// The errors of `server`.
+pub fn of_valkey(error: Error) -> Error {
+    const PAIRS: [(&str, &str); 4] = [
+        ("redis.", "server."),
+        ("Lua redis lib command arguments", "Command arguments"),
+        ("Unknown Redis command", "Unknown command"),
+        ("calling Redis command", "calling command"),
+    ];
+    super::raised::reworded(error, |text| {
+        let is_own = PAIRS[1..].iter().any(|(from, _)| text.contains(from))
+            || OWN_NAMES.iter().any(|name| text.contains(name));
+        match is_own {
+            true => PAIRS
+                .iter()
+                .fold(text.to_owned(), |text, (from, to)| text.replace(from, to)),
+            false => text.to_owned(),
+        }
+    })
+}
+
+/// What errors of the functions below call themselves.
+const OWN_NAMES: [&str; 4] = [
+    "redis.register_function",
+    "redis.acl_check_cmd()",
+    "redis.setresp()",
+    "redis.set_repl()",
+];
+
 /// What `redis` has while a library is loaded, beside `register_function`: logging and the version.
 fn fill_common(lua: &Lua, redis: &Table) -> Result<()> {
     redis.raw_set("log", lua.create_function(log)?)?;
@@ -196,22 +232,33 @@ fn fill_common(lua: &Lua, redis: &Table) -> Result<()> {
 }
 
 /// What scripts of both kinds have.
-fn fill_redis(lua: &Lua, redis: &Table) -> Result<()> {
+fn fill_redis(lua: &Lua, redis: &Table, dialect: Dialect) -> Result<()> {
     fill_common(lua, redis)?;
     redis.raw_set(
         "call",
-        lua.create_function(|lua, arguments| call(lua, arguments, true))?,
+        lua.create_function(move |lua, arguments| call(lua, arguments, true).map_err(dialect))?,
     )?;
     redis.raw_set(
         "pcall",
-        lua.create_function(|lua, arguments| call(lua, arguments, false))?,
+        lua.create_function(move |lua, arguments| call(lua, arguments, false).map_err(dialect))?,
     )?;
-    redis.raw_set("setresp", lua.create_function(set_protocol)?)?;
+    redis.raw_set(
+        "setresp",
+        lua.create_function(move |lua, arguments| set_protocol(lua, arguments).map_err(dialect))?,
+    )?;
     redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
     redis.raw_set("error_reply", lua.create_function(error_reply)?)?;
     redis.raw_set("status_reply", lua.create_function(status_reply)?)?;
-    redis.raw_set("set_repl", lua.create_function(set_replication)?)?;
-    redis.raw_set("acl_check_cmd", lua.create_function(may_run)?)?;
+    redis.raw_set(
+        "set_repl",
+        lua.create_function(move |lua, arguments| {
+            set_replication(lua, arguments).map_err(dialect)
+        })?,
+    )?;
+    redis.raw_set(
+        "acl_check_cmd",
+        lua.create_function(move |lua, arguments| may_run(lua, arguments).map_err(dialect))?,
+    )?;
     for (name, flags) in REPLICATION_FLAGS {
         redis.raw_set(name, flags)?;
     }
@@ -219,9 +266,9 @@ fn fill_redis(lua: &Lua, redis: &Table) -> Result<()> {
 }
 
 /// The `redis` table of EVAL.
-pub fn redis_of_scripts(lua: &Lua) -> Result<Table> {
+pub fn redis_of_scripts(lua: &Lua, dialect: Dialect) -> Result<Table> {
     let redis = lua.create_table()?;
-    fill_redis(lua, &redis)?;
+    fill_redis(lua, &redis, dialect)?;
     redis.raw_set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
     // There is no debugger: no breakpoint is ever hit.
     redis.raw_set(
@@ -236,11 +283,13 @@ pub fn redis_of_scripts(lua: &Lua) -> Result<Table> {
 }
 
 /// The `redis` table of functions, and the one of libraries that are being loaded.
-pub fn redis_of_functions(lua: &Lua) -> Result<(Table, Table)> {
+pub fn redis_of_functions(lua: &Lua, dialect: Dialect) -> Result<(Table, Table)> {
     let (redis, load) = (lua.create_table()?, lua.create_table()?);
-    fill_redis(lua, &redis)?;
+    fill_redis(lua, &redis, dialect)?;
     fill_common(lua, &load)?;
-    let register = lua.create_function(super::registration::register)?;
+    let register = lua.create_function(move |lua, arguments| {
+        super::registration::register(lua, arguments).map_err(dialect)
+    })?;
     load.raw_set("register_function", register)?;
     Ok((redis, load))
 }
@@ -307,8 +356,11 @@ fn random_seed(lua: &Lua, arguments: Variadic<Value>) -> Result<()> {
     Ok(())
 }
 
+/// A table as `redis` and as `server`.
+pub type Twice = (Table, Table);
+
 /// The argument of the prelude: all that it needs of the server.
-pub fn natives(lua: &Lua, redis: Table, load_redis: Table) -> Result<Table> {
+pub fn natives(lua: &Lua, (redis, server): Twice, load: Twice) -> Result<Table> {
     let native = lua.create_table()?;
     native.raw_set("describe", lua.create_function(describe)?)?;
     native.raw_set("handler", lua.create_function(handle)?)?;
@@ -325,9 +377,11 @@ pub fn natives(lua: &Lua, redis: Table, load_redis: Table) -> Result<Table> {
     native.raw_set("refuse_access", lua.create_function(refuse_access)?)?;
     native.raw_set("random", lua.create_function(random)?)?;
     native.raw_set("randomseed", lua.create_function(random_seed)?)?;
-    native.raw_set("load_redis", load_redis)?;
+    native.raw_set("load_redis", load.0)?;
+    native.raw_set("load_server", load.1)?;
     let libraries = lua.create_table()?;
     libraries.raw_set("redis", redis)?;
+    libraries.raw_set("server", server)?;
     libraries.raw_set("cjson", super::json::library(lua)?)?;
     libraries.raw_set("cmsgpack", super::message_pack::library(lua)?)?;
     libraries.raw_set("bit", super::bits::library(lua)?)?;

@@ -72,6 +72,11 @@ fn read(lua: &Lua, reader: &mut Reader<'_>) -> mlua::Result<Value> {
         b'=' => read_verbatim(lua, reader.take(length_of(text).unwrap_or(0))),
         b'%' => read_map(lua, reader, length_of(text).unwrap_or(0)),
         b'~' => read_set(lua, reader, length_of(text).unwrap_or(0)),
+        b'|' => {
+            // Attributes stand before a reply and are not shown to scripts.
+            read_map(lua, reader, length_of(text).unwrap_or(0))?;
+            read(lua, reader)
+        }
         _ => Ok(Value::Nil),
     }
 }
@@ -215,7 +220,14 @@ impl Replier {
             _ => {}
         }
         if let Value::String(digits) = table.raw_get(&self.big_number)? {
-            reply.big_number(&digits.as_bytes());
+            // A line end would end the reply.
+            let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+            let digits: Vec<u8> = digits
+                .as_bytes()
+                .iter()
+                .map(|byte| if is_end(byte) { b' ' } else { *byte })
+                .collect();
+            reply.big_number(&digits);
             return Ok(true);
         }
         if let Value::Table(verbatim) = table.raw_get(&self.verbatim)?

@@ -10,7 +10,7 @@ use super::raised::{COUNTED_FIELD, PRELUDE_NAME, reply_error};
 use super::registration::Registrations;
 use super::running::{Buffers, Running, Tick, Watch};
 use super::shebang::{self, ScriptFlags};
-use super::store::{Digest, ScriptStore, show_digest};
+use super::store::{Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest};
 use super::{api, current, stack};
 use crate::commands::context::Context;
 use crate::error::{CommandError, CommandResult};
@@ -19,6 +19,7 @@ use hashbrown::HashMap;
 
 use mlua::{ChunkMode, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,10 @@ thread_local! {
 struct Compiled {
     function: Function,
     flags: Option<ScriptFlags>,
+    /// Its digest, as error replies show it.
+    name: String,
+    /// What it was compiled from, as the store knows it.
+    script: Arc<Script>,
 }
 
 /// The functions of one library, ready to run; `of` tells which version of it.
@@ -55,7 +60,9 @@ struct Engine {
     run: Function,
     set_loading: Function,
     replier: Replier,
-    compiled: HashMap<Digest, Compiled>,
+    compiled: HashMap<Digest, Rc<Compiled>>,
+    /// When there are so many, those are looked for that are not needed any more.
+    compiled_max: usize,
     libraries: HashMap<String, LoadedLibrary>,
     /// The flushes that this state knows of.
     flushes: u64,
@@ -113,15 +120,13 @@ pub fn eval(
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     with_scripts(context.services.scripts(), |engine, store| {
-        let digest = engine.prepare(store, source)?;
-        let flags = engine.compiled[&digest].flags;
-        super::may_start(context, flags, call.is_read_only)?;
-        let function = engine.compiled[&digest].function.clone();
+        let (_, compiled) = engine.prepare(store, source, LoadedBy::Eval)?;
+        super::may_start(context, compiled.flags, call.is_read_only)?;
         let run = Run {
             call,
-            function: &function,
-            flags,
-            name: &show_digest(&digest),
+            function: &compiled.function,
+            flags: compiled.flags,
+            name: &compiled.name,
             tables: None,
         };
         engine.set_globals(call).map_err(internal)?;
@@ -135,7 +140,8 @@ pub fn eval(
 /// It does not compile.
 pub fn load_script(store: &ScriptStore, text: &[u8]) -> Result<Digest, CommandError> {
     with_scripts(store, |engine, store| {
-        engine.prepare(store, &Source::Text(text))
+        let (digest, _) = engine.prepare(store, &Source::Text(text), LoadedBy::Command)?;
+        Ok(digest)
     })
 }
 
@@ -229,15 +235,17 @@ fn array(lua: &Lua, texts: &[&[u8]]) -> mlua::Result<Table> {
 impl Engine {
     fn for_scripts(flushes: u64) -> mlua::Result<Engine> {
         let lua = Engine::new_state()?;
-        let redis = api::redis_of_scripts(&lua)?;
-        let load_redis = lua.create_table()?;
-        Engine::new(lua, redis, load_redis, flushes)
+        let redis = api::redis_of_scripts(&lua, api::of_redis)?;
+        let server = api::redis_of_scripts(&lua, api::of_valkey)?;
+        let load = (lua.create_table()?, lua.create_table()?);
+        Engine::new(lua, (redis, server), load, flushes)
     }
 
     fn for_functions() -> mlua::Result<Engine> {
         let lua = Engine::new_state()?;
-        let (redis, load_redis) = api::redis_of_functions(&lua)?;
-        Engine::new(lua, redis, load_redis, 0)
+        let (redis, load_redis) = api::redis_of_functions(&lua, api::of_redis)?;
+        let (server, load_server) = api::redis_of_functions(&lua, api::of_valkey)?;
+        Engine::new(lua, (redis, server), (load_redis, load_server), 0)
     }
 
     fn new_state() -> mlua::Result<Lua> {
@@ -246,8 +254,13 @@ impl Engine {
         Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))
     }
 
-    fn new(lua: Lua, redis: Table, load_redis: Table, flushes: u64) -> mlua::Result<Engine> {
-        let natives = api::natives(&lua, redis, load_redis)?;
+    fn new(
+        lua: Lua,
+        libraries: api::Twice,
+        load: api::Twice,
+        flushes: u64,
+    ) -> mlua::Result<Engine> {
+        let natives = api::natives(&lua, libraries, load)?;
         let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME);
         let (proxy, globals, run, set_loading): (Table, Table, Function, Function) =
             prelude.call(natives)?;
@@ -261,6 +274,7 @@ impl Engine {
             run,
             set_loading,
             compiled: HashMap::new(),
+            compiled_max: EVAL_SCRIPTS_MAX,
             libraries: HashMap::new(),
             flushes,
             runs: 0,
@@ -274,36 +288,69 @@ impl Engine {
         &mut self,
         store: &ScriptStore,
         source: &Source<'_>,
-    ) -> Result<Digest, CommandError> {
+        by: LoadedBy,
+    ) -> Result<(Digest, Rc<Compiled>), CommandError> {
         const NO_SCRIPT: CommandError =
             CommandError::fixed("NOSCRIPT No matching script. Please use EVAL.");
         match *source {
             Source::Digest(digest) => {
                 let digest = super::store::parse_digest(digest).ok_or(NO_SCRIPT)?;
-                if !self.compiled.contains_key(&digest) {
-                    let text = store.text(&digest).ok_or(NO_SCRIPT)?;
-                    self.compile(digest, &text)?;
+                if let Some(known) = self.known(&digest) {
+                    return Ok((digest, known));
                 }
-                Ok(digest)
+                let script = store.script(&digest).ok_or(NO_SCRIPT)?;
+                let (function, flags) = self.compile(&script.text)?;
+                Ok((digest, self.keep(digest, function, flags, script)))
             }
             Source::Text(text) => {
                 let digest = ScriptStore::digest(text);
-                if !self.compiled.contains_key(&digest) {
-                    self.compile(digest, text)?;
-                    store.insert(digest, text);
+                if let Some(known) = self.known(&digest) {
+                    if by == LoadedBy::Command {
+                        store.insert(digest, text, by);
+                    }
+                    return Ok((digest, known));
                 }
-                Ok(digest)
+                let (function, flags) = self.compile(text)?;
+                let script = store.insert(digest, text, by);
+                Ok((digest, self.keep(digest, function, flags, script)))
             }
         }
     }
 
-    fn compile(&mut self, digest: Digest, text: &[u8]) -> CommandResult {
+    /// A script that is compiled here and that the store still has.
+    fn known(&self, digest: &Digest) -> Option<Rc<Compiled>> {
+        let known = self.compiled.get(digest)?;
+        known.script.use_it().then(|| Rc::clone(known))
+    }
+
+    /// Keeps a compiled script, and forgets those that the store has let go, once they may be many.
+    fn keep(
+        &mut self,
+        digest: Digest,
+        function: Function,
+        flags: Option<ScriptFlags>,
+        script: Arc<Script>,
+    ) -> Rc<Compiled> {
+        if self.compiled.len() >= self.compiled_max {
+            self.compiled.retain(|_, known| !known.script.is_gone());
+            self.compiled_max = self.compiled.len() + EVAL_SCRIPTS_MAX;
+        }
+        let compiled = Rc::new(Compiled {
+            function,
+            flags,
+            name: show_digest(&digest),
+            script,
+        });
+        self.compiled.insert(digest, Rc::clone(&compiled));
+        compiled
+    }
+
+    fn compile(&self, text: &[u8]) -> Result<(Function, Option<ScriptFlags>), CommandError> {
         let (flags, start) = shebang::of_script(text)?;
         let function = self.chunk(&text[start..], "@user_script").map_err(|text| {
             CommandError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
-        self.compiled.insert(digest, Compiled { function, flags });
-        Ok(())
+        Ok((function, flags))
     }
 
     fn chunk(&self, code: &[u8], name: &str) -> Result<Function, String> {

@@ -158,9 +158,6 @@ for name, functions in raw_pairs(native.libraries) do
   real[name] = protect(functions)
 end
 
--- Valkey's name for the same.
-real.server = real.redis
-
 globals = protect(real)
 real._G = globals
 raw_setmetatable(real, { __index = refuse_access })
@@ -168,7 +165,8 @@ raw_getmetatable('').__metatable = protect({ __index = real.string })
 
 -- What FUNCTION LOAD runs in: nothing but a small `redis`.
 local load_redis = protect(raw_setmetatable(native.load_redis, { __index = refuse_access }))
-local load_globals = raw_setmetatable({ redis = load_redis, server = load_redis }, { __index = refuse_access })
+local load_server = protect(raw_setmetatable(native.load_server, { __index = refuse_access }))
+local load_globals = raw_setmetatable({ redis = load_redis, server = load_server }, { __index = refuse_access })
 local metatable_of_globals = raw_getmetatable(globals)
 
 local function set_loading(is_loading)

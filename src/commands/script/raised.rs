@@ -57,6 +57,22 @@ pub fn located_error(lua: &Lua, text: impl fmt::Display) -> Error {
     Error::external(Raised::Text(format!("{}{text}", place(lua))))
 }
 
+/// The same error in other words.
+pub fn reworded(error: Error, words: impl Fn(&str) -> String) -> Error {
+    let Some(raised) = raised_in(&error) else {
+        return error;
+    };
+    let of_bytes = |text: &[u8]| match std::str::from_utf8(text) {
+        Ok(text) => words(text).into_bytes(),
+        Err(_) => text.to_vec(),
+    };
+    Error::external(match raised {
+        Raised::Reply(text) => Raised::Reply(of_bytes(text)),
+        Raised::Counted(text) => Raised::Counted(of_bytes(text)),
+        Raised::Text(text) => Raised::Text(words(text)),
+    })
+}
+
 /// `user_script:3: `, or nothing where no line is known.
 fn place(lua: &Lua) -> String {
     for level in 1.. {

@@ -8,19 +8,91 @@ use super::libraries::{Library, LibrarySet};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use sha1::{Digest as _, Sha1};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// SHA-1 of a script's text.
 pub type Digest = [u8; 20];
 
+/// So many scripts are kept that only EVAL brought. Clients that put values into their scripts' texts make a new one with every
+/// call; those that mean to use a script again by its digest load it, or soon use it.
+pub const EVAL_SCRIPTS_MAX: usize = 500;
+
+/// What brought a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadedBy {
+    /// EVAL: it may be forgotten.
+    Eval,
+    /// SCRIPT LOAD: it stays until SCRIPT FLUSH.
+    Command,
+}
+
+/// A script's text.
+#[derive(Debug)]
+pub struct Script {
+    /// As it was given.
+    pub text: Box<[u8]>,
+    is_loaded: AtomicBool,
+    /// Used since it was last considered.
+    is_used: AtomicBool,
+    is_gone: AtomicBool,
+}
+
+impl Script {
+    /// Notes a use; false if the script was forgotten.
+    pub fn use_it(&self) -> bool {
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
+        !self.is_gone()
+    }
+
+    /// True if it was forgotten.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+}
+
+/// The scripts by digest, and those that only EVAL brought in the order in which they came.
+#[derive(Default)]
+struct Scripts {
+    by_digest: HashMap<Digest, Arc<Script>>,
+    from_eval: VecDeque<Digest>,
+}
+
+impl Scripts {
+    /// Forgets scripts of EVAL that are too many: the oldest that were not used since they were last considered.
+    fn shrink(&mut self) {
+        while self.from_eval.len() > EVAL_SCRIPTS_MAX {
+            let Some(digest) = self.from_eval.pop_front() else {
+                return;
+            };
+            let Some(script) = self.by_digest.get(&digest) else {
+                continue;
+            };
+            if script.is_loaded.load(Ordering::Relaxed) {
+                continue;
+            }
+            if script.is_used.swap(false, Ordering::Relaxed) {
+                self.from_eval.push_back(digest);
+                continue;
+            }
+            script.is_gone.store(true, Ordering::Relaxed);
+            self.by_digest.remove(&digest);
+        }
+    }
+}
+
 /// See the module's comment.
 #[derive(Default)]
 pub struct ScriptStore {
-    texts: RwLock<HashMap<Digest, Arc<[u8]>>>,
+    texts: RwLock<Scripts>,
     flushes: AtomicU64,
     libraries: RwLock<Arc<LibrarySet>>,
     library_changes: AtomicU64,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call commands for administrators, as far as these run at once.
+    pub allows_administration: AtomicBool,
     /// Scripts that run for too long.
     pub slow: super::slow::SlowScripts,
     /// Held while the libraries are replaced and written to disk, so that the file follows the order of changes.
@@ -34,22 +106,36 @@ impl ScriptStore {
     }
 
     /// Keeps a text.
-    pub fn insert(&self, digest: Digest, text: &[u8]) {
-        self.texts
-            .write()
-            .entry(digest)
-            .or_insert_with(|| text.into());
+    pub fn insert(&self, digest: Digest, text: &[u8], by: LoadedBy) -> Arc<Script> {
+        let mut scripts = self.texts.write();
+        let is_loaded = by == LoadedBy::Command;
+        if let Some(known) = scripts.by_digest.get(&digest) {
+            known.is_loaded.fetch_or(is_loaded, Ordering::Relaxed);
+            return Arc::clone(known);
+        }
+        let script = Arc::new(Script {
+            text: text.into(),
+            is_loaded: AtomicBool::new(is_loaded),
+            is_used: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
+        });
+        scripts.by_digest.insert(digest, Arc::clone(&script));
+        if !is_loaded {
+            scripts.from_eval.push_back(digest);
+            scripts.shrink();
+        }
+        script
     }
 
-    /// The text of a digest.
-    pub fn text(&self, digest: &Digest) -> Option<Arc<[u8]>> {
-        self.texts.read().get(digest).cloned()
+    /// The script of a digest.
+    pub fn script(&self, digest: &Digest) -> Option<Arc<Script>> {
+        self.texts.read().by_digest.get(digest).cloned()
     }
 
     /// Forgets all texts; every thread starts over with a fresh Lua state.
     pub fn flush(&self) {
         let mut texts = self.texts.write();
-        texts.clear();
+        *texts = Scripts::default();
         self.flushes.fetch_add(1, Ordering::Release);
     }
 
@@ -61,7 +147,8 @@ impl ScriptStore {
     /// Number of texts, and their bytes.
     pub fn usage(&self) -> (usize, usize) {
         let texts = self.texts.read();
-        (texts.len(), texts.values().map(|text| text.len()).sum())
+        let bytes = texts.by_digest.values().map(|script| script.text.len());
+        (texts.by_digest.len(), bytes.sum())
     }
 
     /// The libraries as they are.
@@ -109,4 +196,32 @@ pub fn show_digest(digest: &Digest) -> String {
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_of_eval_are_forgotten_and_others_stay() {
+        let store = ScriptStore::default();
+        let insert = |number: usize, by| {
+            let text = format!("return {number}");
+            store.insert(ScriptStore::digest(text.as_bytes()), text.as_bytes(), by)
+        };
+        let (loaded, used) = (insert(0, LoadedBy::Command), insert(1, LoadedBy::Eval));
+        let first = insert(2, LoadedBy::Eval);
+        for number in 3..100_000 {
+            insert(number, LoadedBy::Eval);
+            assert!(used.use_it() && loaded.use_it());
+        }
+        assert!(first.is_gone());
+        assert_eq!(store.usage().0, EVAL_SCRIPTS_MAX + 1);
+        insert(1, LoadedBy::Command);
+        (100_000..101_000).for_each(|number| drop(insert(number, LoadedBy::Eval)));
+        assert!(
+            !used.is_gone(),
+            "it was loaded by its own command meanwhile"
+        );
+    }
 }
