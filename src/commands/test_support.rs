@@ -276,7 +276,6 @@ impl TestServer {
             blocked: None,
             job: None,
             retry: None,
-            replied_error: false,
         };
         let result = (spec.function)(&mut context, arguments, reply);
         if context.retry.is_some() {

@@ -67,8 +67,8 @@ pub fn declared_flags(
         return Some(library.functions[index].flags);
     }
     if command.starts_with("evalsha") {
-        let text = scripts.text(&store::parse_digest(named)?)?;
-        return shebang::of_script(&text).ok()?.0;
+        let script = scripts.script(&store::parse_digest(named)?)?;
+        return shebang::of_script(&script.text).ok()?.0;
     }
     shebang::of_script(named).ok()?.0
 }
