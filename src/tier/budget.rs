@@ -386,8 +386,9 @@ mod tests {
             .enable_time()
             .build()
             .expect("a runtime");
-        let budget = Budget::new(1000);
-        budget.publish(1500, usage(1500));
+        const LIMIT: u64 = 8 << 20;
+        let budget = Budget::new(LIMIT);
+        budget.publish(LIMIT + 1, usage(LIMIT + 1));
         let timeout = Duration::from_millis(10);
         runtime.block_on(async {
             let demotion = async {
@@ -395,12 +396,12 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                     budget.note_step();
                 }
-                budget.publish(900, usage(900));
+                budget.publish(LIMIT, usage(LIMIT));
             };
             // The demotion is polled first, so that a step is never noticed later than a timeout of that time.
             let ((), admission) = tokio::join!(biased; demotion, budget.wait_for_room(timeout));
             assert_eq!(admission, Admission::Go);
-            budget.publish(1500, usage(1500));
+            budget.publish(LIMIT + 1, usage(LIMIT + 1));
             assert_eq!(budget.wait_for_room(timeout).await, Admission::Wait);
         });
     }

@@ -313,7 +313,7 @@ fn the_background_thread_demotes_all_it_can_and_says_when_that_is_not_enough() {
         );
     }
     fixture.tier.configure(TierSettings {
-        maxmemory_bytes: 1000,
+        maxmemory_bytes: 1 << 20,
         ..TierSettings::default()
     });
     fixture.tier.start().expect("threads");

@@ -59,13 +59,15 @@ async function jobs() {
 async function delayedAndPrioritized() {
   const { queue } = queueOf('mails');
   const order = [];
-  const late = await queue.add('late', {}, { delay: 600 });
+  const late = await queue.add('late', {}, { delay: 3_600_000 });
   await queue.add('low', {}, { priority: 10 });
   await queue.add('high', {}, { priority: 1 });
   await queue.add('at once', {});
   assert.equal(await late.getState(), 'delayed');
   await direct('chill');
   workerOf('mails', async (job) => order.push(job.name));
+  await waitUntil('those that need not wait are sent', () => order.length === 3);
+  await late.changeDelay(300);
   await waitUntil('all are sent', () => order.length === 4);
   assert.deepEqual(order, ['at once', 'high', 'low', 'late']);
   await queue.obliterate({ force: true });
