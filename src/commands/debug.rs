@@ -140,7 +140,7 @@ fn natural(argument: &[u8]) -> Result<usize, CommandError> {
     usize::try_from(number).map_err(|_| CommandError::OUT_OF_RANGE_POSITIVE)
 }
 
-/// POPULATE count [prefix] [size]: texts `prefix:N`, those that are there stay as they are.
+/// `POPULATE count [prefix] [size]`: texts `prefix:N`, those that are there stay as they are.
 fn populate(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     const KEYS_AT_A_TIME: usize = 256;
     allow_debug(context)?;

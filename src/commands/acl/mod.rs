@@ -7,7 +7,7 @@
 //! - [`selector`]: commands, keys and channels that are allowed, and the rules that say so;
 //! - [`user`]: passwords and selectors of one user, its rules and its description;
 //! - [`users`]: all users, the ACL file, authentication;
-//! - [`check`]: whether a user may run a command line, for dispatch, EXEC and scripts;
+//! - [`check()`]: whether a user may run a command line, for dispatch, EXEC and scripts;
 //! - [`log`]: what was denied;
 //! - [`commands`]: ACL and its subcommands.
 
