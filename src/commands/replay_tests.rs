@@ -157,7 +157,12 @@ proptest! {
         for (template, choices) in history {
             let line = fill(TEMPLATES[template], &choices);
             let in_transaction = server.session.transaction.is_some();
-            if in_transaction && (line == "FLUSHDB" || line.starts_with("SWAPDB")) {
+            // Jobs: a transaction that holds one is run by the connection, of which there is none here.
+            let is_job = ["FLUSHDB", "SWAPDB", "DELPREFIX"]
+                .iter()
+                .any(|name| line.starts_with(name))
+                || line.starts_with("SORT") && line.contains(" BY ");
+            if in_transaction && is_job {
                 continue;
             }
             server.run(&line);
