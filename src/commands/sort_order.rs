@@ -174,8 +174,9 @@ fn sort_numbers<'v>(
     Ok(weighted.into_iter().map(|(_, element)| element).collect())
 }
 
-/// A number as `strtod` reads it: no digits at all are 0, blanks in front do not matter.
+/// A number as `strtod` reads it: no digits at all are 0, blanks in front do not matter, a NUL byte is the end.
 fn number(text: &[u8]) -> Option<f64> {
+    let text = super::options::up_to_nul(text);
     match text.trim_ascii_start() {
         [] if text.is_empty() => Some(0.0),
         digits => parse_double(digits),

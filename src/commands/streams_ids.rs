@@ -113,12 +113,17 @@ pub fn range_end(argument: &[u8]) -> Result<StreamId, CommandError> {
     }
 }
 
+/// A name as messages show it: up to the first NUL byte, where C ends a string.
+pub fn shown(name: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(super::options::up_to_nul(name))
+}
+
 /// A group that does not exist, as XINFO and XGROUP say it.
 pub fn no_group(group: &[u8], key: &[u8]) -> CommandError {
     CommandError::new(format!(
         "NOGROUP No such consumer group '{}' for key name '{}'",
-        String::from_utf8_lossy(group),
-        String::from_utf8_lossy(key)
+        shown(group),
+        shown(key)
     ))
 }
 
@@ -126,8 +131,8 @@ pub fn no_group(group: &[u8], key: &[u8]) -> CommandError {
 pub fn no_key_or_group(key: &[u8], group: &[u8]) -> CommandError {
     CommandError::new(format!(
         "NOGROUP No such key '{}' or consumer group '{}'",
-        String::from_utf8_lossy(key),
-        String::from_utf8_lossy(group)
+        shown(key),
+        shown(group)
     ))
 }
 

@@ -281,8 +281,8 @@ fn xreadgroup(
         let Some(group) = group else {
             return Err(CommandError::new(format!(
                 "NOGROUP No such key '{}' or consumer group '{}' in XREADGROUP with GROUP option",
-                String::from_utf8_lossy(key),
-                String::from_utf8_lossy(read.group)
+                super::streams_ids::shown(key),
+                super::streams_ids::shown(read.group)
             )));
         };
         let position = group_position(argument)?;

@@ -40,6 +40,16 @@ const KNOWN: &[(&str, Condition)] = &[
         },
     ),
     (
+        "BITCOUNT and BITPOS check their other arguments before they look for the key",
+        |call| matches!(call.name, "BITCOUNT" | "BITPOS") && is_error(call.found),
+    ),
+    ("7.2: the help of XGROUP and XINFO", |call| {
+        matches!(call.name, "XGROUP" | "XINFO") && call.request[1].eq_ignore_ascii_case(b"help")
+    }),
+    ("7.2: XREADGROUP names itself", |call| {
+        call.name == "XREADGROUP" && is_error(call.found)
+    }),
+    (
         "7.2: small lists and sets have the encoding listpack",
         |call| call.name == "OBJECT" && call.found == &Reply::bulk("listpack"),
     ),

@@ -116,6 +116,8 @@ fn history(grammar: &Grammar, seed: u64) -> (u8, Vec<Request>) {
     if queued > 0 {
         requests.push(words("EXEC"));
     }
+    // IDs from the clock are not the same on two servers.
+    requests.retain(|request| name_of(request) != "XADD" || !request.contains(&b"*".to_vec()));
     (protocol, requests)
 }
 
