@@ -111,15 +111,19 @@ impl Budget {
         self.admission() == Admission::Refuse
     }
 
-    /// Waits until a command that needs memory need not wait any more, or until nothing was demoted for `timeout`.
+    /// Waits until a command that needs memory need not wait any more, or until nothing was demoted for `timeout`; three times
+    /// as long at most, since a disk that is full takes a little now and then and yet makes no room.
     pub async fn wait_for_room(&self, timeout: Duration) -> Admission {
-        loop {
+        const TIMEOUTS_MAX: usize = 3;
+        let mut admission = Admission::Wait;
+        for _ in 0..TIMEOUTS_MAX {
             let steps = self.steps.load(Ordering::Relaxed);
-            let admission = self.wait_at_most(timeout).await;
+            admission = self.wait_at_most(timeout).await;
             if admission != Admission::Wait || self.steps.load(Ordering::Relaxed) == steps {
-                return admission;
+                break;
             }
         }
+        admission
     }
 
     async fn wait_at_most(&self, timeout: Duration) -> Admission {
@@ -392,7 +396,7 @@ mod tests {
         let timeout = Duration::from_millis(10);
         runtime.block_on(async {
             let demotion = async {
-                for _ in 0..30 {
+                for _ in 0..8 {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                     budget.note_step();
                 }
