@@ -47,6 +47,24 @@ pub struct Ran<'a> {
     pub was_rejected: bool,
 }
 
+impl BlockRequest {
+    /// Waits for one of these keys to hold this type; gets a null array if none does in time.
+    pub fn for_one_of(
+        kind: storage_format::ValueKind,
+        keys: &[&[u8]],
+        deadline_ms: Option<u64>,
+    ) -> BlockRequest {
+        BlockRequest {
+            kind,
+            keys: keys.iter().map(|key| Box::from(*key)).collect(),
+            deadline_ms,
+            timeout_reply: TimeoutReply::NullArray,
+            arguments: None,
+            also_when_gone: false,
+        }
+    }
+}
+
 /// The reply of a blocking command that nothing came for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutReply {

@@ -4,7 +4,7 @@
 
 use super::access::KeyUse;
 use super::collections::MultiplePop;
-use super::context::{BlockRequest, Context, TimeoutReply};
+use super::context::{BlockRequest, Context};
 use super::lists::{end_item, notify_pop};
 use super::lists_move::{move_item, pop_from_first, side};
 use super::options::timeout_deadline_ms;
@@ -20,14 +20,7 @@ fn wait_for(
     deadline_ms: Option<u64>,
     reply: &mut Reply<'_>,
 ) {
-    let request = BlockRequest {
-        kind: ValueKind::List,
-        keys: keys.iter().map(|key| Box::from(*key)).collect(),
-        deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
-        arguments: None,
-        also_when_gone: false,
-    };
+    let request = BlockRequest::for_one_of(ValueKind::List, keys, deadline_ms);
     context.block(request, reply);
 }
 

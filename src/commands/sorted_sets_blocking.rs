@@ -2,7 +2,7 @@
 
 use super::access::KeyUse;
 use super::collections::MultiplePop;
-use super::context::{BlockRequest, Context, TimeoutReply};
+use super::context::{BlockRequest, Context};
 use super::options::timeout_deadline_ms;
 use super::sorted_sets_pop::{ScoreEnd, pop_from_first, pop_members};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -16,14 +16,7 @@ fn wait_for(
     deadline_ms: Option<u64>,
     reply: &mut Reply<'_>,
 ) {
-    let request = BlockRequest {
-        kind: ValueKind::SortedSet,
-        keys: keys.iter().map(|key| Box::from(*key)).collect(),
-        deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
-        arguments: None,
-        also_when_gone: false,
-    };
+    let request = BlockRequest::for_one_of(ValueKind::SortedSet, keys, deadline_ms);
     context.block(request, reply);
 }
 

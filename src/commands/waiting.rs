@@ -28,14 +28,10 @@ fn wait_for_replicas(
     timeout_reply: TimeoutReply,
     reply: &mut Reply<'_>,
 ) {
+    // No key can be ready: it has none.
     let request = BlockRequest {
-        // Nothing: it has no keys.
-        kind: ValueKind::String,
-        keys: Vec::new(),
-        deadline_ms,
         timeout_reply,
-        arguments: None,
-        also_when_gone: false,
+        ..BlockRequest::for_one_of(ValueKind::String, &[], deadline_ms)
     };
     context.block(request, reply);
 }
