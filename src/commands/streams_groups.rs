@@ -206,8 +206,7 @@ fn xack(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
     Ok(())
 }
 
-const HELP: [&str; 17] = [
-    "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+const HELP: &[&str] = &[
     "CREATE <key> <groupname> <id|$> [option]",
     "    Create a new consumer group. Options are:",
     "    * MKSTREAM",
@@ -222,13 +221,10 @@ const HELP: [&str; 17] = [
     "    Remove the specified group.",
     "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
     "    Set the current group ID and entries_read counter.",
-    "HELP",
-    "    Print this help.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    reply.array_header(HELP.len());
-    HELP.iter().for_each(|line| reply.simple(line));
+    super::client::write_help("XGROUP", HELP, reply);
     Ok(())
 }
 

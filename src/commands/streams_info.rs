@@ -191,21 +191,17 @@ fn reply_consumer(
     }
 }
 
-const HELP: [&str; 9] = [
-    "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+const HELP: &[&str] = &[
     "CONSUMERS <key> <groupname>",
     "    Show consumers of <groupname>.",
     "GROUPS <key>",
     "    Show the stream consumer groups.",
     "STREAM <key> [FULL [COUNT <count>]",
     "    Show information about the stream.",
-    "HELP",
-    "    Print this help.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    reply.array_header(HELP.len());
-    HELP.iter().for_each(|line| reply.simple(line));
+    super::client::write_help("XINFO", HELP, reply);
     Ok(())
 }
 
