@@ -112,17 +112,8 @@ impl Tier {
     fn expire_hot(&self, round: &mut Round<'_>, due: &DueKey) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
         let recorder = &*self.ports.recorder;
-        let mut keys = Keys::lock(
-            &self.keyspace,
-            &[due.hash],
-            round.journal,
-            recorder,
-            due.database,
-            round.now_ms,
-        );
+        let mut keys = self.lock_due(round, due.database, due.hash);
         keys.no_touch = true;
-        keys.listens_to = round.listens_to;
-        keys.notes_written = self.ports.events.hears_writes();
         keys.exists(&due.key);
         let (expired, fields) = (keys.counts.expired, keys.counts.expired_fields);
         keys.commit();
@@ -172,6 +163,26 @@ impl Tier {
         }
     }
 
+    /// Locks the shard of a key that is due, with what this round needs told of its end.
+    pub(super) fn lock_due<'a>(
+        &'a self,
+        round: &'a mut Round<'_>,
+        database: u32,
+        hash: u64,
+    ) -> Keys<'a> {
+        let mut keys = Keys::lock(
+            &self.keyspace,
+            &[hash],
+            round.journal,
+            &*self.ports.recorder,
+            database,
+            round.now_ms,
+        );
+        keys.listens_to = round.listens_to;
+        keys.notes_written = self.ports.events.hears_writes();
+        keys
+    }
+
     /// Deletes a key that is only cold, on the word of the index; false if the log has no room.
     pub(super) fn expire_cold_key(
         &self,
@@ -181,17 +192,7 @@ impl Tier {
         due: &DueRecord,
     ) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
-        let recorder = &*self.ports.recorder;
-        let mut keys = Keys::lock(
-            &self.keyspace,
-            &[due.hash],
-            round.journal,
-            recorder,
-            database,
-            round.now_ms,
-        );
-        keys.listens_to = round.listens_to;
-        keys.notes_written = self.ports.events.hears_writes();
+        let mut keys = self.lock_due(round, database, due.hash);
         let is_current = self.keyspace.generation(database) == due.generation;
         if !is_current
             || keys

@@ -10,7 +10,6 @@ use super::cold_write::ColdWrite;
 use super::expire::Round;
 use super::residency::KeyRequest;
 use crate::error::InternalError;
-use crate::keyspace::Keys;
 use std::sync::atomic::Ordering;
 
 impl Tier {
@@ -23,17 +22,8 @@ impl Tier {
         due: &DueRecord,
     ) -> Result<bool, InternalError> {
         self.ports.loader.load_at(due.generation, due.hash)?;
-        let recorder = &*self.ports.recorder;
-        let mut keys = Keys::lock(
-            &self.keyspace,
-            &[due.hash],
-            round.journal,
-            recorder,
-            database,
-            round.now_ms,
-        );
-        keys.listens_to = round.listens_to;
-        keys.notes_written = self.ports.events.hears_writes();
+        let (recorder, now_ms) = (&*self.ports.recorder, round.now_ms);
+        let mut keys = self.lock_due(round, database, due.hash);
         if self.keyspace.generation(database) != due.generation {
             return Ok(true);
         }
@@ -49,7 +39,7 @@ impl Tier {
                 hash: due.hash,
                 key: &due.key,
                 only_looks: false,
-                now_ms: round.now_ms,
+                now_ms,
             };
             self.resolve_now(shard, &request)?;
             keys.no_touch = true;
