@@ -2,7 +2,7 @@
 
 use super::raised::{describe, error_table, handle, located_error, plain_error};
 use super::store::{ScriptStore, show_digest};
-use super::{current, running};
+use super::{current, raw, running};
 use crate::commands::acl;
 use crate::error::CommandError;
 use crate::resp::Protocol;
@@ -22,12 +22,8 @@ const REPLICATION_FLAGS: [(&str, u32); 5] = [
     ("REPL_ALL", 3),
 ];
 
-fn outside() -> Error {
+pub(super) fn outside() -> Error {
     plain_error("no script is running")
-}
-
-fn call(lua: &Lua, arguments: Variadic<Value>, raises: bool) -> Result<Value> {
-    current::with(|running| running.call(lua, &arguments, raises)).unwrap_or_else(|| Err(outside()))
 }
 
 /// The number that Lua's `tonumber` sees in a value; 0 if it is none, as in C.
@@ -234,14 +230,8 @@ fn fill_common(lua: &Lua, redis: &Table) -> Result<()> {
 /// What scripts of both kinds have.
 fn fill_redis(lua: &Lua, redis: &Table, dialect: Dialect) -> Result<()> {
     fill_common(lua, redis)?;
-    redis.raw_set(
-        "call",
-        lua.create_function(move |lua, arguments| call(lua, arguments, true).map_err(dialect))?,
-    )?;
-    redis.raw_set(
-        "pcall",
-        lua.create_function(move |lua, arguments| call(lua, arguments, false).map_err(dialect))?,
-    )?;
+    redis.raw_set("call", raw::nested_call(lua, true, dialect)?)?;
+    redis.raw_set("pcall", raw::nested_call(lua, false, dialect)?)?;
     redis.raw_set(
         "setresp",
         lua.create_function(move |lua, arguments| set_protocol(lua, arguments).map_err(dialect))?,

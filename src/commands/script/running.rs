@@ -7,6 +7,7 @@
 
 use super::convert;
 use super::raised::{counted_error, plain_error, reply_error};
+use super::raw::{self, Failure, Seen, Stack};
 use super::shebang::ScriptFlags;
 use super::slow::SlowScript;
 use super::stack;
@@ -17,7 +18,6 @@ use crate::commands::table::{self, Row};
 use crate::commands::transactions;
 use crate::error::CommandError;
 use crate::resp::{Protocol, Reply};
-use mlua::{Lua, Value, Variadic};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +42,8 @@ impl From<CommandError> for Refusal {
 /// Buffers that runs on one thread share.
 #[derive(Default)]
 pub struct Buffers {
-    arguments: Vec<u8>,
+    /// The numbers among a command's arguments as texts, one behind the other, and where they end.
+    numbers: Vec<u8>,
     ends: Vec<usize>,
     reply: Vec<u8>,
 }
@@ -141,64 +142,74 @@ impl<'r, 'c> Running<'r, 'c> {
     pub fn end(mut self) -> Buffers {
         const KEPT_BYTES_MAX: usize = 1 << 20;
         let mut buffers = std::mem::take(&mut self.buffers);
-        buffers.arguments.shrink_to(KEPT_BYTES_MAX);
         buffers.reply.shrink_to(KEPT_BYTES_MAX);
         buffers
     }
 
-    /// `redis.call` and `redis.pcall`: runs a command and gives back what it replied.
+    /// `redis.call`, or without `raises` `redis.pcall`: runs the command that is on the stack and pushes what it replied.
+    /// False: there is no reply, but a failure for [`raw::fail`].
     ///
-    /// # Errors
-    /// Those that are raised whoever calls: with `raises`, also an error that the command replied.
-    pub fn call(
-        &mut self,
-        lua: &Lua,
-        arguments: &Variadic<Value>,
-        raises: bool,
-    ) -> mlua::Result<Value> {
-        let mut buffers = std::mem::take(&mut self.buffers);
-        if let Err(text) = buffers.read_arguments(arguments) {
-            self.buffers = buffers;
-            return match raises {
-                true => Err(reply_error(text)),
-                false => super::raised::error_table(lua, text.as_bytes()).map(Value::Table),
-            };
+    /// While the reply is pushed nothing is alive here that would have to be dropped: Lua may jump out of that.
+    pub fn call(&mut self, stack: &mut Stack, raises: bool) -> bool {
+        match self.perform(stack, raises) {
+            Ok(()) => {
+                convert::push_reply(stack, &self.buffers.reply);
+                true
+            }
+            Err(failure) => {
+                raw::fail(failure);
+                false
+            }
         }
-        let called = self.call_with(&mut buffers);
-        let result = match called {
-            Ok(()) if raises && buffers.reply.first() == Some(&b'-') => {
-                let text = buffers
-                    .reply
-                    .strip_suffix(b"\r\n")
-                    .unwrap_or(&buffers.reply);
-                Err(counted_error(&text[1..]))
-            }
-            Ok(()) => convert::to_lua(lua, &buffers.reply),
-            Err(Refusal::Error(error)) if raises => Err(counted_error(error.text())),
-            Err(Refusal::Error(error)) => {
-                super::raised::counted_table(lua, error.text().as_bytes()).map(Value::Table)
-            }
-            Err(Refusal::GivenUp) => Err(plain_error("the script is run again")),
-        };
-        self.buffers = buffers;
-        result
     }
 
-    fn call_with(&mut self, buffers: &mut Buffers) -> Result<(), Refusal> {
+    /// The reply is in the buffer for replies then.
+    fn perform(&mut self, stack: &Stack, raises: bool) -> Result<(), Failure> {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let called = buffers
+            .read_numbers(stack)
+            .map(|()| self.call_with(stack, &mut buffers));
+        let performed = match called {
+            Err(text) if raises => Err(Failure::Raise(reply_error(text))),
+            Err(text) => Err(Failure::Table(text.into(), false)),
+            Ok(Ok(())) if raises && buffers.reply.first() == Some(&b'-') => {
+                let reply = &buffers.reply[1..];
+                let text = reply.strip_suffix(b"\r\n").unwrap_or(reply);
+                Err(Failure::Raise(counted_error(text)))
+            }
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refusal::Error(error))) if raises => {
+                Err(Failure::Raise(counted_error(error.text())))
+            }
+            Ok(Err(Refusal::Error(error))) => Err(Failure::Table(error.text().into(), true)),
+            Ok(Err(Refusal::GivenUp)) => {
+                Err(Failure::Raise(plain_error("the script is run again")))
+            }
+        };
+        self.buffers = buffers;
+        performed
+    }
+
+    /// Texts are taken from where Lua keeps them: nothing of Lua's runs meanwhile.
+    fn call_with(&mut self, stack: &Stack, buffers: &mut Buffers) -> Result<(), Refusal> {
         let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
         let many: Vec<&[u8]>;
+        let mut numbers = buffers.ends.iter();
         let mut start = 0;
-        let slices = buffers.ends.iter().map(|end| {
-            let argument = &buffers.arguments[start..*end];
-            start = *end;
-            argument
+        let count = stack.arguments();
+        let slices = (1..=count).map(|number| match stack.argument(number) {
+            Seen::Text(text) => text,
+            _ => {
+                let end = numbers.next().copied().unwrap_or(start);
+                &buffers.numbers[std::mem::replace(&mut start, end)..end]
+            }
         });
-        let arguments = if buffers.ends.len() <= INLINE_ARGUMENTS {
+        let arguments = if count <= INLINE_ARGUMENTS {
             inline
                 .iter_mut()
                 .zip(slices)
                 .for_each(|(place, slice)| *place = slice);
-            &inline[..buffers.ends.len()]
+            &inline[..count]
         } else {
             many = slices.collect();
             &many
@@ -448,23 +459,22 @@ impl Watch<'_> {
 }
 
 impl Buffers {
-    /// Copies the arguments as a command sees them.
-    fn read_arguments(&mut self, values: &[Value]) -> Result<(), &'static str> {
-        self.arguments.clear();
+    /// Writes the numbers among the arguments as a command sees them.
+    fn read_numbers(&mut self, stack: &Stack) -> Result<(), &'static str> {
+        self.numbers.clear();
         self.ends.clear();
-        if values.is_empty() {
+        if stack.arguments() == 0 {
             return Err("ERR Please specify at least one argument for this redis lib call");
         }
-        for value in values {
-            match value {
-                Value::String(text) => self.arguments.extend_from_slice(&text.as_bytes()),
-                Value::Integer(integer) => {
-                    convert::push_number(*integer as f64, &mut self.arguments)
+        for index in 1..=stack.arguments() {
+            match stack.argument(index) {
+                Seen::Text(_) => {}
+                Seen::Number(number) => {
+                    convert::push_number(number, &mut self.numbers);
+                    self.ends.push(self.numbers.len());
                 }
-                Value::Number(number) => convert::push_number(*number, &mut self.arguments),
                 _ => return Err("ERR Lua redis lib command arguments must be strings or integers"),
             }
-            self.ends.push(self.arguments.len());
         }
         Ok(())
     }
