@@ -122,6 +122,8 @@ pub struct Dispatcher {
     last_lsn: u64,
     last_command: usize,
     serving: Option<Serving>,
+    /// The memory of the script that ran last.
+    spare_script: Option<Box<scripts::ScriptRun>>,
     /// Unix time of the running batch, in milliseconds.
     now_ms: u64,
     stopwatch: Stopwatch,
@@ -152,6 +154,7 @@ impl Dispatcher {
             last_lsn: 0,
             last_command: usize::MAX,
             serving: None,
+            spare_script: None,
             now_ms: clock::now_ms(),
             stopwatch: Stopwatch::default(),
         }

@@ -27,6 +27,8 @@ pub struct Journal {
     written: Vec<(u32, Box<[u8]>)>,
     /// Database and hash of the entry that is being changed while its effect is not noted yet.
     applying: Option<(u32, u64)>,
+    /// The memory of a command that could have been rolled back, for the next one.
+    pub(super) spare_undo: Option<Box<super::undo::Undo>>,
     /// Number of changes since the journal was made; what `rdb_changes_since_last_save` counts.
     pub changes: u64,
 }

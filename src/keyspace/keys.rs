@@ -591,5 +591,6 @@ impl Drop for Keys<'_> {
         if std::thread::panicking() {
             self.settle_after_panic();
         }
+        self.forget_former();
     }
 }

@@ -10,7 +10,7 @@ use super::raw::{Finished, Kept, KeptFunction, Machine, Seen, Stack, Start};
 use super::registration::Registrations;
 use super::running::{Buffers, Running, Tick, Watch};
 use super::shebang::{self, ScriptFlags};
-use super::store::{Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest};
+use super::store::{ByDigest, Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest};
 use super::{api, convert, current, stack};
 use crate::commands::context::Context;
 use crate::error::{CommandError, CommandResult};
@@ -58,7 +58,7 @@ struct Engine {
     lua: Lua,
     run: Function,
     set_loading: Function,
-    compiled: HashMap<Digest, Rc<Compiled>>,
+    compiled: ByDigest<Rc<Compiled>>,
     /// When there are so many, those are looked for that are not needed any more.
     compiled_max: usize,
     libraries: HashMap<String, LoadedLibrary>,
@@ -260,7 +260,7 @@ impl Engine {
             lua,
             run,
             set_loading,
-            compiled: HashMap::new(),
+            compiled: ByDigest::default(),
             compiled_max: EVAL_SCRIPTS_MAX,
             libraries: HashMap::new(),
             flushes,

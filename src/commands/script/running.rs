@@ -11,6 +11,7 @@ use super::raw::{self, Failure, Seen, Stack};
 use super::shebang::ScriptFlags;
 use super::slow::SlowScript;
 use super::stack;
+use crate::clock::{TickLength, ticks};
 use crate::commands::acl::{self, LogContext};
 use crate::commands::context::{Context, Ran, Retry};
 use crate::commands::spec::Flags;
@@ -46,6 +47,7 @@ pub struct Buffers {
     numbers: Vec<u8>,
     ends: Vec<usize>,
     reply: Vec<u8>,
+    tick_length: TickLength,
 }
 
 /// What a run is called, and how long it may take before others are told.
@@ -73,7 +75,8 @@ pub enum Tick {
 /// See the module's comment.
 pub struct Running<'r, 'c> {
     watch: &'r Watch<'r>,
-    started: Instant,
+    /// In ticks of the processor.
+    started: u64,
     slow: Option<Arc<SlowScript>>,
     /// It was told to end.
     pub is_killed: bool,
@@ -103,7 +106,7 @@ impl<'r, 'c> Running<'r, 'c> {
         let declared = flags.unwrap_or_default();
         Running {
             watch,
-            started: Instant::now(),
+            started: ticks(),
             slow: None,
             is_killed: false,
             context,
@@ -119,15 +122,10 @@ impl<'r, 'c> Running<'r, 'c> {
     /// Looks at the clock: called from time to time while Lua code runs.
     pub fn tick(&mut self) -> Tick {
         let limit = Duration::from_millis(self.watch.limit_ms);
-        if limit.is_zero() || self.started.elapsed() < limit {
+        if limit.is_zero() || self.started().elapsed() < limit {
             return Tick::Continue;
         }
-        let slow = match &self.slow {
-            Some(slow) => slow,
-            None => self
-                .slow
-                .insert(self.watch.enter(self.started, self.context)),
-        };
+        let slow = self.enter_slow();
         if self.has_written {
             slow.has_written.store(true, Ordering::Release);
         } else if slow.is_killed.load(Ordering::Acquire) {
@@ -136,6 +134,24 @@ impl<'r, 'c> Running<'r, 'c> {
             return Tick::End;
         }
         Tick::Pause
+    }
+
+    /// When the run began.
+    fn started(&mut self) -> Instant {
+        let nanoseconds = self.buffers.tick_length.nanoseconds_since(self.started);
+        let now = Instant::now();
+        now.checked_sub(Duration::from_nanos(nanoseconds))
+            .unwrap_or(now)
+    }
+
+    /// This run among those that run for too long.
+    fn enter_slow(&mut self) -> Arc<SlowScript> {
+        if let Some(slow) = &self.slow {
+            return Arc::clone(slow);
+        }
+        let slow = self.watch.enter(self.started(), self.context);
+        self.slow = Some(Arc::clone(&slow));
+        slow
     }
 
     /// Ends the run: others are let in again. Gives back the buffers, for the next run.
@@ -215,10 +231,15 @@ impl<'r, 'c> Running<'r, 'c> {
             &many
         };
         buffers.reply.clear();
-        self.execute(arguments, &mut buffers.reply)
+        self.execute(arguments, &mut buffers.reply, &mut buffers.tick_length)
     }
 
-    fn execute(&mut self, arguments: &[&[u8]], output: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn execute(
+        &mut self,
+        arguments: &[&[u8]],
+        output: &mut Vec<u8>,
+        tick_length: &mut TickLength,
+    ) -> Result<(), Refusal> {
         if self.context.retry.is_some() {
             return Err(Refusal::GivenUp);
         }
@@ -236,7 +257,7 @@ impl<'r, 'c> Running<'r, 'c> {
         let context = &mut *self.context;
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         let mut reply = Reply::new(output, self.protocol);
-        let started = Instant::now();
+        let started = ticks();
         let result = transactions::invoke(context, row, arguments, &mut reply);
         let job = context.job.take();
         let result = match (result, job) {
@@ -251,7 +272,7 @@ impl<'r, 'c> Running<'r, 'c> {
             row,
             arguments,
             settings: self.context.settings,
-            nanoseconds: started.elapsed().as_nanos() as u64,
+            nanoseconds: tick_length.nanoseconds_since(started),
             error: result.as_ref().err().map(CommandError::text),
             has_failed: result.is_err(),
             was_rejected: false,
@@ -410,12 +431,7 @@ impl<'r, 'c> Running<'r, 'c> {
     /// Leaves the thread to others, who hear BUSY. Within MULTI there is no stack to leave: the thread waits.
     fn pause_without_locks(&mut self) {
         const NEXT_TRY: Duration = Duration::from_millis(1);
-        let slow = match &self.slow {
-            Some(slow) => slow,
-            None => self
-                .slow
-                .insert(self.watch.enter(self.started, self.context)),
-        };
+        let slow = self.enter_slow();
         slow.has_written.store(self.has_written, Ordering::Release);
         slow.holds_locks.store(false, Ordering::Release);
         if !stack::suspend() {
