@@ -87,7 +87,8 @@ impl ScriptRun {
         };
         let (row, session, fetched) = (self.row, &mut self.session, &self.fetched);
         let (locking, output) = (Locking::DeclaredKeys, &mut self.output);
-        let run = |arguments: &[&[u8]]| bench.run(row, session, arguments, fetched, locking, output);
+        let run =
+            |arguments: &[&[u8]]| bench.run(row, session, arguments, fetched, locking, output);
         self.done = Some(self.arguments.with_slices(run));
     }
 

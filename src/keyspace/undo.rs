@@ -7,7 +7,6 @@
 
 use super::entry::{Body, Entry, EntryRef, NewBody};
 use super::keys::Keys;
-use super::shards::Keyspace;
 use hashbrown::HashTable;
 
 /// What a key was.
@@ -17,6 +16,8 @@ struct Former {
     was: Was,
     /// What the shard knew of its cold record's deadline.
     cold_deadline: Option<u64>,
+    /// How many deletions were pending in the shard: at the first change of one of its keys, none of them was the command's.
+    deletions: usize,
 }
 
 /// The entry of a key (a tombstone, perhaps), or the name of a key that had none.
@@ -38,8 +39,6 @@ impl Former {
 #[derive(Default)]
 pub(super) struct Undo {
     keys: HashTable<Former>,
-    /// Shards of changed keys, and how many deletions were pending there.
-    deletions: Vec<(usize, usize)>,
     /// The journal's count of changes.
     changes: u64,
 }
@@ -82,7 +81,6 @@ impl Keys<'_> {
             && undo.keys.capacity() <= KEPT_KEYS_MAX
         {
             undo.keys.clear();
-            undo.deletions.clear();
             self.journal.spare_undo = Some(undo);
         }
     }
@@ -96,10 +94,6 @@ impl Keys<'_> {
             return;
         }
         let shard = self.guards.shard_mut(hash);
-        let number = Keyspace::shard_of(hash);
-        if undo.deletions.iter().all(|(noted, _)| *noted != number) {
-            undo.deletions.push((number, shard.deletions.len()));
-        }
         let cold_deadline = if shard.cold_deadlines.is_empty() {
             None
         } else {
@@ -118,6 +112,7 @@ impl Keys<'_> {
             hash,
             was,
             cold_deadline,
+            deletions: shard.deletions.len(),
         };
         undo.keys.insert_unique(hash, former, |known| known.hash);
     }
@@ -127,10 +122,6 @@ impl Keys<'_> {
         let Some(undo) = self.undo.take() else { return };
         for former in undo.keys {
             self.restore(former);
-        }
-        for (number, deletions) in undo.deletions {
-            let shard = self.guards.numbered_mut(number);
-            shard.deletions.truncate(deletions);
         }
         self.journal.clear();
         drop((self.journal.take_events(), self.journal.take_written()));
@@ -147,6 +138,8 @@ impl Keys<'_> {
         let generation = self.keyspace.generation(database);
         let placement = self.keyspace.placement();
         let shard = self.guards.shard_mut(hash);
+        // Of several keys of a shard, the one that was changed first knows how many there were.
+        shard.deletions.truncate(former.deletions);
         let place = shard.find(database, hash, &key);
         let now = place.map(|place| shard.entry(database, place));
         let (keys_now, deadlines_now) = counts(now.as_ref());

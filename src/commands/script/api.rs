@@ -1,7 +1,9 @@
 //! The `redis` table of scripts, and the other functions that the sandbox takes from the server.
 
 use super::raised::{describe, error_table, handle, located_error, plain_error};
+use super::raw::Failure;
 use super::store::{ScriptStore, show_digest};
+use super::values::Stack;
 use super::{current, raw, running};
 use crate::commands::acl;
 use crate::error::CommandError;
@@ -22,8 +24,13 @@ const REPLICATION_FLAGS: [(&str, u32); 5] = [
     ("REPL_ALL", 3),
 ];
 
-pub(super) fn outside() -> Error {
+fn outside() -> Error {
     plain_error("no script is running")
+}
+
+fn call(stack: &mut Stack, raises: bool) -> std::result::Result<(), Failure> {
+    current::with(|running| running.call(stack, raises))
+        .unwrap_or_else(|| Err(Failure::Raise(outside())))
 }
 
 /// The number that Lua's `tonumber` sees in a value; 0 if it is none, as in C.
@@ -230,8 +237,14 @@ fn fill_common(lua: &Lua, redis: &Table) -> Result<()> {
 /// What scripts of both kinds have.
 fn fill_redis(lua: &Lua, redis: &Table, dialect: Dialect) -> Result<()> {
     fill_common(lua, redis)?;
-    redis.raw_set("call", raw::nested_call(lua, true, dialect)?)?;
-    redis.raw_set("pcall", raw::nested_call(lua, false, dialect)?)?;
+    redis.raw_set(
+        "call",
+        raw::function(lua, |stack| call(stack, true), dialect)?,
+    )?;
+    redis.raw_set(
+        "pcall",
+        raw::function(lua, |stack| call(stack, false), dialect)?,
+    )?;
     redis.raw_set(
         "setresp",
         lua.create_function(move |lua, arguments| set_protocol(lua, arguments).map_err(dialect))?,

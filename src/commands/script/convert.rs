@@ -3,7 +3,7 @@
 //! A nested command writes its reply in RESP into a scratch buffer; [`push_reply`] turns it into Lua values in one pass.
 //! [`write_result`] turns what a script returns into a reply for the client. Both follow Redis's tables for RESP2 and RESP3.
 
-use super::raw::{Kept, Seen, Stack};
+use super::values::{Kept, Seen, Stack};
 use crate::resp::{Protocol, Reply, number};
 
 /// Nested deeper than this, a reply is cut: Lua's own stack is no longer, either.
@@ -194,12 +194,7 @@ impl Writer {
     }
 
     /// Writes a table whose field `mark` is on top, if that has the type that it must have.
-    fn write_field(
-        &mut self,
-        mark: Kept,
-        stack: &mut Stack,
-        reply: &mut Reply<'_>,
-    ) -> bool {
+    fn write_field(&mut self, mark: Kept, stack: &mut Stack, reply: &mut Reply<'_>) -> bool {
         match (mark, stack.top()) {
             (Kept::Err, Seen::Text(text)) => reply.error(text),
             (Kept::Ok, Seen::Text(text)) => reply.simple(text),

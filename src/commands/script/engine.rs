@@ -6,11 +6,14 @@
 
 use super::libraries::{FunctionInfo, Library};
 use super::raised::{PRELUDE_NAME, reply_error};
-use super::raw::{Finished, Kept, KeptFunction, Machine, Seen, Stack, Start};
+use super::raw::{Finished, Machine, Start};
 use super::registration::Registrations;
 use super::running::{Buffers, Running, Tick, Watch};
 use super::shebang::{self, ScriptFlags};
-use super::store::{ByDigest, Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest};
+use super::store::{
+    ByDigest, Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest,
+};
+use super::values::{Kept, KeptFunction, Seen, Stack};
 use super::{api, convert, current, stack};
 use crate::commands::context::Context;
 use crate::error::{CommandError, CommandResult};

@@ -7,10 +7,11 @@
 
 use super::convert;
 use super::raised::{counted_error, plain_error, reply_error};
-use super::raw::{self, Failure, Seen, Stack};
+use super::raw::Failure;
 use super::shebang::ScriptFlags;
 use super::slow::SlowScript;
 use super::stack;
+use super::values::{Seen, Stack};
 use crate::clock::{TickLength, ticks};
 use crate::commands::acl::{self, LogContext};
 use crate::commands::context::{Context, Ran, Retry};
@@ -163,20 +164,14 @@ impl<'r, 'c> Running<'r, 'c> {
     }
 
     /// `redis.call`, or without `raises` `redis.pcall`: runs the command that is on the stack and pushes what it replied.
-    /// False: there is no reply, but a failure for [`raw::fail`].
     ///
-    /// While the reply is pushed nothing is alive here that would have to be dropped: Lua may jump out of that.
-    pub fn call(&mut self, stack: &mut Stack, raises: bool) -> bool {
-        match self.perform(stack, raises) {
-            Ok(()) => {
-                convert::push_reply(stack, &self.buffers.reply);
-                true
-            }
-            Err(failure) => {
-                raw::fail(failure);
-                false
-            }
-        }
+    /// # Errors
+    /// There is no reply; what the script gets instead.
+    pub fn call(&mut self, stack: &mut Stack, raises: bool) -> Result<(), Failure> {
+        self.perform(stack, raises)?;
+        stack.drop_arguments();
+        convert::push_reply(stack, &self.buffers.reply);
+        Ok(())
     }
 
     /// The reply is in the buffer for replies then.
