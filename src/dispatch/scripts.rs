@@ -3,7 +3,7 @@
 //! them.
 
 use super::bench::{Bench, Called, Locking, Obstacle};
-use super::{Dispatcher, NamedKey, Outcome, Request, apply_reply_mode};
+use super::{Dispatcher, NamedKey, Outcome, Pending, Request, apply_reply_mode};
 use crate::commands::Session;
 use crate::commands::script::stack::{self, Progress, Suspended};
 use crate::commands::table::Row;
@@ -33,8 +33,9 @@ pub(super) struct ScriptRun {
     arguments: Arguments,
     fetched: Vec<Fetched>,
     output: Vec<u8>,
+    called: Called,
     /// Set when it has come to its end.
-    done: Option<Result<Called, Obstacle>>,
+    done: Option<Result<(), Obstacle>>,
 }
 
 /// A script that was left in the middle.
@@ -84,6 +85,7 @@ impl ScriptRun {
             hashes: &self.hashes,
             now_ms: self.now_ms,
             serving: None,
+            called: &mut self.called,
         };
         let (row, session, fetched) = (self.row, &mut self.session, &self.fetched);
         let (locking, output) = (Locking::DeclaredKeys, &mut self.output);
@@ -119,6 +121,7 @@ impl Dispatcher {
                 arguments: Arguments::default(),
                 fetched: Vec::new(),
                 output: Vec::new(),
+                called: Called::default(),
                 done: None,
             })
         });
@@ -154,7 +157,7 @@ impl Dispatcher {
             Ok(Progress::Done(run)) => {
                 self.end_script(run, session, Some(request.arguments), output)
             }
-            Ok(Progress::Suspended(script)) => Outcome::Suspended(SuspendedScript(script)),
+            Ok(Progress::Suspended(script)) => Pending::Suspended(SuspendedScript(script)).into(),
             Err(error) => {
                 let error = CommandError::new(format!("ERR no stack for a script: {error}"));
                 self.write_error(&error, session.protocol, output);
@@ -173,7 +176,7 @@ impl Dispatcher {
         let start = output.len();
         let outcome = match script.0.resume() {
             Progress::Done(run) => self.end_script(run, session, None, output),
-            Progress::Suspended(script) => Outcome::Suspended(SuspendedScript(script)),
+            Progress::Suspended(script) => Pending::Suspended(SuspendedScript(script)).into(),
         };
         if matches!(outcome, Outcome::Done) {
             apply_reply_mode(session, start, output);
@@ -195,12 +198,14 @@ impl Dispatcher {
         std::mem::swap(&mut run.journal, &mut self.journal);
         std::mem::swap(&mut run.keys, &mut self.keys);
         std::mem::swap(&mut run.hashes, &mut self.hashes);
-        let outcome = match (run.done.take(), arguments) {
-            (None, _) => Outcome::Done,
-            (Some(done), Some(arguments)) => {
-                self.finish(run.row, done, session, arguments, (start, output))
-            }
-            (Some(done), None) => run.arguments.with_slices(|arguments| {
+        let mut called = std::mem::take(&mut run.called);
+        let done = match run.done.take() {
+            Some(Err(obstacle)) => Err(obstacle),
+            Some(Ok(())) | None => Ok(&mut called),
+        };
+        let outcome = match arguments {
+            Some(arguments) => self.finish(run.row, done, session, arguments, (start, output)),
+            None => run.arguments.with_slices(|arguments| {
                 self.finish(run.row, done, session, arguments, (start, output))
             }),
         };
