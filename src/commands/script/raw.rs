@@ -254,8 +254,7 @@ mod tests {
 
     fn machine() -> (Lua, Machine) {
         let lua = Lua::new();
-        let handler =
-            lua.create_function(|lua, failure| super::super::raised::describe(lua, failure));
+        let handler = lua.create_function(super::super::raised::describe);
         let handler = handler.expect("a function");
         let machine = Machine::new(&lua, &lua.globals(), &handler).expect("an empty state");
         (lua, machine)
