@@ -4,6 +4,7 @@ use super::raised::{describe, error_table, handle, located_error, plain_error};
 use super::store::{ScriptStore, show_digest};
 use super::{current, running};
 use crate::commands::acl;
+use crate::commands::options::up_to_nul;
 use crate::error::CommandError;
 use crate::resp::Protocol;
 use mlua::{Error, Lua, Result, Table, Value, Variadic};
@@ -62,7 +63,8 @@ fn error_reply(lua: &Lua, arguments: Variadic<Value>) -> Result<Table> {
         return error_table(lua, b"ERR wrong number or type of arguments");
     };
     let text = text.as_bytes();
-    let text = text.strip_prefix(b"-").unwrap_or(&text);
+    let text = up_to_nul(&text);
+    let text = text.strip_prefix(b"-").unwrap_or(text);
     let (code, message) = match memchr::memchr(b' ', text) {
         Some(space) => (&text[..space], &text[space + 1..]),
         None => (&b"ERR"[..], text),

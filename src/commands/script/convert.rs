@@ -3,6 +3,8 @@
 //! A nested command writes its reply in RESP into a scratch buffer; [`to_lua`] turns it into Lua values in one pass.
 //! [`Replier::write`] turns what a script returns into a reply for the client. Both follow Redis's tables for RESP2 and RESP3.
 
+use crate::commands::options::up_to_nul;
+use crate::resp::number::truncated;
 use crate::resp::{Protocol, Reply, number};
 use mlua::{Lua, String as LuaString, Table, Value};
 
@@ -201,11 +203,11 @@ impl Replier {
         depth: usize,
     ) -> mlua::Result<bool> {
         if let Value::String(text) = table.raw_get(&self.err)? {
-            reply.error(&*text.as_bytes());
+            reply.error(up_to_nul(&text.as_bytes()));
             return Ok(true);
         }
         if let Value::String(text) = table.raw_get(&self.ok)? {
-            reply.simple(&*text.as_bytes());
+            reply.simple(up_to_nul(&text.as_bytes()));
             return Ok(true);
         }
         match table.raw_get(&self.double)? {
@@ -285,15 +287,6 @@ impl Replier {
         reply.end_deferred_array(header, length);
         Ok(())
     }
-}
-
-/// As a C cast does it where it is defined; out of range gives the smallest integer, as on x86.
-fn truncated(number: f64) -> i64 {
-    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    if number.is_nan() || !(-LIMIT..LIMIT).contains(&number) {
-        return i64::MIN;
-    }
-    number as i64
 }
 
 /// Appends a number as a command's argument: an integer without exponent where it is one, else the shortest digits.

@@ -13,6 +13,7 @@ use super::shebang::{self, ScriptFlags};
 use super::store::{Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest};
 use super::{api, current, stack};
 use crate::commands::context::Context;
+use crate::commands::options::up_to_nul;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 use hashbrown::HashMap;
@@ -540,7 +541,7 @@ fn write_failure(failure: &Value, name: &str, reply: &mut Reply<'_>) -> mlua::Re
         return Ok(());
     };
     let mut text = match table.raw_get("err")? {
-        Value::String(text) => text.as_bytes().to_vec(),
+        Value::String(text) => up_to_nul(&text.as_bytes()).to_vec(),
         _ => b"ERR unknown error".to_vec(),
     };
     let source: Option<mlua::String> = table.raw_get("source")?;

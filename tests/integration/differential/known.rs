@@ -1,0 +1,120 @@
+//! Where Larder is known to differ: the only exceptions, each as narrow as it can be told, with its reason.
+//!
+//! A row is a difference by design, which is in docs/differences.md, or one between Redis 7.0 and 7.2, whose replies Larder has. The
+//! second kind does not count when the reference is a 7.2.
+
+use super::agreement::is_error;
+use crate::wire::Reply;
+
+/// One reply to judge.
+pub struct Call<'a> {
+    /// The command, in capitals.
+    pub name: &'a str,
+    pub request: &'a [Vec<u8>],
+    pub found: &'a Reply,
+    pub expected: &'a Reply,
+    /// The reference is a 7.0.
+    pub is_old: bool,
+    /// Keys were on disk during this history.
+    pub was_demoted: bool,
+}
+
+impl Call<'_> {
+    fn has(&self, word: &str) -> bool {
+        let mut words = self.request.iter();
+        words.any(|argument| argument.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    /// Whether the replies are these errors.
+    fn are_errors(&self, found: &str, expected: &str) -> bool {
+        let is = |reply: &Reply, text: &str| matches!(reply, Reply::Error(error) if error == text);
+        is(self.found, found) && is(self.expected, expected)
+    }
+
+    /// Whether the replies are these texts.
+    fn are_texts(&self, found: &[&str], expected: &[&str]) -> bool {
+        let is_one = |reply: &Reply, texts: &[&str]| matches!(reply, Reply::Bulk(bytes) if texts.iter().any(|text| text.as_bytes() == bytes));
+        is_one(self.found, found) && is_one(self.expected, expected)
+    }
+}
+
+/// Whether a difference is for the reason that stands beside it.
+type Condition = fn(&Call<'_>) -> bool;
+
+/// By design: see docs/differences.md.
+const BY_DESIGN: &[(&str, Condition)] = &[
+    (
+        "OBJECT ENCODING does not remember that INCRBYFLOAT made a number",
+        |call| {
+            let looks_shared = call.found == &Reply::Integer(i32::MAX.into())
+                && call.expected == &Reply::Integer(1);
+            let is_number = call.are_texts(&["int"], &["embstr", "raw"]);
+            call.name == "OBJECT" && (looks_shared || is_number)
+        },
+    ),
+    (
+        "the encoding of what was on disk is that of a new value",
+        |call| {
+            let are_names = matches!((call.found, call.expected), (Reply::Bulk(_), Reply::Bulk(_)));
+            call.name == "OBJECT" && call.was_demoted && are_names
+        },
+    ),
+    (
+        "a cursor that the server did not give ends the iteration",
+        |call| {
+            let place = if call.name == "SCAN" { 1 } else { 2 };
+            let cursor = call.request.get(place);
+            let are_steps =
+                matches!((call.found, call.expected), (Reply::Array(_), Reply::Array(_)));
+            call.name.ends_with("SCAN") && cursor.is_some_and(|cursor| cursor != b"0") && are_steps
+        },
+    ),
+    (
+        "BITCOUNT and BITPOS check their other arguments before they look at the key",
+        |call| {
+            let is_missing = matches!(call.expected, Reply::Integer(-1..=0));
+            let is_other = matches!(call.expected, Reply::Error(text) if text.starts_with("WRONGTYPE"));
+            matches!(call.name, "BITCOUNT" | "BITPOS")
+                && is_error(call.found)
+                && (is_missing || is_other)
+        },
+    ),
+    ("XREAD knows the ID +, as Redis does from 7.4 on", |call| {
+        let text = "ERR Invalid stream ID specified as stream command argument";
+        call.name == "XREAD" && call.has("+") && call.expected == &Reply::Error(text.to_owned())
+    }),
+];
+
+/// Of 7.2, and not yet of 7.0.
+const SINCE_7_2: &[(&str, Condition)] = &[
+    ("a timeout that is too long is not called negative", |call| {
+        call.are_errors("ERR timeout is out of range", "ERR timeout is negative")
+    }),
+    ("LPOS refuses the least integer", |call| {
+        call.name == "LPOS" && call.has("-9223372036854775808") && is_error(call.found)
+    }),
+    ("OBJECT HELP says Print", |call| {
+        call.name == "OBJECT" && matches!(call.found, Reply::Array(lines) if lines.len() == 15)
+    }),
+    ("the help of XGROUP and XINFO", |call| {
+        matches!(call.name, "XGROUP" | "XINFO") && call.has("help")
+    }),
+    ("XREAD and XREADGROUP name themselves", |call| {
+        let text = |command, what| {
+            format!("ERR Unbalanced {command} list of streams: for each stream key an ID or '{what}' must be specified.")
+        };
+        call.are_errors(&text("'xread'", "$"), &text("XREAD", "$"))
+            || call.are_errors(&text("'xreadgroup'", ">"), &text("XREAD", "$"))
+    }),
+    ("small lists and sets have the encoding listpack", |call| {
+        let (list, set) = (["quicklist"], ["hashtable"]);
+        call.name == "OBJECT"
+            && (call.are_texts(&["listpack"], &list) || call.are_texts(&["listpack"], &set))
+    }),
+];
+
+/// True if a difference is known.
+pub fn is_known(call: &Call<'_>) -> bool {
+    let old: &[_] = if call.is_old { SINCE_7_2 } else { &[] };
+    BY_DESIGN.iter().chain(old).any(|(_, applies)| applies(call))
+}

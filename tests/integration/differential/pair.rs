@@ -1,0 +1,196 @@
+//! Two servers that get the same lines, and the first reply in which they do not agree.
+
+use super::agreement::{Judge, NO_REPLY, name_of};
+use super::corners;
+use super::grammar::Request;
+use super::history::{History, usual_settings, words};
+use crate::wire::{Client, Reply, encode};
+use std::io;
+
+/// The two servers' clients.
+pub struct Pair {
+    larder: Side,
+    redis: Side,
+    /// What shows the state at the end of a history.
+    inspection: Vec<Request>,
+    judge: Judge,
+    /// Lines that were compared.
+    pub lines: u64,
+}
+
+/// A client that connects anew when its server hung up.
+struct Side {
+    client: Option<Client>,
+    port: u16,
+}
+
+/// The first reply of a history that does not agree.
+pub struct Difference {
+    pub request: Request,
+    pub found: Reply,
+    pub expected: Reply,
+}
+
+impl Difference {
+    /// Differences of one kind have one name.
+    pub fn kind(&self) -> String {
+        for reply in [&self.found, &self.expected] {
+            if let Reply::Error(text) = reply
+                && text.starts_with(NO_REPLY)
+            {
+                return text.clone();
+            }
+        }
+        let start = |reply: &Reply| format!("{reply:?}").chars().take(40).collect::<String>();
+        let (found, expected) = (start(&self.found), start(&self.expected));
+        let name = name_of(corners::effective(&self.request));
+        match (&self.found, &self.expected) {
+            (Reply::Error(_), _) | (_, Reply::Error(_)) => format!("{name} {found} {expected}"),
+            _ => name,
+        }
+    }
+}
+
+fn lost(error: &io::Error) -> Reply {
+    Reply::Error(format!("{NO_REPLY}: {error})"))
+}
+
+impl Side {
+    fn new(port: u16) -> Side {
+        Side { client: None, port }
+    }
+
+    /// The replies to a pipeline. Where the connection ends, or where nothing comes in time, there is an error in their place.
+    fn replies(&mut self, requests: &[Request]) -> Vec<Reply> {
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => match Client::connect(self.port) {
+                Ok(client) => client,
+                Err(error) => return vec![lost(&error); requests.len()],
+            },
+        };
+        let bytes: Vec<u8> = requests
+            .iter()
+            .flat_map(|request| encode(request))
+            .collect();
+        let mut outcome = client.send_bytes(&bytes);
+        let mut replies = Vec::new();
+        while outcome.is_ok() && replies.len() < requests.len() {
+            outcome = client.try_read().map(|reply| replies.push(reply));
+        }
+        match outcome {
+            Ok(()) => self.client = Some(client),
+            Err(error) => replies.resize(requests.len(), lost(&error)),
+        }
+        replies
+    }
+}
+
+impl Pair {
+    /// Connects to the ports of Larder and Redis.
+    pub fn new(larder: u16, redis: u16, inspection: Vec<Request>, judge: Judge) -> Pair {
+        Pair {
+            larder: Side::new(larder),
+            redis: Side::new(redis),
+            inspection,
+            judge,
+            lines: 0,
+        }
+    }
+
+    /// Runs a history from an empty start on both servers.
+    pub fn first_difference(&mut self, history: &History) -> Option<Difference> {
+        let protocol = history.protocol;
+        let mut all = vec![
+            words("RESET"),
+            words(&format!("HELLO {protocol}")),
+            words("FLUSHALL"),
+        ];
+        all.append(&mut usual_settings());
+        all.extend_from_slice(&history.settings);
+        let start = all.len();
+        all.extend_from_slice(&history.requests);
+        all.extend_from_slice(&self.inspection);
+        self.lines += all.len() as u64;
+        let found = self.larder.replies(&all);
+        let expected = self.redis.replies(&all.iter().map(for_redis).collect::<Vec<_>>());
+        let mut judge = self.judge;
+        let mut queue: Vec<&Request> = Vec::new();
+        let replies = found.into_iter().zip(expected);
+        for (request, (found, expected)) in all.iter().zip(replies).skip(start) {
+            if !agree_on(judge, request, &queue, &found, &expected) {
+                return Some(Difference {
+                    request: request.clone(),
+                    found,
+                    expected,
+                });
+            }
+            judge.was_demoted |= name_of(request) == "TIER";
+            match (&*name_of(request), &found) {
+                (_, Reply::Simple(text)) if text == "QUEUED" => queue.push(request),
+                ("EXEC" | "DISCARD", _) => queue.clear(),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Leaves out what is not needed for a difference of this kind.
+    pub fn shorten(&mut self, mut history: History, kind: &str) -> History {
+        let mut size = history.requests.len() / 2;
+        while size > 0 {
+            let mut place = 0;
+            while place < history.requests.len() {
+                let mut fewer = history.clone();
+                let end = (place + size).min(fewer.requests.len());
+                fewer.requests.drain(place..end);
+                let still = self.first_difference(&fewer);
+                if still.is_some_and(|difference| difference.kind() == kind) {
+                    history = fewer;
+                } else {
+                    place += size;
+                }
+            }
+            size /= 2;
+        }
+        for place in (0..history.settings.len()).rev() {
+            let mut fewer = history.clone();
+            fewer.settings.remove(place);
+            let still = self.first_difference(&fewer);
+            if still.is_some_and(|difference| difference.kind() == kind) {
+                history = fewer;
+            }
+        }
+        history
+    }
+}
+
+/// Sending keys to the cold tier is nothing for Redis.
+fn for_redis(request: &Request) -> Request {
+    if name_of(request) == "TIER" {
+        return words("PING");
+    }
+    request.clone()
+}
+
+/// One reply, or those of a transaction one by one.
+fn agree_on(
+    judge: Judge,
+    request: &Request,
+    queue: &[&Request],
+    found: &Reply,
+    expected: &Reply,
+) -> bool {
+    match (found, expected) {
+        (Reply::Array(found), Reply::Array(expected))
+            if name_of(request) == "EXEC" && found.len() == queue.len() =>
+        {
+            found.len() == expected.len()
+                && queue
+                    .iter()
+                    .zip(found.iter().zip(expected))
+                    .all(|(request, (found, expected))| judge.agree(request, found, expected))
+        }
+        _ => judge.agree(request, found, expected),
+    }
+}
