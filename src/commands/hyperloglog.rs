@@ -7,7 +7,7 @@ use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::hyperloglog_estimate::{estimate, register_of};
 use super::hyperloglog_format::{
-    CORRUPTED, COUNT_OFFSET, Encoding, HEADER_BYTES, REGISTERS, Registers, STALE, STALE_OFFSET,
+    COUNT_OFFSET, Encoding, HEADER_BYTES, REGISTERS, Registers, STALE, STALE_OFFSET,
     Stored, empty, raise_in_dense,
 };
 use super::hyperloglog_sparse::{promote, raise, raise_all};
@@ -132,7 +132,6 @@ fn count_one(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> Co
     let stored = Stored::new(text)?;
     let count = match stored.cached_count() {
         Some(count) => count,
-        None if !stored.is_exact() => return Err(CORRUPTED),
         None => {
             let count = estimate(&Registers::of(stored)?);
             // A full log must not keep anybody from counting.

@@ -3,7 +3,7 @@
 //! A row is a difference by design, which is in docs/differences.md, or one between Redis 7.0 and 7.2, whose replies Larder has. The
 //! second kind does not count when the reference is a 7.2.
 
-use super::agreement::is_error;
+use super::agreement::{is_error, shape};
 use crate::wire::Reply;
 
 /// One reply to judge.
@@ -17,6 +17,8 @@ pub struct Call<'a> {
     pub is_old: bool,
     /// Keys were on disk during this history.
     pub was_demoted: bool,
+    /// SORT was called during this history.
+    pub was_sorted: bool,
 }
 
 impl Call<'_> {
@@ -59,6 +61,20 @@ const BY_DESIGN: &[(&str, Condition)] = &[
             call.name == "OBJECT" && call.was_demoted && are_names
         },
     ),
+    ("SORT makes a small sorted set a skiplist", |call| {
+        call.name == "OBJECT" && call.was_sorted && call.are_texts(&["listpack"], &["skiplist"])
+    }),
+    (
+        "SORT with ALPHA compares all bytes, also if nothing is stored",
+        |call| {
+            let has_nul = |reply: &Reply| matches!(reply, Reply::Array(items) if items.iter().any(|item| matches!(item, Reply::Bulk(text) if text.contains(&0))));
+            matches!(call.name, "SORT" | "SORT_RO")
+                && call.has("alpha")
+                && !call.has("store")
+                && (has_nul(call.found) || has_nul(call.expected) || call.has("get"))
+                && shape(call.found) == shape(call.expected)
+        },
+    ),
     (
         "a cursor that the server did not give ends the iteration",
         |call| {
@@ -92,6 +108,12 @@ const SINCE_7_2: &[(&str, Condition)] = &[
     }),
     ("LPOS refuses the least integer", |call| {
         call.name == "LPOS" && call.has("-9223372036854775808") && is_error(call.found)
+    }),
+    ("XREADGROUP, XCLAIM and XAUTOCLAIM make their consumer in any case", |call| {
+        let (found, expected) = (&Reply::Integer(0), &Reply::Integer(1));
+        call.name == "XGROUP"
+            && call.has("createconsumer")
+            && (call.found, call.expected) == (found, expected)
     }),
     ("OBJECT HELP says Print", |call| {
         call.name == "OBJECT" && matches!(call.found, Reply::Array(lines) if lines.len() == 15)
