@@ -233,7 +233,6 @@ fn run(
         context
             .keys
             .apply(key, Effect::SetRange { offset, bytes })?;
-        context.keys.mark_raw_text(key);
     }
     let shown = match operation.action {
         Action::IncrementBy(_) => value,
@@ -299,6 +298,7 @@ fn run_all(
     if let Some(end_bytes) = end_bytes {
         // What OVERFLOW FAIL forbade has room nevertheless.
         changes |= grow_to(&mut context.keys, key, end_bytes)?;
+        context.keys.mark_raw_text(key);
     }
     if changes {
         context.keys.notify(EventClasses::STRING, "setbit", key);

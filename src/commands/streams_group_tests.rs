@@ -65,6 +65,10 @@ fn history_is_told_again_and_counted() {
         ),
         ("XREADGROUP GROUP g new STREAMS s 0", "[[\"s\" []]]"),
         (
+            "XREADGROUP GROUP g new STREAMS s 18446744073709551615-18446744073709551615",
+            "nil-array",
+        ),
+        (
             "XPENDING s g - + 10",
             "[[\"1-0\" \"c\" :0 :2] [\"2-0\" \"c\" :10 :1]]",
         ),

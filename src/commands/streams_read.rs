@@ -260,7 +260,11 @@ fn group_position(argument: &[u8]) -> Result<GroupPosition, CommandError> {
                  specifying a proper ID, or use the > ID to get new messages. The {symbol} ID would just return an empty result set."
             )))
         }
-        _ => id(argument, 0).map(GroupPosition::HistoryAfter),
+        // Nothing can be behind the greatest ID; Redis takes it for >.
+        _ => Ok(match id(argument, 0)? {
+            StreamId::MAX => GroupPosition::New,
+            id => GroupPosition::HistoryAfter(id),
+        }),
     }
 }
 

@@ -13,6 +13,17 @@ const TIME_TOLERANCE_MS: i64 = 5000;
 /// What stands for the reply of a server that hung up, or did not answer in time.
 pub const NO_REPLY: &str = "(no reply";
 
+/// What two replies say about two servers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are the same, as far as anybody may rely on it, or differ as they are known to.
+    Agree,
+    /// They differ as they are known to, and from here on so does the state.
+    Part,
+    /// One of them is wrong.
+    Differ,
+}
+
 /// Compares replies with those of one reference.
 #[derive(Clone, Copy)]
 pub struct Judge {
@@ -42,8 +53,8 @@ impl Judge {
         self.was_sorted |= name == "SORT" || name == "SORT_RO";
     }
 
-    /// True if Larder's reply agrees with Redis's.
-    pub fn agree(self, request: &Request, found: &Reply, expected: &Reply) -> bool {
+    /// Compares Larder's reply with Redis's.
+    pub fn judge(self, request: &Request, found: &Reply, expected: &Reply) -> Verdict {
         let request = corners::effective(request);
         let name = name_of(request);
         let call = Call {
@@ -58,13 +69,20 @@ impl Judge {
         let is_lost =
             |reply: &Reply| matches!(reply, Reply::Error(text) if text.starts_with(NO_REPLY));
         if is_lost(found) || is_lost(expected) {
-            return false;
+            return Verdict::Differ;
         }
         let stripped = (self.is_old && name == "XINFO").then(|| without_new_fields(found));
         let found = stripped.as_ref().unwrap_or(found);
-        same_but_for_digits(found, expected)
+        if same_but_for_digits(found, expected)
             || follows_rule(&name, request, found, expected)
             || known::is_known(&call)
+        {
+            Verdict::Agree
+        } else if known::is_parting(&call) {
+            Verdict::Part
+        } else {
+            Verdict::Differ
+        }
     }
 }
 

@@ -111,6 +111,8 @@ const LINES: &[(&str, &[&str])] = &[
             "XADD <key> <id> <text> <text>",
             "XADD <key> <id> <text> <text>",
             "XADD <key> <small>-<small> f v",
+            "XADD <key> <rising>-<small> f v",
+            "XADD <key> <rising>-<small> f v <text> <text>",
             "XADD <key> <small>-* f v g <text>",
             "XADD <key> NOMKSTREAM MAXLEN <trim> <integer> <id> f v",
             "XADD <key> MINID <trim> <id> LIMIT <integer> <id> f v",
@@ -193,6 +195,39 @@ const LINES: &[(&str, &[&str])] = &[
             "EVAL <script> 2 <key> <key> <text> <text>",
             "EVAL_RO <script> 1 <key> <number>",
             "EVALSHA <text> 0",
+        ],
+    ),
+];
+
+/// What a history of a group may begin with.
+const PRELUDES: &[(&str, &[&str])] = &[
+    (
+        "stream",
+        &[
+            "XADD x 1-1 f v",
+            "XADD x 2-0 f v",
+            "XADD x 3-3 f v g w",
+            "XADD x 5-5 f <text>",
+            "XGROUP CREATE x g 0",
+            "XGROUP CREATE x h 2-0",
+            "XREADGROUP GROUP g first COUNT 2 STREAMS x >",
+            "XREADGROUP GROUP g second COUNT 1 STREAMS x >",
+            "XREADGROUP GROUP h first STREAMS x >",
+            "XADD y 5-5 f v",
+            "XGROUP CREATE y g $ ENTRIESREAD 0",
+        ],
+    ),
+    (
+        "sort",
+        &[
+            "SET w_1 3",
+            "SET w_2 <number>",
+            "SET w_3 1",
+            "SET w_a 2",
+            "HSET h_1 f 5 g b",
+            "HSET h_2 f <number> g a",
+            "RPUSH a 3 1 2",
+            "SADD b 1 2 a",
         ],
     ),
 ];
@@ -304,6 +339,7 @@ fn placeholder(random: &mut Random, group: &str, name: &str) -> Vec<u8> {
         "float" => values::value(random, "", "", "double"),
         "number" => one_of(random, NUMBERS),
         "small" => one_of(random, &["1", "2", "3", "5", "7"]),
+        "rising" => (6 + random.below(100)).to_string().into_bytes(),
         "bytes" => random.pick(BYTES).to_vec(),
         "offset" => values::value(random, "SETBIT", "offset", "integer"),
         "idle" => values::value(random, "", "min-idle-time", "integer"),
@@ -370,9 +406,19 @@ pub fn line(random: &mut Random, group: &str) -> Option<Request> {
     Some(fill(random, group, line))
 }
 
+/// The lines that a history of a group may begin with.
+pub fn prelude(random: &mut Random, group: &str) -> Vec<Request> {
+    let lines = PRELUDES.iter().find(|(known, _)| *known == group);
+    let lines = lines.map_or(&[][..], |(_, lines)| lines).iter();
+    lines.map(|line| fill(random, group, line)).collect()
+}
+
 /// A command line that a script runs.
 pub fn called(random: &mut Random, mut request: Request) -> Request {
-    let caller = random.pick(CALLERS).as_bytes();
+    // 7.2 has more fields there, and Lua another order of them.
+    let is_ordered = request[0].eq_ignore_ascii_case(b"xinfo");
+    let callers = if is_ordered { &CALLERS[..1] } else { CALLERS };
+    let caller = random.pick(callers).as_bytes();
     let mut line = vec![b"EVAL".to_vec(), caller.to_vec(), b"0".to_vec()];
     line.append(&mut request);
     line

@@ -100,6 +100,11 @@ pub fn history(grammar: &Grammar, seed: u64) -> History {
         }
     }
     let mut requests = Vec::new();
+    for group in source.favourites.clone() {
+        if source.random.percent(80) {
+            requests.extend(corners::prelude(&mut source.random, group));
+        }
+    }
     while requests.len() < LINES {
         if source.random.percent(2) {
             transaction(&mut source, &mut requests);

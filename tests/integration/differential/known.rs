@@ -54,6 +54,10 @@ const BY_DESIGN: &[(&str, Condition)] = &[
             call.name == "OBJECT" && (looks_shared || is_number)
         },
     ),
+    ("OBJECT REFCOUNT does not count who else refers to a value", |call| {
+        let is_more = matches!(call.expected, Reply::Integer(2..=9));
+        call.name == "OBJECT" && call.has("refcount") && call.found == &Reply::Integer(1) && is_more
+    }),
     (
         "the encoding of what was on disk is that of a new value",
         |call| {
@@ -134,6 +138,23 @@ const SINCE_7_2: &[(&str, Condition)] = &[
             && (call.are_texts(&["listpack"], &list) || call.are_texts(&["listpack"], &set))
     }),
 ];
+
+/// Of 7.2, and not yet of 7.0, with another state in consequence.
+const PARTING_SINCE_7_2: &[(&str, Condition)] = &[(
+    "XSETID checks the ID against the greatest one that was deleted",
+    |call| {
+        let text = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+        call.found == &Reply::Error(text.to_owned()) && call.expected == &Reply::ok()
+    },
+)];
+
+/// True if a difference is known, and is one of the state too.
+pub fn is_parting(call: &Call<'_>) -> bool {
+    call.is_old
+        && PARTING_SINCE_7_2
+            .iter()
+            .any(|(_, applies)| applies(call))
+}
 
 /// True if a difference is known.
 pub fn is_known(call: &Call<'_>) -> bool {

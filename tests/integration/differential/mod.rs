@@ -138,6 +138,7 @@ fn replies_are_those_of_redis() {
         pair.lines,
         grammar.forms()
     );
+    println!("{}", larder.line("INFO commandstats").text());
     let texts: Vec<String> = failures.into_values().collect();
     assert!(texts.is_empty(), "replies differ\n{}", texts.join("\n"));
     if let Some(before) = bytes_at_first {

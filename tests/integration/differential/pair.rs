@@ -1,6 +1,6 @@
 //! Two servers that get the same lines, and the first reply in which they do not agree.
 
-use super::agreement::{Judge, NO_REPLY, name_of};
+use super::agreement::{Judge, NO_REPLY, Verdict, name_of};
 use super::corners;
 use super::grammar::Request;
 use super::history::{History, usual_settings, words};
@@ -14,6 +14,8 @@ pub struct Pair {
     /// What shows the state at the end of a history.
     inspection: Vec<Request>,
     judge: Judge,
+    /// What removes all that the last history left.
+    cleaning: Vec<Request>,
     /// Lines that were compared.
     pub lines: u64,
 }
@@ -94,6 +96,7 @@ impl Pair {
             redis: Side::new(redis),
             inspection,
             judge,
+            cleaning: vec![words("FLUSHALL")],
             lines: 0,
         }
     }
@@ -101,12 +104,9 @@ impl Pair {
     /// Runs a history from an empty start on both servers.
     pub fn first_difference(&mut self, history: &History) -> Option<Difference> {
         let protocol = history.protocol;
-        let mut all = vec![
-            words("RESET"),
-            words(&format!("HELLO {protocol}")),
-            words("FLUSHALL"),
-        ];
-        all.append(&mut usual_settings());
+        let mut all = vec![words("RESET"), words(&format!("HELLO {protocol}"))];
+        all.append(&mut self.cleaning);
+        self.cleaning = cleaning(history);
         all.extend_from_slice(&history.settings);
         let start = all.len();
         for request in &history.requests {
@@ -122,12 +122,16 @@ impl Pair {
         let mut queue: Vec<&Request> = Vec::new();
         let replies = found.into_iter().zip(expected);
         for (request, (found, expected)) in all.iter().zip(replies).skip(start) {
-            if !agree_on(judge, request, &queue, &found, &expected) {
-                return Some(Difference {
-                    request: request.clone(),
-                    found,
-                    expected,
-                });
+            match verdict_on(judge, request, &queue, &found, &expected) {
+                Verdict::Agree => {}
+                Verdict::Part => return None,
+                Verdict::Differ => {
+                    return Some(Difference {
+                        request: request.clone(),
+                        found,
+                        expected,
+                    });
+                }
             }
             judge.note(request);
             match (&*name_of(request), &found) {
@@ -167,6 +171,28 @@ impl Pair {
         }
         history
     }
+}
+
+/// The lines that undo a history. Databases are emptied one by one if the history does not name others: that is much faster.
+fn cleaning(history: &History) -> Vec<Request> {
+    let is_other = |argument: &Vec<u8>| {
+        let text = String::from_utf8_lossy(argument);
+        text.parse().is_ok_and(|number: i64| number > 1)
+    };
+    let names_others = history.requests.iter().any(|request| {
+        let request = corners::effective(request);
+        matches!(&*name_of(request), "SELECT" | "MOVE" | "COPY") && request.iter().any(is_other)
+    });
+    let mut lines = match names_others {
+        true => vec![words("FLUSHALL")],
+        false => ["SELECT 1", "FLUSHDB", "SELECT 0", "FLUSHDB"]
+            .map(words)
+            .to_vec(),
+    };
+    if !history.settings.is_empty() {
+        lines.extend(usual_settings());
+    }
+    lines
 }
 
 /// What makes Redis forget the error of an earlier command: SORT reads numbers with an `errno` that it does not reset.
@@ -214,24 +240,28 @@ fn for_redis(request: &Request) -> Request {
     request.clone()
 }
 
-/// One reply, or those of a transaction one by one.
-fn agree_on(
+/// Judges one reply, or those of a transaction one by one.
+fn verdict_on(
     judge: Judge,
     request: &Request,
     queue: &[&Request],
     found: &Reply,
     expected: &Reply,
-) -> bool {
+) -> Verdict {
     match (found, expected) {
         (Reply::Array(found), Reply::Array(expected))
-            if name_of(request) == "EXEC" && found.len() == queue.len() =>
+            if name_of(request) == "EXEC"
+                && found.len() == queue.len()
+                && expected.len() == queue.len() =>
         {
-            found.len() == expected.len()
-                && queue
-                    .iter()
-                    .zip(found.iter().zip(expected))
-                    .all(|(request, (found, expected))| judge.agree(request, found, expected))
+            let replies = found.iter().zip(expected);
+            let verdicts = queue
+                .iter()
+                .zip(replies)
+                .map(|(request, (found, expected))| judge.judge(request, found, expected));
+            let other = |verdict: &Verdict| *verdict != Verdict::Agree;
+            verdicts.into_iter().find(other).unwrap_or(Verdict::Agree)
         }
-        _ => judge.agree(request, found, expected),
+        _ => judge.judge(request, found, expected),
     }
 }
