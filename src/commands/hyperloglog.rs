@@ -7,8 +7,8 @@ use super::access::{KeyFlags, KeyUse};
 use super::context::Context;
 use super::hyperloglog_estimate::{estimate, register_of};
 use super::hyperloglog_format::{
-    COUNT_OFFSET, Encoding, HEADER_BYTES, REGISTERS, Registers, STALE, STALE_OFFSET,
-    Stored, empty, raise_in_dense,
+    COUNT_OFFSET, Encoding, HEADER_BYTES, REGISTERS, Registers, STALE, STALE_OFFSET, Stored, empty,
+    raise_in_dense,
 };
 use super::hyperloglog_sparse::{promote, raise, raise_all};
 use super::options::is_keyword;
@@ -25,11 +25,12 @@ fn pfadd(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     let is_new = text.is_none();
     let bytes = text.map_or_else(empty, <[u8]>::to_vec);
     let changed = match Stored::new(&bytes)?.encoding() {
-        Encoding::Dense => add_to_dense(context, key, bytes, elements)?,
-        Encoding::Sparse => add_to_sparse(context, key, bytes, elements, is_new)?,
+        Encoding::Dense => add_to_dense(context, key, bytes, elements),
+        Encoding::Sparse => add_to_sparse(context, key, bytes, elements, is_new),
     };
     // Redis makes it a text that can be changed in place, even if nothing changes.
     context.keys.mark_raw_text(key);
+    let changed = changed?;
     if changed {
         context.keys.notify(EventClasses::STRING, "pfadd", key);
     }
@@ -124,34 +125,39 @@ fn pfcount(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
 }
 
 fn count_one(context: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
-    const EFFECT_BYTES_MAX: usize = 64;
     let Some(text) = context.keys.text(key)? else {
         reply.integer(0);
         return Ok(());
     };
-    let stored = Stored::new(text)?;
-    let count = match stored.cached_count() {
-        Some(count) => count,
-        None => {
-            let count = estimate(&Registers::of(stored)?);
-            // A full log must not keep anybody from counting.
-            if context
-                .keys
-                .ensure_room(EFFECT_BYTES_MAX + key.len())
-                .is_ok()
-            {
-                let effect = Effect::SetRange {
-                    offset: COUNT_OFFSET as u64,
-                    bytes: &count.to_le_bytes(),
-                };
-                context.keys.apply(key, effect)?;
-            }
-            count
-        }
-    };
+    Stored::new(text)?;
+    let count = current_count(context, key);
+    // As PFADD does, for the count that may have been written.
     context.keys.mark_raw_text(key);
-    reply.integer(count as i64);
+    reply.integer(count? as i64);
     Ok(())
+}
+
+/// The count in the header, after it was made if it was out of date.
+fn current_count(context: &mut Context<'_>, key: &[u8]) -> Result<u64, CommandError> {
+    const EFFECT_BYTES_MAX: usize = 64;
+    let stored = stored(context, key)?;
+    if let Some(count) = stored.cached_count() {
+        return Ok(count);
+    }
+    let count = estimate(&Registers::of(stored)?);
+    // A full log must not keep anybody from counting.
+    if context
+        .keys
+        .ensure_room(EFFECT_BYTES_MAX + key.len())
+        .is_ok()
+    {
+        let effect = Effect::SetRange {
+            offset: COUNT_OFFSET as u64,
+            bytes: &count.to_le_bytes(),
+        };
+        context.keys.apply(key, effect)?;
+    }
+    Ok(count)
 }
 
 /// The highest registers of all keys, and whether one of them is dense.
@@ -488,6 +494,57 @@ mod tests {
                 "PFADD h 1",
                 "-WRONGTYPE Operation against a key holding the wrong kind of value",
             ),
+        ]);
+    }
+
+    const CORRUPTED: &str = "-INVALIDOBJ Corrupted HLL object detected";
+
+    #[test]
+    fn what_was_changed_by_hand_is_changed_in_place() {
+        let damaged = "SET h \"HYLL\\x01\\x00\\x00\\x00\\x05\\x00\\x00\\x00\\x00\\x00\\x00\\x80\\x7f\\xff\\xff\"";
+        let without_registers =
+            "SET s \"HYLL\\x01\\x00\\x00\\x00\\x05\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\"";
+        let mut server = TestServer::new();
+        server.check_all(&[
+            // A run behind the last register is only found by who looks at all of them.
+            (damaged, "+OK"),
+            ("PFADD h", ":0"),
+            ("PFADD h a", ":1"),
+            (
+                "GETRANGE h 8 -1",
+                "\"\\x05\\x00\\x00\\x00\\x00\\x00\\x00\\x80q\\xa6\\x84NW\\xff\"",
+            ),
+            ("PFCOUNT h", CORRUPTED),
+            ("PFMERGE m h", CORRUPTED),
+            // The count in the header stays where it is, and is believed while its mark says so.
+            ("PFADD n a b", ":1"),
+            ("PFCOUNT n", ":2"),
+            ("SETRANGE n 8 \"\\x07\"", ":24"),
+            ("PFCOUNT n", ":7"),
+            ("PFMERGE n n", "+OK"),
+            (
+                "GETRANGE n 8 -1",
+                "\"\\x07\\x00\\x00\\x00\\x00\\x00\\x00\\x80q\\xa6\\x84K\\xfb\\x80BZ\"",
+            ),
+            ("PFDEBUG TODENSE n", ":1"),
+            (
+                "GETRANGE n 8 15",
+                "\"\\x07\\x00\\x00\\x00\\x00\\x00\\x00\\x80\"",
+            ),
+            (without_registers, "+OK"),
+            ("OBJECT ENCODING s", "\"embstr\""),
+            ("PFCOUNT s", ":5"),
+            ("OBJECT ENCODING s", "\"raw\""),
+            ("PFADD s a", CORRUPTED),
+            ("SETRANGE s 15 \"\\x80\"", ":17"),
+            ("PFCOUNT s", CORRUPTED),
+        ]);
+        server.settings.hll_sparse_max_bytes = 18;
+        server.check_all(&[
+            (damaged, "+OK"),
+            ("PFADD h a", CORRUPTED),
+            ("PFADD g a", ":1"),
+            ("PFDEBUG ENCODING g", "+dense"),
         ]);
     }
 }

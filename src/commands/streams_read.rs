@@ -152,17 +152,14 @@ fn find_keys(arguments: &[&[u8]]) -> Vec<usize> {
     let mut index = 1;
     while let Some(word) = arguments.get(index) {
         if is_keyword(word, "streams") {
+            // If the numbers of keys and IDs differ, the command says so.
             let count = arguments.len() - index - 1;
-            if !count.is_multiple_of(2) {
-                break;
-            }
             return (index + 1..=index + count / 2).collect();
         }
         index += match () {
             () if is_keyword(word, "block") || is_keyword(word, "count") => 2,
             () if is_keyword(word, "group") => 3,
-            () if is_keyword(word, "noack") => 1,
-            () => break,
+            () => 1,
         };
     }
     Vec::new()

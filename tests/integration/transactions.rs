@@ -280,6 +280,14 @@ fn a_transaction_is_replayed_entirely_or_not_at_all() {
 fn what_follows_a_select_that_fails_runs_in_the_database_before_it() {
     let server = Server::start("--save '' --appendonly no");
     let mut client = server.client();
+    assert_eq!(
+        client.line("SELECT abc").error(),
+        "ERR value is not an integer or out of range"
+    );
+    assert_eq!(
+        client.line("SELECT 2147483648").error(),
+        "ERR value is out of range, value must between -2147483648 and 2147483647"
+    );
     let line = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let replies = client.pipeline(&[
         line("MULTI"),

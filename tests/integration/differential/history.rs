@@ -72,6 +72,9 @@ impl Source<'_> {
         if is_callable && self.random.percent(4) {
             return corners::called(&mut self.random, line);
         }
+        if self.random.percent(1) {
+            return [words("COMMAND GETKEYS"), line].concat();
+        }
         line
     }
 }
@@ -123,7 +126,20 @@ pub fn history(grammar: &Grammar, seed: u64) -> History {
 
 /// Adds a line, and what makes the state the same again if it leaves the servers a choice.
 fn push(requests: &mut Vec<Request>, line: Request) {
-    let chosen = keys_of_choice(corners::effective(&line));
+    let was_deleted = || {
+        let mut names = requests
+            .iter()
+            .map(|line| name_of(corners::effective(line)));
+        names.any(|name| name == "XDEL")
+    };
+    let line_run = corners::effective(&line);
+    let is_trim = matches!(&*name_of(line_run), "XADD" | "XTRIM");
+    let chosen = if is_trim && line_run.contains(&b"~".to_vec()) && was_deleted() {
+        // The places of deleted entries count in Redis.
+        line_run.get(1).cloned().into_iter().collect()
+    } else {
+        keys_of_choice(line_run)
+    };
     requests.push(line);
     for key in chosen {
         requests.push(vec![b"SET".to_vec(), key.clone(), b"gone".to_vec()]);
@@ -213,13 +229,23 @@ fn keys_of_choice(request: &[Vec<u8>]) -> Vec<Vec<u8>> {
     }
 }
 
-/// False for IDs from the clock, which are not the same on two servers, and for what a transaction of a 7.0 does not take.
+/// False for IDs from the clock, which are not the same on two servers, and for what 7.2 takes and 7.0 calls a wrong number of
+/// arguments: that would spoil a transaction.
 fn is_repeatable(request: &Request) -> bool {
     let request = corners::effective(request);
-    let is_now = name_of(request) == "XADD" && request.contains(&b"*".to_vec());
-    // 7.2 takes WITHSCORE, for 7.0 the number of arguments is wrong, which spoils a transaction.
-    let is_new = matches!(&*name_of(request), "ZRANK" | "ZREVRANK") && request.len() > 3;
-    !is_now && !is_new
+    let (request, is_asked) = match request {
+        [command, subcommand, asked @ ..]
+            if command == b"COMMAND" && subcommand == b"GETKEYS" && !asked.is_empty() =>
+        {
+            (asked, true)
+        }
+        _ => (request, false),
+    };
+    match &*name_of(request) {
+        "XADD" => !request.contains(&b"*".to_vec()),
+        "ZRANK" | "ZREVRANK" => request.len() == 3,
+        _ => !is_asked || request.len() > 1,
+    }
 }
 
 /// Lines that show everything there is.

@@ -19,6 +19,10 @@ pub struct Call<'a> {
     pub was_demoted: bool,
     /// SORT was called during this history.
     pub was_sorted: bool,
+    /// XDEL was called during this history.
+    pub was_deleted: bool,
+    /// A number below the least normal one was sent.
+    pub was_tiny: bool,
 }
 
 impl Call<'_> {
@@ -43,6 +47,9 @@ impl Call<'_> {
 /// Whether a difference is for the reason that stands beside it.
 type Condition = fn(&Call<'_>) -> bool;
 
+const SMALLER_THAN_DELETED: &str =
+    "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+
 /// By design: see docs/differences.md.
 const BY_DESIGN: &[(&str, Condition)] = &[
     (
@@ -54,14 +61,23 @@ const BY_DESIGN: &[(&str, Condition)] = &[
             call.name == "OBJECT" && (looks_shared || is_number)
         },
     ),
-    ("OBJECT REFCOUNT does not count who else refers to a value", |call| {
-        let is_more = matches!(call.expected, Reply::Integer(2..=9));
-        call.name == "OBJECT" && call.has("refcount") && call.found == &Reply::Integer(1) && is_more
-    }),
+    (
+        "OBJECT REFCOUNT does not count who else refers to a value",
+        |call| {
+            let is_more = matches!(call.expected, Reply::Integer(2..=9));
+            call.name == "OBJECT"
+                && call.has("refcount")
+                && call.found == &Reply::Integer(1)
+                && is_more
+        },
+    ),
     (
         "the encoding of what was on disk is that of a new value",
         |call| {
-            let are_names = matches!((call.found, call.expected), (Reply::Bulk(_), Reply::Bulk(_)));
+            let are_names = matches!(
+                (call.found, call.expected),
+                (Reply::Bulk(_), Reply::Bulk(_))
+            );
             call.name == "OBJECT" && call.was_demoted && are_names
         },
     ),
@@ -84,8 +100,10 @@ const BY_DESIGN: &[(&str, Condition)] = &[
         |call| {
             let place = if call.name == "SCAN" { 1 } else { 2 };
             let cursor = call.request.get(place);
-            let are_steps =
-                matches!((call.found, call.expected), (Reply::Array(_), Reply::Array(_)));
+            let are_steps = matches!(
+                (call.found, call.expected),
+                (Reply::Array(_), Reply::Array(_))
+            );
             call.name.ends_with("SCAN") && cursor.is_some_and(|cursor| cursor != b"0") && are_steps
         },
     ),
@@ -93,10 +111,28 @@ const BY_DESIGN: &[(&str, Condition)] = &[
         "BITCOUNT and BITPOS check their other arguments before they look at the key",
         |call| {
             let is_missing = matches!(call.expected, Reply::Integer(-1..=0));
-            let is_other = matches!(call.expected, Reply::Error(text) if text.starts_with("WRONGTYPE"));
+            let is_other =
+                matches!(call.expected, Reply::Error(text) if text.starts_with("WRONGTYPE"));
             matches!(call.name, "BITCOUNT" | "BITPOS")
                 && is_error(call.found)
                 && (is_missing || is_other)
+        },
+    ),
+    ("XREADGROUP refuses the ID + in words of its own", |call| {
+        let text = "ERR Invalid stream ID specified as stream command argument";
+        let starts =
+            |error: &String| error.starts_with("ERR The + ID is meaningless in the context");
+        matches!(call.found, Reply::Error(error) if starts(error))
+            && call.expected == &Reply::Error(text.to_owned())
+    }),
+    (
+        "XTRIM with ~ does not count deleted entries as part of a node",
+        |call| {
+            let are_counts = matches!(
+                (call.found, call.expected),
+                (Reply::Integer(_), Reply::Integer(_))
+            );
+            call.name == "XTRIM" && call.has("~") && call.was_deleted && are_counts
         },
     ),
     ("XREAD knows the ID +, as Redis does from 7.4 on", |call| {
@@ -107,17 +143,33 @@ const BY_DESIGN: &[(&str, Condition)] = &[
 
 /// Of 7.2, and not yet of 7.0.
 const SINCE_7_2: &[(&str, Condition)] = &[
-    ("a timeout that is too long is not called negative", |call| {
-        call.are_errors("ERR timeout is out of range", "ERR timeout is negative")
-    }),
+    (
+        "a timeout that is too long is not called negative",
+        |call| call.are_errors("ERR timeout is out of range", "ERR timeout is negative"),
+    ),
     ("LPOS refuses the least integer", |call| {
         call.name == "LPOS" && call.has("-9223372036854775808") && is_error(call.found)
     }),
-    ("XREADGROUP, XCLAIM and XAUTOCLAIM make their consumer in any case", |call| {
-        let (found, expected) = (&Reply::Integer(0), &Reply::Integer(1));
-        call.name == "XGROUP"
-            && call.has("createconsumer")
-            && (call.found, call.expected) == (found, expected)
+    (
+        "XREADGROUP, XCLAIM and XAUTOCLAIM make their consumer in any case",
+        |call| {
+            let (found, expected) = (&Reply::Integer(0), &Reply::Integer(1));
+            call.name == "XGROUP"
+                && call.has("createconsumer")
+                && (call.found, call.expected) == (found, expected)
+        },
+    ),
+    (
+        "XADD says what is wrong when all IDs of a millisecond are used up",
+        |call| {
+            call.are_errors(
+                "ERR The ID specified in XADD is equal or smaller than the target stream top item",
+                "ERR Elements are too large to be stored",
+            )
+        },
+    ),
+    ("XSETID first looks at the greatest deleted ID", |call| {
+        call.found == &Reply::Error(SMALLER_THAN_DELETED.to_owned()) && is_error(call.expected)
     }),
     ("OBJECT HELP says Print", |call| {
         call.name == "OBJECT" && matches!(call.found, Reply::Array(lines) if lines.len() == 15)
@@ -127,7 +179,9 @@ const SINCE_7_2: &[(&str, Condition)] = &[
     }),
     ("XREAD and XREADGROUP name themselves", |call| {
         let text = |command, what| {
-            format!("ERR Unbalanced {command} list of streams: for each stream key an ID or '{what}' must be specified.")
+            format!(
+                "ERR Unbalanced {command} list of streams: for each stream key an ID or '{what}' must be specified."
+            )
         };
         call.are_errors(&text("'xread'", "$"), &text("XREAD", "$"))
             || call.are_errors(&text("'xreadgroup'", ">"), &text("XREAD", "$"))
@@ -139,25 +193,39 @@ const SINCE_7_2: &[(&str, Condition)] = &[
     }),
 ];
 
+/// By design, with another state in consequence.
+const PARTING_BY_DESIGN: &[(&str, Condition)] = &[(
+    "SORT does not stumble over a score below the least normal number, which leaves Redis an errno",
+    |call| {
+        let text = "ERR One or more scores can't be converted into double";
+        matches!(call.name, "SORT" | "SORT_RO")
+            && call.was_tiny
+            && !is_error(call.found)
+            && call.expected == &Reply::Error(text.to_owned())
+    },
+)];
+
 /// Of 7.2, and not yet of 7.0, with another state in consequence.
 const PARTING_SINCE_7_2: &[(&str, Condition)] = &[(
     "XSETID checks the ID against the greatest one that was deleted",
     |call| {
-        let text = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
-        call.found == &Reply::Error(text.to_owned()) && call.expected == &Reply::ok()
+        call.found == &Reply::Error(SMALLER_THAN_DELETED.to_owned())
+            && call.expected == &Reply::ok()
     },
 )];
 
 /// True if a difference is known, and is one of the state too.
 pub fn is_parting(call: &Call<'_>) -> bool {
-    call.is_old
-        && PARTING_SINCE_7_2
-            .iter()
-            .any(|(_, applies)| applies(call))
+    let old: &[_] = if call.is_old { PARTING_SINCE_7_2 } else { &[] };
+    let mut rows = PARTING_BY_DESIGN.iter().chain(old);
+    rows.any(|(_, applies)| applies(call))
 }
 
 /// True if a difference is known.
 pub fn is_known(call: &Call<'_>) -> bool {
     let old: &[_] = if call.is_old { SINCE_7_2 } else { &[] };
-    BY_DESIGN.iter().chain(old).any(|(_, applies)| applies(call))
+    BY_DESIGN
+        .iter()
+        .chain(old)
+        .any(|(_, applies)| applies(call))
 }

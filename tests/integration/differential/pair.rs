@@ -117,7 +117,9 @@ impl Pair {
         all.extend_from_slice(&self.inspection);
         self.lines += all.len() as u64;
         let found = self.larder.replies(&all);
-        let expected = self.redis.replies(&all.iter().map(for_redis).collect::<Vec<_>>());
+        let expected = self
+            .redis
+            .replies(&all.iter().map(for_redis).collect::<Vec<_>>());
         let mut judge = self.judge;
         let mut queue: Vec<&Request> = Vec::new();
         let replies = found.into_iter().zip(expected);
@@ -183,12 +185,13 @@ fn cleaning(history: &History) -> Vec<Request> {
         let request = corners::effective(request);
         matches!(&*name_of(request), "SELECT" | "MOVE" | "COPY") && request.iter().any(is_other)
     });
-    let mut lines = match names_others {
+    let mut lines = vec![words("FUNCTION FLUSH")];
+    lines.append(&mut match names_others {
         true => vec![words("FLUSHALL")],
         false => ["SELECT 1", "FLUSHDB", "SELECT 0", "FLUSHDB"]
             .map(words)
             .to_vec(),
-    };
+    });
     if !history.settings.is_empty() {
         lines.extend(usual_settings());
     }

@@ -8,7 +8,15 @@ use super::random::Random;
 
 /// The keys of all histories: five for all, two awkward ones, and two that are mostly left to streams, which need a long past.
 pub const KEYS: &[&[u8]] = &[
-    b"a", b"b", b"c", b"d", b"e", b"", b"\x00\xff\r\n", b"x", b"y",
+    b"a",
+    b"b",
+    b"c",
+    b"d",
+    b"e",
+    b"",
+    b"\x00\xff\r\n",
+    b"x",
+    b"y",
 ];
 /// Of these, the ones for all.
 const COMMON_KEYS: usize = 7;
