@@ -62,7 +62,8 @@ impl Shape {
             Extent::Radius(radius) => {
                 let distance = distance_metres(self.centre, place);
                 // Between opposite places it may be no number: then it is not too far.
-                (!(distance > radius * self.unit_metres)).then_some(distance)
+                let is_too_far = distance > radius * self.unit_metres;
+                (!is_too_far).then_some(distance)
             }
             Extent::Box(width, height) => {
                 let along = distance_along_meridian(place.latitude, self.centre.latitude);
