@@ -26,14 +26,17 @@ const GROUPS: &[(&str, usize)] = &[
     ("stream", 6),
 ];
 
-/// Commands that are left out, and why.
+/// Commands that are not made from their documentation, and why. Of some there are lines in [`super::corners`].
 const LEFT_OUT: &[(&str, &str)] = &[
     ("MIGRATE", "talks to another server"),
     ("WAIT", "waits for replicas"),
-    ("PFDEBUG", "shows how Redis stores a value"),
+    ("PFDEBUG", "its documentation is empty; in the corners"),
     ("PFSELFTEST", "tests Redis"),
     ("DUMP", "its bytes carry the version of the format"),
-    ("RESTORE", "needs what DUMP gave"),
+    (
+        "RESTORE",
+        "needs what DUMP gave; with other texts in the corners",
+    ),
 ];
 
 /// What may stand at a place of a command line.

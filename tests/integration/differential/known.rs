@@ -118,6 +118,22 @@ const BY_DESIGN: &[(&str, Condition)] = &[
                 && (is_missing || is_other)
         },
     ),
+    (
+        "COMMAND GETKEYS finds no keys behind a number that the command would refuse",
+        |call| {
+            let text = "ERR Invalid arguments specified for command";
+            let is_refused = |argument: &Vec<u8>| {
+                let text = String::from_utf8_lossy(argument);
+                let digits = text.trim_start().trim_start_matches('+');
+                let is_number_in_c = digits.starts_with(|first: char| first.is_ascii_digit());
+                is_number_in_c && larder::resp::number::parse_integer(argument).is_none()
+            };
+            call.has("getkeys")
+                && call.found == &Reply::Error(text.to_owned())
+                && matches!(call.expected, Reply::Array(_))
+                && call.request.iter().any(is_refused)
+        },
+    ),
     ("COMMAND GETKEYS of PFMERGE without sources", |call| {
         let text = "ERR Invalid arguments specified for command";
         let is_pfmerge = call.request.len() == 4 && call.has("pfmerge");

@@ -138,7 +138,7 @@ impl Pair {
             judge.note(request);
             match (&*name_of(request), &found) {
                 (_, Reply::Simple(text)) if text == "QUEUED" => queue.push(request),
-                ("EXEC" | "DISCARD", _) => queue.clear(),
+                ("EXEC" | "DISCARD" | "RESET", _) => queue.clear(),
                 _ => {}
             }
         }
