@@ -205,6 +205,7 @@ fn pfdebug(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         return Err(CommandError::fixed("ERR The specified key does not exist"));
     };
     Stored::new(text)?;
+    context.keys.mark_raw_text(key);
     let known: [(&str, DebugFunction); 4] = [
         ("getreg", write_registers),
         ("decode", write_runs),
@@ -515,6 +516,9 @@ mod tests {
                 "\"\\x05\\x00\\x00\\x00\\x00\\x00\\x00\\x80q\\xa6\\x84NW\\xff\"",
             ),
             ("PFCOUNT h", CORRUPTED),
+            (damaged, "+OK"),
+            ("PFDEBUG TODENSE h", CORRUPTED),
+            ("OBJECT ENCODING h", "\"raw\""),
             ("PFMERGE m h", CORRUPTED),
             // The count in the header stays where it is, and is believed while its mark says so.
             ("PFADD n a b", ":1"),
