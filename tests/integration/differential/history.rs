@@ -245,14 +245,14 @@ fn is_repeatable(request: &Request) -> bool {
         "XADD" => !request.contains(&b"*".to_vec()),
         "ZRANK" | "ZREVRANK" => request.len() == 3,
         // Redis would make a reply of gigabytes.
-        "SRANDMEMBER" | "HRANDFIELD" | "ZRANDMEMBER" => {
-            !request.iter().any(asks_for_many_repetitions)
-        }
+        "SRANDMEMBER" | "HRANDFIELD" | "ZRANDMEMBER" => !request
+            .iter()
+            .any(|argument| asks_for_many_repetitions(argument)),
         _ => !is_asked || request.len() > 1,
     }
 }
 
-fn asks_for_many_repetitions(argument: &Vec<u8>) -> bool {
+fn asks_for_many_repetitions(argument: &[u8]) -> bool {
     let text = String::from_utf8_lossy(argument);
     text.parse()
         .is_ok_and(|count: i64| (-i64::MAX..-1000).contains(&count))
