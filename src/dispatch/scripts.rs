@@ -3,7 +3,7 @@
 //! them.
 
 use super::bench::{Bench, Called, Locking, Obstacle};
-use super::{Dispatcher, NamedKey, Outcome, Request, apply_reply_mode};
+use super::{Dispatcher, NamedKey, Outcome, Pending, Request, apply_reply_mode};
 use crate::commands::Session;
 use crate::commands::script::stack::{self, Progress, Suspended};
 use crate::commands::table::Row;
@@ -56,6 +56,7 @@ impl ScriptRun {
         let mut output = Vec::with_capacity(REPLY_BYTES);
         let (bytes, ends) = &self.arguments;
         let arguments = slices(bytes, ends);
+        let mut called = Called::default();
         let mut bench = Bench {
             server: &self.server,
             settings: &self.settings,
@@ -65,10 +66,11 @@ impl ScriptRun {
             hashes: &self.hashes,
             now_ms: self.now_ms,
             serving: None,
+            called: &mut called,
         };
         let (row, fetched) = (self.row, &self.fetched);
         let locking = Locking::DeclaredKeys;
-        let done = bench.run(
+        let ran = bench.run(
             row,
             &mut self.session,
             &arguments,
@@ -78,7 +80,7 @@ impl ScriptRun {
         );
         FinishedRun {
             run: self,
-            done,
+            done: ran.map(|()| called),
             output,
         }
     }
@@ -154,7 +156,7 @@ impl Dispatcher {
         let finished = match progress {
             Progress::Done(finished) => finished,
             Progress::Suspended(suspended) => {
-                return Outcome::Suspended(SuspendedScript(suspended));
+                return Pending::Suspended(SuspendedScript(suspended)).into();
             }
         };
         let start = output.len();
@@ -167,6 +169,11 @@ impl Dispatcher {
         let (bytes, ends) = &run.arguments;
         let arguments = slices(bytes, ends);
         let output = (start, output);
-        self.finish(run.row, finished.done, session, &arguments, output)
+        let mut called = Called::default();
+        let done = finished.done.map(|left| {
+            called = left;
+            &mut called
+        });
+        self.finish(run.row, done, session, &arguments, output)
     }
 }
