@@ -241,6 +241,9 @@ fn is_repeatable(request: &Request) -> bool {
         }
         _ => (request, false),
     };
+    if is_asked && request.len() == 1 {
+        return false;
+    }
     match &*name_of(request) {
         "XADD" => !request.contains(&b"*".to_vec()),
         "ZRANK" | "ZREVRANK" => request.len() == 3,
@@ -248,7 +251,7 @@ fn is_repeatable(request: &Request) -> bool {
         "SRANDMEMBER" | "HRANDFIELD" | "ZRANDMEMBER" => !request
             .iter()
             .any(|argument| asks_for_many_repetitions(argument)),
-        _ => !is_asked || request.len() > 1,
+        _ => true,
     }
 }
 
