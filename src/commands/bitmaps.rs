@@ -48,7 +48,6 @@ pub(super) fn grow_to(keys: &mut Keys<'_>, key: &[u8], bytes: u64) -> Result<boo
         bytes: &[0],
     };
     keys.apply(key, effect)?;
-    keys.mark_raw_text(key);
     Ok(true)
 }
 
@@ -72,9 +71,9 @@ fn setbit(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
             bytes: &[changed],
         };
         context.keys.apply(key, effect)?;
-        context.keys.mark_raw_text(key);
         context.keys.notify(EventClasses::STRING, "setbit", key);
     }
+    context.keys.mark_raw_text(key);
     reply.integer(i64::from(former));
     Ok(())
 }

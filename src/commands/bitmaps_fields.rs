@@ -120,6 +120,15 @@ struct Operation {
 }
 
 impl Operation {
+    /// True for numbers so far below a signed field's least that the distance to its greatest does not fit into 64 bits: that overflows
+    /// in Redis, which then takes them for too large.
+    fn saturates_upwards(&self, value: i64) -> bool {
+        let distance = self.field.greatest() - i128::from(value);
+        matches!(self.overflow, Overflow::Saturate)
+            && self.field.bits < 64
+            && distance > i128::from(i64::MAX)
+    }
+
     /// Bytes that the text must have for this to be written.
     fn end_bytes(&self) -> u64 {
         (self.offset + u64::from(self.field.bits) - 1) / BYTE_BITS + 1
@@ -220,6 +229,7 @@ fn run(
         Action::Get => return Ok((Some(former), false)),
         // A negative number for an unsigned field is a large one.
         Action::Set(value) if !field.is_signed => i128::from(value as u64),
+        Action::Set(value) if operation.saturates_upwards(value) => field.greatest(),
         Action::Set(value) => i128::from(value),
         Action::IncrementBy(increment) => former + i128::from(increment),
     };
@@ -233,7 +243,6 @@ fn run(
         context
             .keys
             .apply(key, Effect::SetRange { offset, bytes })?;
-        context.keys.mark_raw_text(key);
     }
     let shown = match operation.action {
         Action::IncrementBy(_) => value,
@@ -299,6 +308,7 @@ fn run_all(
     if let Some(end_bytes) = end_bytes {
         // What OVERFLOW FAIL forbade has room nevertheless.
         changes |= grow_to(&mut context.keys, key, end_bytes)?;
+        context.keys.mark_raw_text(key);
     }
     if changes {
         context.keys.notify(EventClasses::STRING, "setbit", key);
@@ -393,6 +403,9 @@ mod tests {
             ("STRLEN a", ":3"),
             ("BITFIELD a OVERFLOW SAT SET i8 0 -200 GET i8 0", "[:0 :-128]"),
             ("BITFIELD a OVERFLOW SAT SET u8 0 -1 GET u8 0", "[:128 :255]"),
+            ("BITFIELD c OVERFLOW SAT SET i8 0 -9223372036854775808 GET i8 0", "[:0 :127]"),
+            ("BITFIELD c OVERFLOW SAT SET i8 0 -9223372036854775000 GET i8 0", "[:127 :-128]"),
+            ("BITFIELD c OVERFLOW SAT SET i64 0 -9223372036854775808 GET i8 0", "[:-9223372036854775808 :-128]"),
             ("BITFIELD f OVERFLOW FAIL SET u1 9 2", "[nil]"),
             ("STRLEN f", ":2"),
         ]);

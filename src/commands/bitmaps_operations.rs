@@ -124,6 +124,7 @@ fn bitop(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         context
             .keys
             .set_text(destination, &result, Deadline::None)?;
+        context.keys.mark_raw_text(destination);
         context
             .keys
             .notify(EventClasses::STRING, "set", destination);
@@ -165,6 +166,7 @@ mod tests {
             ("SET b \"\\x0f\"", "+OK"),
             ("BITOP and d a b", ":2"),
             ("GET d", "\"\\x0f\\x00\""),
+            ("OBJECT ENCODING d", "\"raw\""),
             ("BITOP OR d a b none", ":2"),
             ("GET d", "\"\\xff\\x0f\""),
             ("BITOP NOT d b", ":1"),

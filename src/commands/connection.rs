@@ -2,6 +2,7 @@
 
 use super::acl::{self, LogContext, Reason};
 use super::context::Context;
+use super::options::integer_in;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::pubsub::ChannelKind;
@@ -152,7 +153,7 @@ fn write_hello(context: &Context<'_>, reply: &mut Reply<'_>) {
 }
 
 fn select(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let index = parse_integer(arguments[1]).ok_or(CommandError::fixed("ERR invalid DB index"))?;
+    let index = integer_in(arguments[1], i64::from(i32::MIN)..=i64::from(i32::MAX))?;
     let database = u32::try_from(index)
         .ok()
         .filter(|database| *database < context.keys.databases());

@@ -252,6 +252,26 @@ mod tests {
     }
 
     #[test]
+    fn scores_that_are_no_places() {
+        TestServer::new().check_all(&[
+            (
+                "ZADD z -1 minus 4503599627370496 edge 9007199254740993 beyond 1e20 far inf inf 0.9 zero",
+                ":6",
+            ),
+            (
+                "GEOHASH z minus edge beyond far inf zero",
+                "[\"bp05b5048p0\" \"bp05b5048p0\" \"00bh0hbj200\" \"00bh0hbj200\" \"00bh0hbj200\" \"00bh0hbj200\"]",
+            ),
+            ("GEODIST z far inf", "\"0.0000\""),
+            ("GEORADIUSBYMEMBER z beyond 1000 FT DESC", "[\"beyond\"]"),
+            (
+                "GEOSEARCH z FROMMEMBER edge BYRADIUS 1 km WITHHASH ASC",
+                "[[\"edge\" :4503599627370496]]",
+            ),
+        ]);
+    }
+
+    #[test]
     fn coordinates_are_doubles_in_resp3() {
         let mut server = TestServer::resp3();
         server.run("GEOADD s 13.361389 38.115556 Palermo");

@@ -4,6 +4,8 @@
 //! that a double holds exactly; all places of a larger cell are one range of scores. The arithmetic is done in Redis's order, so that
 //! scores and coordinates are the same to the last bit.
 
+use crate::resp::number::truncated;
+
 /// Steps of a score.
 pub const STEPS_MAX: u32 = 26;
 /// The highest longitude in degrees.
@@ -70,6 +72,22 @@ fn gather(bits: u64) -> u32 {
         }) as u32
 }
 
+/// A score as bits. Any double can be a score; those that are no such integer become what Redis's conversion in C makes of them on
+/// x86-64: what is below 0 goes around as an `i64` does, what is beyond 64 bits is nothing, or below 0 the highest bit.
+fn bits_of(score: f64) -> u64 {
+    const HALF: f64 = 9_223_372_036_854_775_808.0;
+    if score >= HALF {
+        score_in_range(score - HALF) ^ 1 << 63
+    } else {
+        score_in_range(score)
+    }
+}
+
+/// As the processor converts to 64 bits with a sign: the highest bit stands for all that do not fit.
+fn score_in_range(score: f64) -> u64 {
+    truncated(score) as u64
+}
+
 impl Cell {
     /// The cell of a place, with latitudes up to `latitude_max` either way.
     fn within(place: Place, latitude_max: f64, steps: u32) -> Cell {
@@ -91,7 +109,7 @@ impl Cell {
     /// The smallest cell, which a score names.
     pub fn of_score(score: f64) -> Cell {
         Cell {
-            bits: score as u64,
+            bits: bits_of(score),
             steps: STEPS_MAX,
         }
     }
@@ -100,15 +118,15 @@ impl Cell {
     pub fn area(self) -> Area {
         let cells = (1u64 << self.steps) as f64;
         let edge = |number: f64, max: f64| -max + number / cells * (max - -max);
-        let latitude = f64::from(gather(self.bits));
-        let longitude = f64::from(gather(self.bits >> 1));
-        let corner = |added: f64| Place {
-            longitude: edge(longitude + added, LONGITUDE_MAX),
-            latitude: edge(latitude + added, LATITUDE_MAX),
+        let (latitude, longitude) = (gather(self.bits), gather(self.bits >> 1));
+        // Bits beyond the map, which a tampered score has, may be all there are.
+        let corner = |added: u32| Place {
+            longitude: edge(f64::from(longitude.wrapping_add(added)), LONGITUDE_MAX),
+            latitude: edge(f64::from(latitude.wrapping_add(added)), LATITUDE_MAX),
         };
         Area {
-            least: corner(0.0),
-            greatest: corner(1.0),
+            least: corner(0),
+            greatest: corner(1),
         }
     }
 
@@ -139,18 +157,14 @@ impl Cell {
     /// The neighbour so many cells to the east and north (-1, 0 or 1); around the world if need be.
     pub fn neighbour(self, east: i64, north: i64) -> Cell {
         let mask = u64::MAX >> (64 - 2 * self.steps);
-        let moved = |bits: u64, by: i64| {
-            let step = |bits: u64| match by {
-                1 => bits.wrapping_add(1),
-                -1 => bits.wrapping_sub(1),
-                _ => bits,
-            };
-            spread(step(u64::from(gather(bits))) as u32)
+        let moved = |bits: u64, by: i64| match by {
+            1 => spread(gather(bits).wrapping_add(1)) & mask,
+            -1 => spread(gather(bits).wrapping_sub(1)) & mask,
+            // The eastern and northern edges are one cell beyond the last; a coordinate that does not move stays there.
+            _ => bits & LATITUDE_BITS,
         };
-        let latitude = moved(self.bits, north);
-        let longitude = moved(self.bits >> 1, east) << 1;
         Cell {
-            bits: (latitude | longitude) & mask,
+            bits: moved(self.bits, north) | moved(self.bits >> 1, east) << 1,
             steps: self.steps,
         }
     }

@@ -13,6 +13,7 @@ use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Deadline, EventClasses};
 use crate::resp::Reply;
+use crate::resp::number::truncated;
 use crate::value::{SortedSet, Value};
 
 /// What the name of a command fixes.
@@ -307,7 +308,7 @@ impl<'a> Query<'a> {
                 write_distance(reply, item.distance);
             }
             if self.with_hash {
-                reply.integer(item.score as i64);
+                reply.integer(truncated(item.score));
             }
             if self.with_place {
                 write_place(reply, item.place);

@@ -61,7 +61,9 @@ impl Shape {
         match self.extent {
             Extent::Radius(radius) => {
                 let distance = distance_metres(self.centre, place);
-                (distance <= radius * self.unit_metres).then_some(distance)
+                // Between opposite places it may be no number: then it is not too far.
+                let is_too_far = distance > radius * self.unit_metres;
+                (!is_too_far).then_some(distance)
             }
             Extent::Box(width, height) => {
                 let along = distance_along_meridian(place.latitude, self.centre.latitude);

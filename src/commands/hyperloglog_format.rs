@@ -4,8 +4,7 @@
 //! says that the count is out of date. Then 16,384 registers. *Dense*: 6 bits each, lowest bits first. *Sparse*: runs, as
 //! `00nnnnnn` (up to 64 zeros), `01nnnnnn nnnnnnnn` (up to 16,384 zeros), `1vvvvvnn` (up to 4 registers of value 1 to 32).
 //!
-//! A sparse text is changed by unpacking all registers and encoding them again: some microseconds, but only where a register grows,
-//! and no opcode is ever split or joined by hand.
+//! `hyperloglog_sparse` changes a sparse text.
 
 use crate::error::CommandError;
 
@@ -25,15 +24,18 @@ const ENCODING_OFFSET: usize = 4;
 const REGISTER_BITS: usize = 6;
 const REGISTER_MAX: u8 = (1 << REGISTER_BITS) - 1;
 const DENSE_BYTES: usize = HEADER_BYTES + REGISTERS * REGISTER_BITS / 8;
-const ZEROS_MAX: usize = 64;
-const SPARSE_VALUE_MAX: u8 = 32;
-const SPARSE_RUN_MAX: usize = 4;
+/// The longest run of zeros in one byte.
+pub const ZEROS_MAX: usize = 64;
+/// The highest value in a sparse text.
+pub const SPARSE_VALUE_MAX: u8 = 32;
+/// The longest run of another value than 0.
+pub const SPARSE_RUN_MAX: usize = 4;
 
 /// What is no HyperLogLog.
 const NOT_VALID: CommandError =
     CommandError::fixed("WRONGTYPE Key is not a valid HyperLogLog string value.");
 /// What begins like one and does not go on like one.
-const CORRUPTED: CommandError = CommandError::fixed("INVALIDOBJ Corrupted HLL object detected");
+pub const CORRUPTED: CommandError = CommandError::fixed("INVALIDOBJ Corrupted HLL object detected");
 
 /// How the registers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -197,9 +199,10 @@ impl Registers {
         is_higher
     }
 
-    /// As a whole dense text. The count is out of date.
-    pub fn to_dense(&self) -> Vec<u8> {
-        let mut bytes = header(Encoding::Dense);
+    /// As a whole dense text with another text's header: its count stays.
+    pub fn to_dense_after(&self, header: &[u8]) -> Vec<u8> {
+        let mut bytes = header[..HEADER_BYTES].to_vec();
+        bytes[ENCODING_OFFSET] = 0;
         bytes.reserve(DENSE_BYTES - HEADER_BYTES);
         for four in self.0.chunks_exact(4) {
             let word = four.iter().rev().fold(0u32, |word, value| {
@@ -209,48 +212,14 @@ impl Registers {
         }
         bytes
     }
-
-    /// As a whole sparse text; `None` if a value is too high for that. The count is out of date.
-    pub fn to_sparse(&self) -> Option<Vec<u8>> {
-        let mut bytes = header(Encoding::Sparse);
-        for run in self.0.chunk_by(|left, right| left == right) {
-            match run[0] {
-                0 if run.len() <= ZEROS_MAX => bytes.push(run.len() as u8 - 1),
-                0 => {
-                    let length = run.len() - 1;
-                    bytes.extend_from_slice(&[0x40 | (length >> 8) as u8, length as u8]);
-                }
-                value if value > SPARSE_VALUE_MAX => return None,
-                value => {
-                    let opcode = |part: &[u8]| 0x80 | (value - 1) << 2 | (part.len() as u8 - 1);
-                    bytes.extend(run.chunks(SPARSE_RUN_MAX).map(opcode));
-                }
-            }
-        }
-        Some(bytes)
-    }
-
-    /// As a sparse text if that is at most `sparse_bytes_max` long without its header, else as a dense one.
-    pub fn to_bytes(&self, sparse_bytes_max: usize) -> Vec<u8> {
-        self.to_sparse()
-            .filter(|bytes| bytes.len() - HEADER_BYTES <= sparse_bytes_max)
-            .unwrap_or_else(|| self.to_dense())
-    }
 }
 
-fn header(encoding: Encoding) -> Vec<u8> {
+/// A text without any element, as Redis makes it: sparse.
+pub fn empty() -> Vec<u8> {
     let mut bytes = vec![0; HEADER_BYTES];
     bytes[..MAGIC.len()].copy_from_slice(MAGIC);
-    bytes[ENCODING_OFFSET] = u8::from(encoding == Encoding::Sparse);
-    bytes[STALE_OFFSET] = STALE;
-    bytes
-}
-
-/// A text without any element, as Redis makes it.
-pub fn empty() -> Vec<u8> {
+    bytes[ENCODING_OFFSET] = 1;
     let longest = (REGISTERS - 1).to_be_bytes();
-    let mut bytes = header(Encoding::Sparse);
-    bytes[STALE_OFFSET] = 0;
     bytes.extend_from_slice(&[0x40 | longest[6], longest[7]]);
     bytes
 }
@@ -280,35 +249,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_encodings_give_back_the_registers(
-            changes in prop::collection::vec((0..REGISTERS, 1..=32u8), 0..200),
-            run in (0..REGISTERS - 300, 1..300usize, 1..=32u8),
-        ) {
-            let mut registers = Registers::default();
-            for (index, value) in changes {
-                registers.raise(index, value);
-            }
-            for index in run.0..run.0 + run.1 {
-                registers.raise(index, run.2);
-            }
-            let dense = registers.to_dense();
-            prop_assert_eq!(dense.len(), DENSE_BYTES);
-            for bytes in [dense, registers.to_sparse().expect("values up to 32")] {
-                let stored = Stored::new(&bytes).expect("a header");
-                prop_assert!(Registers::of(stored).expect("all registers") == registers);
-                prop_assert_eq!(stored.cached_count(), None);
-            }
-        }
-
-        #[test]
         fn raising_in_a_dense_text_is_raising(changes in prop::collection::vec((0..REGISTERS, 1..=63u8), 0..200)) {
             let mut registers = Registers::default();
-            let mut bytes = registers.to_dense();
+            let mut bytes = registers.to_dense_after(&empty());
+            prop_assert_eq!(bytes.len(), DENSE_BYTES);
             for (index, value) in changes.into_iter().chain([(REGISTERS - 1, 51)]) {
                 let is_higher = registers.raise(index, value);
                 prop_assert_eq!(raise_in_dense(&mut bytes, index, value).is_some(), is_higher);
             }
-            prop_assert_eq!(bytes, registers.to_dense());
+            let stored = Stored::new(&bytes).expect("a header");
+            prop_assert!(Registers::of(stored).expect("all registers") == registers);
+            prop_assert_eq!(bytes, registers.to_dense_after(&empty()));
         }
 
         #[test]

@@ -5,7 +5,7 @@ use super::categories::{Categories, categories};
 use super::client::write_help;
 use super::command_info::{write_docs, write_info, write_key_flags};
 use super::context::Context;
-use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use super::spec::{CommandSpec, Flags, Group, KeySpec, counted_keys};
 use super::table::{self, Listed, Row};
 use crate::error::{CommandError, CommandResult};
 use crate::glob;
@@ -143,7 +143,13 @@ fn keys_of<'a>(line: &[&'a [u8]]) -> Result<Vec<(&'a [u8], KeyFlags)>, CommandEr
     let spec = command_with_keys(line)?;
     let mut keys = Vec::new();
     for_each_key_use(spec, line, |index, flags| keys.push((line[index], flags)));
-    if keys.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
+    // One wrong number of keys makes all of them doubtful.
+    let is_uncounted = |keys: &KeySpec| match *keys {
+        KeySpec::Counted { count_index } => counted_keys(line, count_index).is_empty(),
+        _ => false,
+    };
+    let is_invalid = keys.is_empty() || spec.keys.iter().any(is_uncounted);
+    if is_invalid && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(CommandError::fixed(
             "ERR Invalid arguments specified for command",
         ));
@@ -267,3 +273,29 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
 }
 .with_categories(Categories::CONNECTION)
 .with_tips(&["nondeterministic_output_order"])];
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::test_support::TestServer;
+
+    #[test]
+    fn keys_of_command_lines() {
+        const INVALID: &str = "-ERR Invalid arguments specified for command";
+        TestServer::new().check_all(&[
+            ("COMMAND GETKEYS MSET a 1 b 2", "[\"a\" \"b\"]"),
+            ("COMMAND GETKEYS ZDIFFSTORE d 2 a b", "[\"d\" \"a\" \"b\"]"),
+            ("COMMAND GETKEYS ZDIFFSTORE d -5 a b", INVALID),
+            ("COMMAND GETKEYS ZDIFFSTORE d 3 a b", INVALID),
+            ("COMMAND GETKEYS SINTERCARD x a", INVALID),
+            ("COMMAND GETKEYS EVAL script 0", "[]"),
+            ("COMMAND GETKEYS EVAL script 5 a", "[]"),
+            (
+                "COMMAND GETKEYS XREAD COUNT 2 STREAMS a b 0 0",
+                "[\"a\" \"b\"]",
+            ),
+            ("COMMAND GETKEYS XREAD STREAMS a b 0", "[\"a\"]"),
+            ("COMMAND GETKEYS XREAD FOO STREAMS a 0", "[\"a\"]"),
+            ("COMMAND GETKEYS XREAD a b c", INVALID),
+        ]);
+    }
+}

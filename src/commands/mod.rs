@@ -41,6 +41,7 @@ pub mod hashes_walk;
 pub mod hyperloglog;
 pub mod hyperloglog_estimate;
 pub mod hyperloglog_format;
+pub mod hyperloglog_sparse;
 pub mod introspection;
 pub mod latency;
 pub mod lists;

@@ -183,6 +183,7 @@ impl TimeForm {
 /// # Errors
 /// "invalid cursor".
 pub fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
+    let argument = up_to_nul(argument);
     let (negative, digits) = match argument {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -305,6 +306,8 @@ mod tests {
             (b"0", Some(0)),
             (b"", Some(0)),
             (b"007", Some(7)),
+            (b"7\0x", Some(7)),
+            (b"\0x", Some(0)),
             (b"+5", Some(5)),
             (b"-1", Some(u64::MAX)),
             (b"18446744073709551615", Some(u64::MAX)),

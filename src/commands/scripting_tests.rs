@@ -50,6 +50,8 @@ fn values_become_replies() {
             r#"[:1 "a" [:2]]"#,
         ),
         ("return {ok = 'fine'}", "+fine", "+fine"),
+        ("return {ok = 'a\\0b'}", "+a", "+a"),
+        ("return redis.error_reply('My\\0b')", "-ERR My", "-ERR My"),
         ("return {err = 'MY error'}", "-MY error", "-MY error"),
         ("return {double = 1.5}", r#""1.5""#, ",1.5"),
         ("return {big_number = '123'}", r#""123""#, "(123"),

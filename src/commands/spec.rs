@@ -9,6 +9,7 @@ use super::categories::Categories;
 use super::context::Context;
 use crate::error::CommandResult;
 use crate::resp::Reply;
+use std::ops::Range;
 
 /// A command: plain synchronous code under the locks of its keys' shards. `arguments[0]` is the command's name.
 /// If it returns an error, what it wrote into the reply is thrown away.
@@ -328,16 +329,20 @@ impl CommandSpec {
                 }
                 KeySpec::Found(find) => find(arguments).into_iter().for_each(&mut found),
                 KeySpec::Counted { count_index } => {
-                    let count = arguments
-                        .get(count_index)
-                        .and_then(|text| crate::resp::number::parse_integer(text))
-                        .and_then(|count| usize::try_from(count).ok())
-                        .unwrap_or(0);
-                    if count <= arguments.len().saturating_sub(count_index + 1) {
-                        (count_index + 1..=count_index + count).for_each(&mut found);
-                    }
+                    counted_keys(arguments, count_index).for_each(&mut found);
                 }
             }
         }
     }
+}
+
+/// The keys behind their number; none if that is no number or points past the end.
+pub(super) fn counted_keys(arguments: &[&[u8]], count_index: usize) -> Range<usize> {
+    let count = arguments
+        .get(count_index)
+        .and_then(|text| crate::resp::number::parse_integer(text))
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| *count <= arguments.len().saturating_sub(count_index + 1));
+    let first = count_index + 1;
+    first..first + count.unwrap_or(0)
 }

@@ -64,6 +64,11 @@ fn history_is_told_again_and_counted() {
             "[[\"s\" [[\"2-0\" nil-array]]]]",
         ),
         ("XREADGROUP GROUP g new STREAMS s 0", "[[\"s\" []]]"),
+        ("XGROUP CREATE empty g 0 MKSTREAM", "+OK"),
+        (
+            "XREADGROUP GROUP g new STREAMS empty 18446744073709551615-18446744073709551615",
+            "nil-array",
+        ),
         (
             "XPENDING s g - + 10",
             "[[\"1-0\" \"c\" :0 :2] [\"2-0\" \"c\" :10 :1]]",

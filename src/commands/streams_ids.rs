@@ -1,8 +1,10 @@
 //! What all stream commands share: reading IDs, writing entries, and the errors about groups.
 
 use super::context::Context;
+use super::options::up_to_nul;
 use crate::error::CommandError;
 use crate::resp::Reply;
+use crate::resp::number::parse_integer;
 use crate::value::{Group, Stream};
 use storage_format::StreamId;
 use storage_format::stream::StreamEntry;
@@ -27,12 +29,27 @@ pub enum NewId {
     Exact(StreamId),
 }
 
-/// One half of an ID: decimal digits, with C's tolerance for a plus and for zeros in front.
+/// One half of an ID, as Redis reads it: an integer that is not negative; failing that, what C's `strtoull` takes, which passes over
+/// blanks, and goes around for a minus.
 fn number(text: &[u8]) -> Option<u64> {
-    let digits = text.strip_prefix(b"+").unwrap_or(text);
-    let is_decimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    if let Some(integer) = parse_integer(text) {
+        return u64::try_from(integer).ok();
+    }
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let blanks = text.iter().take_while(|byte| is_blank(byte)).count();
+    let (is_negative, digits) = match &text[blanks..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let is_decimal = digits.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(digits).ok().filter(|_| is_decimal)?;
-    text.parse().ok()
+    let number: u64 = text.parse().ok()?;
+    Some(if is_negative {
+        number.wrapping_neg()
+    } else {
+        number
+    })
 }
 
 /// Time and, if there is one, the text of the sequence.
@@ -40,6 +57,7 @@ fn halves(argument: &[u8]) -> Option<(u64, Option<&[u8]>)> {
     if argument.len() > ID_TEXT_BYTES_MAX {
         return None;
     }
+    let argument = up_to_nul(argument);
     match argument.iter().position(|byte| *byte == b'-') {
         Some(dash) => Some((number(&argument[..dash])?, Some(&argument[dash + 1..]))),
         None => Some((number(argument)?, None)),
@@ -115,7 +133,7 @@ pub fn range_end(argument: &[u8]) -> Result<StreamId, CommandError> {
 
 /// A name as messages show it: up to the first NUL byte, where C ends a string.
 pub fn shown(name: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(super::options::up_to_nul(name))
+    String::from_utf8_lossy(up_to_nul(name))
 }
 
 /// A group that does not exist, as XINFO and XGROUP say it.
@@ -195,6 +213,14 @@ mod tests {
             ("005-+3", Some(new(5, 3))),
             ("18446744073709551615-0", Some(new(u64::MAX, 0))),
             ("18446744073709551616-0", None),
+            (" 5", Some(new(5, 9))),
+            ("5-\t3", Some(new(5, 3))),
+            ("5--0", Some(new(5, 0))),
+            ("5--03", Some(new(5, u64::MAX - 2))),
+            ("5\0x", Some(new(5, 9))),
+            ("5--3", None),
+            ("5 ", None),
+            (" ", None),
             ("5-", None),
             ("-5", None),
             ("-", None),

@@ -152,17 +152,14 @@ fn find_keys(arguments: &[&[u8]]) -> Vec<usize> {
     let mut index = 1;
     while let Some(word) = arguments.get(index) {
         if is_keyword(word, "streams") {
+            // If the numbers of keys and IDs differ, the command says so.
             let count = arguments.len() - index - 1;
-            if !count.is_multiple_of(2) {
-                break;
-            }
             return (index + 1..=index + count / 2).collect();
         }
         index += match () {
             () if is_keyword(word, "block") || is_keyword(word, "count") => 2,
             () if is_keyword(word, "group") => 3,
-            () if is_keyword(word, "noack") => 1,
-            () => break,
+            () => 1,
         };
     }
     Vec::new()
@@ -260,7 +257,11 @@ fn group_position(argument: &[u8]) -> Result<GroupPosition, CommandError> {
                  specifying a proper ID, or use the > ID to get new messages. The {symbol} ID would just return an empty result set."
             )))
         }
-        _ => id(argument, 0).map(GroupPosition::HistoryAfter),
+        // Nothing can be behind the greatest ID; Redis takes it for >.
+        _ => Ok(match id(argument, 0)? {
+            StreamId::MAX => GroupPosition::New,
+            id => GroupPosition::HistoryAfter(id),
+        }),
     }
 }
 

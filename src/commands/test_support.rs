@@ -243,7 +243,9 @@ impl TestServer {
     ) -> Result<(), Attempted> {
         let mut hashes = Vec::new();
         if spec.name == "exec" {
-            queue_keys(&self.session, |_, key| hashes.push(self.keyspace.hash(key)));
+            queue_keys(&self.session, self.keyspace.databases(), |_, key| {
+                hashes.push(self.keyspace.hash(key))
+            });
         }
         spec.for_each_key(arguments, |index| {
             hashes.push(self.keyspace.hash(arguments[index]))

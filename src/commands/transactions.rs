@@ -198,12 +198,14 @@ fn still_allowed(context: &Context<'_>, row: Row, arguments: &[&[u8]]) -> Comman
     })
 }
 
-/// Calls `found` with database and key for every key that EXEC of this queue touches. A SELECT in the queue counts.
-pub fn queue_keys(session: &super::Session, mut found: impl FnMut(u32, &[u8])) {
+/// Calls `found` with database and key for every key that EXEC of this queue touches. A SELECT in the queue counts; whether it will
+/// succeed is not known, so from then on each key is named in the database before it too. There are so many `databases`.
+pub fn queue_keys(session: &super::Session, databases: u32, mut found: impl FnMut(u32, &[u8])) {
     for watched in &session.watched {
         found(watched.database, &watched.key);
     }
-    let mut database = session.database;
+    let exists = |database: &u32| *database < databases;
+    let mut selected = vec![session.database];
     for queued in session
         .transaction
         .iter()
@@ -214,15 +216,15 @@ pub fn queue_keys(session: &super::Session, mut found: impl FnMut(u32, &[u8])) {
             continue;
         };
         if row.spec.name == "select" {
-            let selected = crate::resp::number::parse_integer(arguments[1])
-                .and_then(|index| u32::try_from(index).ok());
-            database = selected.unwrap_or(database);
+            let database = crate::resp::number::parse_integer(arguments[1])
+                .and_then(|index| u32::try_from(index).ok())
+                .filter(exists);
+            selected.extend(database.filter(|database| !selected.contains(database)));
         }
         let other = row.spec.other_database.and_then(|other| other(&arguments));
         row.spec.for_each_key(&arguments, |index| {
-            found(database, arguments[index]);
-            if let Some(other) = other {
-                found(other, arguments[index]);
+            for database in selected.iter().copied().chain(other.filter(exists)) {
+                found(database, arguments[index]);
             }
         });
     }

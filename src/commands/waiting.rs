@@ -4,6 +4,7 @@
 //! synced at once instead of waiting for the next sync.
 
 use super::categories::Categories;
+use super::collections::element_count;
 use super::context::{BlockRequest, Context, TimeoutReply};
 use super::options::integer;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
@@ -54,7 +55,7 @@ fn waitaof(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
         "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
     );
     let local = super::options::integer_in(arguments[1], 0..=1)?;
-    let replicas = super::options::integer_in(arguments[2], 0..=i64::MAX)?;
+    let replicas = element_count(arguments[2])?;
     let deadline_ms = deadline_ms(arguments[3], context.now_ms)?;
     if local > 0 && !context.settings.appendonly {
         return Err(NO_LOG);

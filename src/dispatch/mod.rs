@@ -288,11 +288,7 @@ impl Dispatcher {
         let (keys, keyspace) = (&mut self.keys, &self.server.keyspace);
         if row.spec.name == "exec" {
             let owned = &mut self.owned_keys;
-            transactions::queue_keys(session, |database, key| {
-                if database >= keyspace.databases() {
-                    // The command that names it will say so.
-                    return;
-                }
+            transactions::queue_keys(session, keyspace.databases(), |database, key| {
                 keys.push(NamedKey {
                     database,
                     hash: keyspace.hash(key),

@@ -184,11 +184,13 @@ impl Keys<'_> {
         .map(Applied::changed)
     }
 
-    /// Marks a text as changed in place: OBJECT ENCODING says `raw`.
+    /// Marks a text as one that can be changed in place: OBJECT ENCODING says `raw`. No change of the key: nothing is logged.
     pub fn mark_raw_text(&mut self, key: &[u8]) {
         let target = self.target(key);
         if let Some(place) = target.place {
-            self.change_entry(&target, place, |entry| entry.set_raw_text(true));
+            let database = self.database as usize;
+            let shard = self.guards.shard_mut(target.hash);
+            shard.tables[database].change(place, |entry| entry.set_raw_text(true));
         }
     }
 

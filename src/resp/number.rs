@@ -196,6 +196,15 @@ fn format_shortest(value: f64, output: &mut Vec<u8>) {
     }
 }
 
+/// As a C cast does it where it is defined; out of range gives the smallest integer, as on x86.
+pub fn truncated(number: f64) -> i64 {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if number.is_nan() || !(-LIMIT..LIMIT).contains(&number) {
+        return i64::MIN;
+    }
+    number as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -334,10 +334,9 @@ impl Tier {
 }
 
 fn entry_of_text(wanted: &Wanted<'_>, version: &Version, text: &[u8]) -> Entry {
-    entry_of_version(
-        Entry::new(wanted.request.key, NewBody::Text(text), version.deadline_ms),
-        version,
-    )
+    let entry = Entry::new(wanted.request.key, NewBody::Text(text), version.deadline_ms);
+    // A text that is only lent for one command has been used just now, too.
+    clean(entry, version, wanted.request.now_ms)
 }
 
 fn entry_of_version(mut entry: Entry, version: &Version) -> Entry {

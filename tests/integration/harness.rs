@@ -69,6 +69,8 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
+            // Redis sorts texts by the rules of the language that the environment names.
+            .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -423,7 +425,7 @@ impl Drop for Server {
     }
 }
 
-/// A `redis-server` without persistence, to compare with.
+/// A `redis-server` without persistence, to compare with. `LARDER_DIFFERENTIAL_REDIS` names another one than that of the system.
 pub struct Reference {
     port: u16,
     process: Process,
@@ -433,7 +435,9 @@ pub struct Reference {
 impl Reference {
     /// Starts it; `None` where it is not installed.
     pub fn start() -> Option<Reference> {
-        if !is_installed("redis-server") {
+        let program = std::env::var("LARDER_DIFFERENTIAL_REDIS");
+        let program = program.unwrap_or_else(|_| "redis-server".to_owned());
+        if !is_installed(&program) {
             println!("redis-server is not installed: nothing is compared with it");
             return None;
         }
@@ -450,7 +454,7 @@ impl Reference {
             .map(str::to_owned)
             .chain(["--save".to_owned(), String::new()]);
         let process = Process::spawn(
-            Path::new("redis-server"),
+            Path::new(&program),
             &words.collect::<Vec<_>>(),
             &Lines::default(),
         );

@@ -71,3 +71,13 @@ fn sixteen_megabytes() {
 fn twenty_four_megabytes() {
     pipelined_writes_are_not_refused("24mb");
 }
+
+#[test]
+fn a_text_that_is_lent_by_the_cold_tier_was_used_just_now() {
+    let server = Server::start("--save '' --appendonly no");
+    let mut client = server.client();
+    client.ok(&format!("SET key {}", "text".repeat(3000)));
+    client.line("TIER DEMOTE ALL");
+    let idle_seconds = client.line("OBJECT IDLETIME key").integer();
+    assert!((0..100).contains(&idle_seconds), "{idle_seconds}");
+}

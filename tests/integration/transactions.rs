@@ -275,3 +275,38 @@ fn a_transaction_is_replayed_entirely_or_not_at_all() {
         Reply::bulk(count.to_string())
     );
 }
+
+#[test]
+fn what_follows_a_select_that_fails_runs_in_the_database_before_it() {
+    let server = Server::start("--save '' --appendonly no");
+    let mut client = server.client();
+    assert_eq!(
+        client.line("SELECT abc").error(),
+        "ERR value is not an integer or out of range"
+    );
+    assert_eq!(
+        client.line("SELECT 2147483648").error(),
+        "ERR value is out of range, value must between -2147483648 and 2147483647"
+    );
+    let line = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let replies = client.pipeline(&[
+        line("MULTI"),
+        line("SELECT 99"),
+        line("INCR a"),
+        line("SELECT 1"),
+        line("COPY a b DB 99"),
+        line("INCR a"),
+        line("EXEC"),
+    ]);
+    let out_of_range = Reply::Error("ERR DB index is out of range".to_owned());
+    assert_eq!(
+        replies[6].items(),
+        [
+            out_of_range.clone(),
+            Reply::Integer(1),
+            Reply::ok(),
+            out_of_range,
+            Reply::Integer(1)
+        ]
+    );
+}

@@ -6,6 +6,7 @@ use super::store::{ScriptStore, show_digest};
 use super::values::Stack;
 use super::{current, raw, running};
 use crate::commands::acl;
+use crate::commands::options::up_to_nul;
 use crate::error::CommandError;
 use crate::resp::Protocol;
 use mlua::{Error, Lua, Result, Table, Value, Variadic};
@@ -65,7 +66,8 @@ fn error_reply(lua: &Lua, arguments: Variadic<Value>) -> Result<Table> {
         return error_table(lua, b"ERR wrong number or type of arguments");
     };
     let text = text.as_bytes();
-    let text = text.strip_prefix(b"-").unwrap_or(&text);
+    let text = up_to_nul(&text);
+    let text = text.strip_prefix(b"-").unwrap_or(text);
     let (code, message) = match memchr::memchr(b' ', text) {
         Some(space) => (&text[..space], &text[space + 1..]),
         None => (&b"ERR"[..], text),

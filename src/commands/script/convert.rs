@@ -4,6 +4,8 @@
 //! [`write_result`] turns what a script returns into a reply for the client. Both follow Redis's tables for RESP2 and RESP3.
 
 use super::values::{Kept, Seen, Stack};
+use crate::commands::options::up_to_nul;
+use crate::resp::number::truncated;
 use crate::resp::{Protocol, Reply, number};
 
 /// Nested deeper than this, a reply is cut: Lua's own stack is no longer, either.
@@ -196,8 +198,8 @@ impl Writer {
     /// Writes a table whose field `mark` is on top, if that has the type that it must have.
     fn write_field(&mut self, mark: Kept, stack: &mut Stack, reply: &mut Reply<'_>) -> bool {
         match (mark, stack.top()) {
-            (Kept::Err, Seen::Text(text)) => reply.error(text),
-            (Kept::Ok, Seen::Text(text)) => reply.simple(text),
+            (Kept::Err, Seen::Text(text)) => reply.error(up_to_nul(text)),
+            (Kept::Ok, Seen::Text(text)) => reply.simple(up_to_nul(text)),
             (Kept::Double, Seen::Number(double)) => reply.double(double),
             (Kept::BigNumber, Seen::Text(digits)) => {
                 // A line end would end the reply.
@@ -281,15 +283,6 @@ fn write_verbatim(stack: &mut Stack, reply: &mut Reply<'_>) -> bool {
     };
     stack.pop();
     is_written
-}
-
-/// As a C cast does it where it is defined; out of range gives the smallest integer, as on x86.
-fn truncated(number: f64) -> i64 {
-    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    if number.is_nan() || !(-LIMIT..LIMIT).contains(&number) {
-        return i64::MIN;
-    }
-    number as i64
 }
 
 /// Appends a number as a command's argument: an integer without exponent where it is one, else the shortest digits.

@@ -16,6 +16,7 @@ use super::store::{
 use super::values::{Kept, KeptFunction, Seen, Stack};
 use super::{api, convert, current, stack};
 use crate::commands::context::Context;
+use crate::commands::options::up_to_nul;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
 use hashbrown::HashMap;
@@ -541,6 +542,7 @@ fn write_failure(
     };
     stack.push_field(Kept::Err);
     let mut message = text(stack).unwrap_or_else(|| b"ERR unknown error".to_vec());
+    message.truncate(up_to_nul(&message).len());
     stack.push_below();
     stack.push_field(Kept::Source);
     let source = text(stack);

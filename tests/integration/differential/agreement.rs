@@ -1,8 +1,10 @@
 //! When two replies to one command agree: byte for byte, except where the order, the choice or the moment is nobody's promise,
 //! and where Larder is known to differ.
 
+use super::corners;
 use super::grammar::Request;
-use crate::wire::Reply;
+use super::known::{self, Call};
+use crate::wire::{Client, Reply};
 use larder::resp::number::format_double;
 
 /// How far two points in time may be apart, in milliseconds: the servers are asked one after the other.
@@ -11,82 +13,116 @@ const TIME_TOLERANCE_MS: i64 = 5000;
 /// What stands for the reply of a server that hung up, or did not answer in time.
 pub const NO_REPLY: &str = "(no reply";
 
-/// Differences by design. Each is in docs/differences.md, or is one between Redis 7.0, which is asked, and 7.2, which is followed.
-const KNOWN: &[(&str, Condition)] = &[
-    (
-        "7.2: a timeout that is too long is not called negative",
-        |call| call.found == &Reply::Error("ERR timeout is out of range".to_owned()),
-    ),
-    (
-        "OBJECT ENCODING does not remember that INCRBYFLOAT made a number",
-        |call| {
-            let looks_shared = call.found == &Reply::Integer(i32::MAX.into());
-            call.name == "OBJECT" && (looks_shared || call.found == &Reply::bulk("int"))
-        },
-    ),
-    ("7.2: LPOS refuses the least integer", |call| {
-        let least = b"-9223372036854775808";
-        call.name == "LPOS" && call.request.iter().any(|argument| argument == least)
-    }),
-    ("7.2: OBJECT HELP says Print", |call| {
-        call.name == "OBJECT" && matches!(call.found, Reply::Array(lines) if lines.len() == 15)
-    }),
-    (
-        "a cursor that the server did not give ends the iteration",
-        |call| {
-            let place = if call.name == "SCAN" { 1 } else { 2 };
-            let cursor = call.request.get(place);
-            call.name.ends_with("SCAN") && cursor.is_some_and(|cursor| cursor != b"0")
-        },
-    ),
-    (
-        "BITCOUNT and BITPOS check their other arguments before they look for the key",
-        |call| matches!(call.name, "BITCOUNT" | "BITPOS") && is_error(call.found),
-    ),
-    ("7.2: the help of XGROUP and XINFO", |call| {
-        matches!(call.name, "XGROUP" | "XINFO") && call.request[1].eq_ignore_ascii_case(b"help")
-    }),
-    ("7.2: XREADGROUP names itself", |call| {
-        call.name == "XREADGROUP" && is_error(call.found)
-    }),
-    (
-        "7.2: small lists and sets have the encoding listpack",
-        |call| call.name == "OBJECT" && call.found == &Reply::bulk("listpack"),
-    ),
-];
-
-/// Whether a difference is for the reason that stands beside it.
-type Condition = fn(&Call<'_>) -> bool;
-
-struct Call<'a> {
-    name: &'a str,
-    request: &'a Request,
-    found: &'a Reply,
+/// What two replies say about two servers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are the same, as far as anybody may rely on it, or differ as they are known to.
+    Agree,
+    /// They differ as they are known to, and from here on so does the state.
+    Part,
+    /// One of them is wrong.
+    Differ,
 }
 
-/// True if Larder's reply agrees with Redis's.
-pub fn agree(request: &Request, found: &Reply, expected: &Reply) -> bool {
-    let name = name_of(request);
-    let call = Call {
-        name: &name,
-        request,
-        found,
-    };
-    let is_lost = |reply: &Reply| matches!(reply, Reply::Error(text) if text.starts_with(NO_REPLY));
-    if is_lost(found) || is_lost(expected) {
-        return false;
+/// Compares replies with those of one reference.
+#[derive(Clone, Copy)]
+pub struct Judge {
+    /// The reference is older than 7.2, whose replies Larder has.
+    is_old: bool,
+    /// Keys were on disk during this history.
+    was_demoted: bool,
+    /// SORT was called during this history.
+    was_sorted: bool,
+    /// XDEL was called during this history.
+    was_deleted: bool,
+    /// A number below the least normal one was sent.
+    was_tiny: bool,
+}
+
+impl Judge {
+    /// Asks the reference for its version.
+    pub fn of(redis: &mut Client) -> Judge {
+        let version = redis.line("INFO server").text();
+        Judge {
+            is_old: version.contains("redis_version:7.0."),
+            was_demoted: false,
+            was_sorted: false,
+            was_deleted: false,
+            was_tiny: false,
+        }
     }
-    same_but_for_digits(found, expected)
-        || follows_rule(&name, request, found, expected)
-        || KNOWN.iter().any(|(_, applies)| applies(&call))
+
+    /// Notes what has an influence on later replies.
+    pub fn note(&mut self, request: &Request) {
+        let name = name_of(corners::effective(request));
+        self.was_demoted |= name == "TIER";
+        self.was_tiny |= request.iter().any(|argument| argument == b"5e-324");
+        self.was_deleted |= name == "XDEL";
+        self.was_sorted |= name == "SORT" || name == "SORT_RO";
+    }
+
+    /// Compares Larder's reply with Redis's.
+    pub fn judge(self, request: &Request, found: &Reply, expected: &Reply) -> Verdict {
+        let request = corners::effective(request);
+        let name = name_of(request);
+        let call = Call {
+            name: &name,
+            request,
+            found,
+            expected,
+            is_old: self.is_old,
+            was_demoted: self.was_demoted,
+            was_sorted: self.was_sorted,
+            was_deleted: self.was_deleted,
+            was_tiny: self.was_tiny,
+        };
+        let is_lost =
+            |reply: &Reply| matches!(reply, Reply::Error(text) if text.starts_with(NO_REPLY));
+        if is_lost(found) || is_lost(expected) {
+            return Verdict::Differ;
+        }
+        let stripped = (self.is_old && name == "XINFO").then(|| without_new_fields(found));
+        let found = stripped.as_ref().unwrap_or(found);
+        if same_but_for_digits(found, expected)
+            || follows_rule(&name, request, found, expected)
+            || known::is_known(&call)
+        {
+            Verdict::Agree
+        } else if known::is_parting(&call) {
+            Verdict::Part
+        } else {
+            Verdict::Differ
+        }
+    }
+}
+
+/// Without the fields that 7.2 added to XINFO.
+fn without_new_fields(reply: &Reply) -> Reply {
+    let all = |items: &[Reply]| {
+        let mut kept = Vec::new();
+        let mut items = items.iter();
+        while let Some(item) = items.next() {
+            if *item == Reply::bulk("active-time") || *item == Reply::bulk("inactive") {
+                items.next();
+            } else {
+                kept.push(without_new_fields(item));
+            }
+        }
+        kept
+    };
+    match reply {
+        Reply::Array(items) => Reply::Array(all(items)),
+        Reply::Map(items) => Reply::Map(all(items)),
+        other => other.clone(),
+    }
 }
 
 /// The command's name, in capitals.
-pub fn name_of(request: &Request) -> String {
+pub fn name_of(request: &[Vec<u8>]) -> String {
     String::from_utf8_lossy(&request[0]).to_uppercase()
 }
 
-fn follows_rule(name: &str, request: &Request, found: &Reply, expected: &Reply) -> bool {
+fn follows_rule(name: &str, request: &[Vec<u8>], found: &Reply, expected: &Reply) -> bool {
     let has_word = |word: &[u8]| {
         request
             .iter()
@@ -107,9 +143,10 @@ fn follows_rule(name: &str, request: &Request, found: &Reply, expected: &Reply) 
         }
         "SCAN" | "SSCAN" => same_step(found, expected, 1),
         "HSCAN" | "ZSCAN" => same_step(found, expected, 2),
-        "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" | "OBJECT" | "XPENDING" => {
-            near(found, expected)
-        }
+        "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" | "XPENDING" => near(found, expected),
+        "OBJECT" if has_word(b"idletime") => near(found, expected),
+        "XINFO" => near_streams(found, expected),
+        "HELLO" | "TIER" => true,
         "GEOSEARCH"
         | "GEORADIUS"
         | "GEORADIUS_RO"
@@ -123,12 +160,29 @@ fn follows_rule(name: &str, request: &Request, found: &Reply, expected: &Reply) 
                 sorted(found, 1) == sorted(expected, 1)
             }
         }
-        "SORT" | "SORT_RO" if has_word(b"by") => shape(found) == shape(expected),
+        // Elements whose texts to sort by are the same come in any order, and so do those of a set that is not sorted.
+        "SORT" | "SORT_RO" if has_word(b"by") && (has_word(b"alpha") || is_unsorted(request)) => {
+            let is_get = |word: &&Vec<u8>| word.eq_ignore_ascii_case(b"get");
+            let shown = request.iter().filter(is_get).count().max(1);
+            match (found, expected) {
+                (Reply::Array(found), Reply::Array(expected)) if has_word(b"limit") => {
+                    found.len() == expected.len()
+                }
+                _ => sorted(found, shown) == sorted(expected, shown),
+            }
+        }
         _ => false,
     }
 }
 
-fn is_error(reply: &Reply) -> bool {
+/// Whether a SORT has a BY without a place for the element.
+fn is_unsorted(request: &[Vec<u8>]) -> bool {
+    let mut pairs = request.windows(2);
+    pairs.any(|pair| pair[0].eq_ignore_ascii_case(b"by") && !pair[1].contains(&b'*'))
+}
+
+/// Whether it is an error.
+pub fn is_error(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(_))
 }
 
@@ -177,7 +231,7 @@ fn sorted(reply: &Reply, group: usize) -> Reply {
 }
 
 /// What remains of a reply without the content of its strings.
-fn shape(reply: &Reply) -> Reply {
+pub fn shape(reply: &Reply) -> Reply {
     let all = |items: &[Reply]| items.iter().map(shape).collect();
     match reply {
         Reply::Bulk(_) => Reply::bulk(""),
@@ -199,7 +253,7 @@ fn same_step(found: &Reply, expected: &Reply, group: usize) -> bool {
     };
     let end = Reply::bulk("0");
     match (found_cursor == &end, expected_cursor == &end) {
-        (true, true) => sorted(found, group) == sorted(expected, group),
+        (true, true) => same_but_for_digits(&sorted(found, group), &sorted(expected, group)),
         _ => matches!((found, expected), (Reply::Array(_), Reply::Array(_))),
     }
 }
@@ -222,4 +276,30 @@ fn near(found: &Reply, expected: &Reply) -> bool {
         }
         _ => found == expected,
     }
+}
+
+/// The same, but for points in time, spans of it, and the inner nodes of a tree that Larder does not have.
+fn near_streams(found: &Reply, expected: &Reply) -> bool {
+    const A_TIME_MS: i64 = 1_000_000_000_000;
+    let ((Reply::Array(found), Reply::Array(expected)) | (Reply::Map(found), Reply::Map(expected))) =
+        (found, expected)
+    else {
+        let (Reply::Integer(found_ms), Reply::Integer(expected_ms)) = (found, expected) else {
+            return found == expected;
+        };
+        let are_times = *found_ms > A_TIME_MS && *expected_ms > A_TIME_MS;
+        return found == expected || are_times && near(found, expected);
+    };
+    let is_span = |name: &Reply| *name == Reply::bulk("idle") || *name == Reply::bulk("inactive");
+    let is_free = |name: &Reply| *name == Reply::bulk("radix-tree-nodes");
+    found.len() == expected.len()
+        && (0..found.len()).all(|place| {
+            let (found, name) = (
+                &found[place],
+                place.checked_sub(1).map(|before| &found[before]),
+            );
+            near_streams(found, &expected[place])
+                || name.is_some_and(is_free)
+                || name.is_some_and(is_span) && near(found, &expected[place])
+        })
 }

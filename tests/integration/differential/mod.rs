@@ -1,247 +1,39 @@
 //! Random histories on Larder and on `redis-server`, reply by reply.
 //!
-//! A history is a few dozen command lines over few keys (see [`grammar`]), some of them in transactions, in RESP2 or RESP3, and at its
-//! end the content of every key. Both servers get it as one pipeline. A history in which two replies do not agree
-//! ([`agreement`]) is shortened as long as it fails, and printed as lines for `redis-cli`.
+//! A history is a few dozen command lines over few keys (see [`grammar`] and [`corners`]), some of them in transactions or run by a
+//! script, in RESP2 or RESP3, and at its end the content of every key. Both servers get it as one pipeline. A history in which
+//! two replies do not agree ([`agreement`], [`known`]) is shortened as long as it fails, and printed as lines for `redis-cli`. At the
+//! end of a run Larder has to have given back the memory that it took.
 //!
 //! The usual run takes the histories of fixed seeds, then those of a random seed for the rest of its time:
-//! `LARDER_DIFFERENTIAL_SECONDS` (20). `LARDER_DIFFERENTIAL_SEED` runs one history only, the one that a failure names.
+//! `LARDER_DIFFERENTIAL_SECONDS` (40). `LARDER_DIFFERENTIAL_SEED` runs one history only, the one that a failure names; with
+//! `LARDER_DIFFERENTIAL_SECONDS` it begins there. `LARDER_DIFFERENTIAL_REDIS` names another `redis-server` to compare with.
 
 mod agreement;
+mod corners;
 mod grammar;
+mod history;
+mod known;
+mod pair;
 mod random;
 mod values;
 
 use crate::harness::{Reference, Server};
-use crate::wire::{Client, Reply, encode};
-use agreement::{NO_REPLY, agree, name_of};
+use agreement::Judge;
 use grammar::{Grammar, Request};
-use random::Random;
+use history::{History, history, inspection};
+use pair::{Difference, Pair};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const USUAL_SECONDS: u64 = 20;
+const USUAL_SECONDS: u64 = 40;
 /// Histories that are the same in every run.
 const FIXED_HISTORIES: u64 = 150;
-const LINES: usize = 60;
 /// A run stops after so many failures of different kinds.
 const FAILURES_MAX: usize = 12;
-
-/// The two servers' clients.
-struct Pair {
-    larder: Side,
-    redis: Side,
-    /// What shows the state at the end of a history.
-    inspection: Vec<Request>,
-}
-
-/// A client that connects anew when its server hung up.
-struct Side {
-    client: Option<Client>,
-    port: u16,
-}
-
-/// The first reply of a history that does not agree.
-struct Difference {
-    request: Request,
-    found: Reply,
-    expected: Reply,
-}
-
-impl Difference {
-    /// Differences of one kind have one name.
-    fn kind(&self) -> String {
-        if matches!(&self.found, Reply::Error(text) if text.starts_with(NO_REPLY)) {
-            return "Larder hung up".to_owned();
-        }
-        let start = |reply: &Reply| format!("{reply:?}").chars().take(40).collect::<String>();
-        let (found, expected) = (start(&self.found), start(&self.expected));
-        match (&self.found, &self.expected) {
-            (Reply::Error(_), _) | (_, Reply::Error(_)) => {
-                format!("{} {found} {expected}", name_of(&self.request))
-            }
-            _ => name_of(&self.request),
-        }
-    }
-}
-
-fn words(line: &str) -> Request {
-    line.split(' ')
-        .map(|word| word.as_bytes().to_vec())
-        .collect()
-}
-
-/// A history, and the dialect it is in.
-fn history(grammar: &Grammar, seed: u64) -> (u8, Vec<Request>) {
-    let mut random = Random::new(seed);
-    let protocol = if random.percent(50) { 2 } else { 3 };
-    let mut requests = Vec::new();
-    let mut queued = 0;
-    while requests.len() < LINES {
-        if queued == 0 && random.percent(2) {
-            queued = 1 + random.below(6);
-            requests.push(words("MULTI"));
-            continue;
-        }
-        let request = grammar.line(&mut random);
-        // Each server pops members of its own choice; the rest of the key goes too.
-        // So is what lies between two members whose scores are not the same.
-        let is_by_member = request
-            .iter()
-            .any(|argument| argument.eq_ignore_ascii_case(b"bylex"));
-        let is_free = match &*name_of(&request) {
-            "SPOP" | "ZREMRANGEBYLEX" => true,
-            "ZRANGESTORE" => is_by_member,
-            _ => false,
-        };
-        let leftover = is_free.then(|| request.get(1).cloned()).flatten();
-        requests.push(request);
-        if let Some(key) = leftover {
-            requests.push(vec![b"SET".to_vec(), key.clone(), b"gone".to_vec()]);
-            requests.push(vec![b"DEL".to_vec(), key]);
-        }
-        if queued > 0 {
-            queued -= 1;
-            if queued == 0 {
-                let end = if random.percent(90) {
-                    "EXEC"
-                } else {
-                    "DISCARD"
-                };
-                requests.push(words(end));
-            }
-        }
-    }
-    if queued > 0 {
-        requests.push(words("EXEC"));
-    }
-    // IDs from the clock are not the same on two servers.
-    requests.retain(|request| name_of(request) != "XADD" || !request.contains(&b"*".to_vec()));
-    (protocol, requests)
-}
-
-/// Lines that show everything there is.
-fn inspection(grammar: &Grammar) -> Vec<Request> {
-    let of_a_key = [
-        "TYPE K",
-        "PTTL K",
-        "GET K",
-        "LRANGE K 0 -1",
-        "SMEMBERS K",
-        "HGETALL K",
-        "ZRANGE K 0 -1 WITHSCORES",
-        "XRANGE K - +",
-    ];
-    let mut requests = vec![words("DISCARD"), words("DBSIZE")];
-    for key in values::KEYS {
-        for line in of_a_key {
-            let mut request = words(line);
-            if !grammar.has(&name_of(&request)) {
-                continue;
-            }
-            request[1] = key.to_vec();
-            requests.push(request);
-        }
-    }
-    requests
-}
-
-impl Side {
-    fn new(port: u16) -> Side {
-        Side { client: None, port }
-    }
-
-    /// The replies to a pipeline. Where the connection ends there is an error in their place.
-    fn replies(&mut self, requests: &[Request]) -> Vec<Reply> {
-        let mut client = match self.client.take() {
-            Some(client) => client,
-            None => Client::connect(self.port).expect("the server accepts"),
-        };
-        let bytes: Vec<u8> = requests
-            .iter()
-            .flat_map(|request| encode(request))
-            .collect();
-        let mut outcome = client.send_bytes(&bytes);
-        let mut replies = Vec::new();
-        while outcome.is_ok() && replies.len() < requests.len() {
-            outcome = client.try_read().map(|reply| replies.push(reply));
-        }
-        match outcome {
-            Ok(()) => self.client = Some(client),
-            Err(error) => {
-                let lost = Reply::Error(format!("{NO_REPLY}: {error})"));
-                replies.resize(requests.len(), lost);
-            }
-        }
-        replies
-    }
-}
-
-impl Pair {
-    /// Runs a history from an empty start on both servers.
-    fn first_difference(&mut self, protocol: u8, requests: &[Request]) -> Option<Difference> {
-        let mut all = vec![
-            words("RESET"),
-            words(&format!("HELLO {protocol}")),
-            words("FLUSHALL"),
-        ];
-        let start = all.len();
-        all.extend_from_slice(requests);
-        all.extend_from_slice(&self.inspection);
-        let found = self.larder.replies(&all);
-        let expected = self.redis.replies(&all);
-        let mut queue: Vec<&Request> = Vec::new();
-        let replies = found.into_iter().zip(expected);
-        for (request, (found, expected)) in all.iter().zip(replies).skip(start) {
-            let agrees = match (&found, &expected) {
-                (Reply::Array(found), Reply::Array(expected))
-                    if name_of(request) == "EXEC" && found.len() == queue.len() =>
-                {
-                    found.len() == expected.len()
-                        && queue
-                            .iter()
-                            .zip(found.iter().zip(expected))
-                            .all(|(request, (found, expected))| agree(request, found, expected))
-                }
-                _ => agree(request, &found, &expected),
-            };
-            if !agrees {
-                return Some(Difference {
-                    request: request.clone(),
-                    found,
-                    expected,
-                });
-            }
-            match &found {
-                Reply::Simple(text) if text == "QUEUED" => queue.push(request),
-                _ if matches!(&*name_of(request), "EXEC" | "DISCARD" | "MULTI") => queue.clear(),
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// Leaves out what is not needed for a difference of this kind.
-    fn shorten(&mut self, protocol: u8, mut requests: Vec<Request>, kind: &str) -> Vec<Request> {
-        let mut size = requests.len() / 2;
-        while size > 0 {
-            let mut place = 0;
-            while place < requests.len() {
-                let mut fewer = requests.clone();
-                fewer.drain(place..(place + size).min(requests.len()));
-                let still = self.first_difference(protocol, &fewer);
-                if still.is_some_and(|difference| difference.kind() == kind) {
-                    requests = fewer;
-                } else {
-                    place += size;
-                }
-            }
-            size /= 2;
-        }
-        requests
-    }
-}
+/// What Larder may have allocated more at the end of a run than after its first histories: buffers, tables that grew once.
+const LEFTOVER_BYTES_MAX: i64 = 8 << 20;
 
 fn as_line(request: &Request) -> String {
     let quoted = request.iter().map(|argument| {
@@ -258,13 +50,16 @@ fn as_line(request: &Request) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-fn report(seed: u64, protocol: u8, requests: &[Request], difference: &Difference) -> String {
-    let lines: String = requests
+fn report(seed: u64, history: &History, difference: &Difference) -> String {
+    let lines: String = history
+        .settings
         .iter()
+        .chain(&history.requests)
         .map(|request| format!("  {}\n", as_line(request)))
         .collect();
     format!(
-        "LARDER_DIFFERENTIAL_SEED={seed}, redis-cli -{protocol}:\n{lines}  then {}\n    Larder: {:?}\n    Redis:  {:?}\n",
+        "LARDER_DIFFERENTIAL_SEED={seed}, redis-cli -{}:\n{lines}  then {}\n    Larder: {:?}\n    Redis:  {:?}\n",
+        history.protocol,
         as_line(&difference.request),
         difference.found,
         difference.expected
@@ -278,6 +73,30 @@ fn environment(name: &str) -> Option<u64> {
     })
 }
 
+/// The seeds of a run, and when it is over.
+fn seeds() -> (Box<dyn Iterator<Item = u64>>, Instant) {
+    let single = environment("LARDER_DIFFERENTIAL_SEED");
+    let seconds = environment("LARDER_DIFFERENTIAL_SECONDS");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let start = now.expect("a time after 1970").as_micros() as u64;
+    println!("random histories begin with LARDER_DIFFERENTIAL_SEED={start}");
+    let seeds: Box<dyn Iterator<Item = u64>> = match (single, seconds) {
+        (Some(seed), None) => Box::new(std::iter::once(seed)),
+        (Some(seed), Some(_)) => Box::new(seed..),
+        _ => Box::new((0..FIXED_HISTORIES).chain(start..)),
+    };
+    let duration = Duration::from_secs(seconds.unwrap_or(USUAL_SECONDS));
+    (seeds, Instant::now() + duration)
+}
+
+/// Bytes allocated when there are no keys.
+fn empty_bytes(server: &Server) -> i64 {
+    let mut client = server.client();
+    client.ok("FLUSHALL");
+    client.line("SCRIPT FLUSH");
+    server.info("used_memory").parse().expect("a number")
+}
+
 #[test]
 fn replies_are_those_of_redis() {
     let server = Server::start("--save '' --appendonly no");
@@ -288,40 +107,42 @@ fn replies_are_those_of_redis() {
     // So often it looks for clients whose time is over.
     redis.ok("CONFIG SET hz 500");
     let grammar = Grammar::read(&mut larder, &mut redis);
-    let mut pair = Pair {
-        larder: Side::new(server.port()),
-        redis: Side::new(reference.port()),
-        inspection: inspection(&grammar),
-    };
-    assert!(grammar.forms() > 100, "{} commands", grammar.forms());
-    let single = environment("LARDER_DIFFERENTIAL_SEED");
-    let seconds = environment("LARDER_DIFFERENTIAL_SECONDS").unwrap_or(USUAL_SECONDS);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let start = now.expect("a time after 1970").as_micros() as u64;
-    println!("random histories begin with LARDER_DIFFERENTIAL_SEED={start}");
-    let seeds: Box<dyn Iterator<Item = u64>> = match single {
-        Some(seed) => Box::new(std::iter::once(seed)),
-        None => Box::new((0..FIXED_HISTORIES).chain(start..)),
-    };
+    assert!(grammar.forms() > 150, "{} commands", grammar.forms());
+    let judge = Judge::of(&mut redis);
+    let inspection = inspection(&grammar);
+    let mut pair = Pair::new(server.port(), reference.port(), inspection, judge);
+    let (seeds, end) = seeds();
     let (mut failures, mut histories) = (BTreeMap::new(), 0);
+    let mut bytes_at_first = None;
     for seed in seeds {
-        let (protocol, requests) = history(&grammar, seed);
+        let history = history(&grammar, seed);
         histories += 1;
-        if let Some(difference) = pair.first_difference(protocol, &requests)
+        if let Some(difference) = pair.first_difference(&history)
             && let Entry::Vacant(vacant) = failures.entry(difference.kind())
         {
-            let requests = pair.shorten(protocol, requests, vacant.key());
-            let shortest = pair.first_difference(protocol, &requests);
+            let history = pair.shorten(history, vacant.key());
+            let shortest = pair.first_difference(&history);
             let difference = shortest.unwrap_or(difference);
-            vacant.insert(report(seed, protocol, &requests, &difference));
+            vacant.insert(report(seed, &history, &difference));
         }
-        let is_over = seed >= FIXED_HISTORIES && Instant::now() > end;
+        if histories == FIXED_HISTORIES {
+            bytes_at_first = Some(empty_bytes(&server));
+        }
+        let is_over = histories >= FIXED_HISTORIES && Instant::now() > end;
         if is_over || failures.len() >= FAILURES_MAX {
             break;
         }
     }
-    println!("{histories} histories of {} commands", grammar.forms());
+    println!(
+        "{histories} histories, {} lines of {} commands",
+        pair.lines,
+        grammar.forms()
+    );
     let texts: Vec<String> = failures.into_values().collect();
     assert!(texts.is_empty(), "replies differ\n{}", texts.join("\n"));
+    if let Some(before) = bytes_at_first {
+        let more = empty_bytes(&server) - before;
+        println!("{before} bytes after the first histories, {more} more at the end");
+        assert!(more < LEFTOVER_BYTES_MAX, "{more} bytes did not come back");
+    }
 }
