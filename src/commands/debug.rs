@@ -39,10 +39,17 @@ pub(super) fn allow_debug(context: &Context<'_>) -> CommandResult {
     }
 }
 
-fn sleep(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+/// SLEEP: a job that only this client waits for; within a script or a transaction a part of it, so that others wait for the
+/// locks as they would if it computed for so long.
+fn sleep(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     allow_debug(context)?;
     let seconds = parse_double(arguments[2]).filter(|seconds| (0.0..=86_400.0).contains(seconds));
     let pause = Duration::from_secs_f64(seconds.ok_or(CommandError::NOT_FLOAT)?);
+    if !context.may_block {
+        std::thread::sleep(pause);
+        reply.ok();
+        return Ok(());
+    }
     context.offload(move |_, reply| {
         std::thread::sleep(pause);
         reply.ok();
@@ -117,6 +124,7 @@ fn set_disable_deny_scripts(
 fn object(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     allow_debug(context)?;
     let key = arguments[2];
+    context.keys.sees_expired = true;
     let info = context.keys.info(key).ok_or(CommandError::NO_SUCH_KEY)?;
     let mut encoded = Vec::new();
     if let Some(value) = without_touch(&mut context.keys, |keys| keys.value(key)) {
@@ -389,7 +397,7 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 
 /// The rows of DEBUG's subcommands.
 pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
-    row("sleep", 3, ADMIN_JOB, "Keeps this client waiting.", sleep),
+    row("sleep", 3, ADMIN, "Keeps this client waiting.", sleep),
     row(
         "reload",
         -2,
@@ -566,6 +574,28 @@ mod tests {
             ),
             ("DEBUG STRINGMATCH-LEN 10 *a", ":0"),
             ("DEBUG STRINGMATCH-LEN 10 *?", ":1"),
+        ]);
+    }
+
+    #[test]
+    fn object_shows_a_key_that_has_expired_and_is_still_there() {
+        let mut server = server();
+        server.check("SET k value PX 10", "+OK");
+        server.advance_ms(11);
+        let shown = server.run("DEBUG OBJECT k");
+        assert!(shown.contains("encoding:embstr"), "{shown}");
+        server.check_all(&[("EXISTS k", ":0"), ("DEBUG OBJECT k", "-ERR no such key")]);
+    }
+
+    #[test]
+    fn sleep_in_a_script_is_part_of_it() {
+        let mut server = server();
+        server.check_all(&[
+            ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK"),
+            (
+                r#"EVAL "redis.call('set', 'k', 'v', 'px', 1) redis.call('debug', 'sleep', 0.01) return redis.call('exists', 'k')" 0"#,
+                ":1",
+            ),
         ]);
     }
 

@@ -3,6 +3,7 @@
 use super::acl::User;
 use crate::pubsub::ChannelKind;
 use crate::resp::Protocol;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage_format::ValueKind;
@@ -102,6 +103,8 @@ pub struct Session {
     pub caching_given: bool,
     /// MONITOR.
     pub monitors: bool,
+    /// Commands that ran for it, those within transactions and scripts included.
+    pub commands: Cell<u64>,
     random_state: u64,
 }
 
@@ -150,6 +153,7 @@ impl Session {
             remembers: Remembers::Nothing,
             caching_given: false,
             monitors: false,
+            commands: Cell::new(0),
             random_state,
         }
     }
@@ -237,6 +241,7 @@ impl Session {
     pub fn leave_placeholder(&mut self) -> Session {
         let mut placeholder = Session::new(self.id, false, String::new(), String::new());
         placeholder.database = self.database;
+        placeholder.commands = self.commands.clone();
         std::mem::replace(self, placeholder)
     }
 
@@ -247,7 +252,9 @@ impl Session {
             std::mem::take(&mut self.address),
             std::mem::take(&mut self.local_address),
         );
+        let commands = self.commands.take();
         *self = Session::new(id, authenticated, address, local_address);
+        self.commands.set(commands);
     }
 }
 

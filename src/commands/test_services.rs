@@ -169,6 +169,10 @@ impl Messaging for TestServices {
         self.note(format!("remember_read({id}, {})", key.len()));
     }
 
+    fn tell_readers(&self, writer: u64, written: &[(u32, Box<[u8]>)]) {
+        self.note(format!("tell_readers({writer}, {})", written.len()));
+    }
+
     fn unpause(&self) {
         self.note("unpause()");
     }

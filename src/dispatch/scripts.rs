@@ -164,6 +164,8 @@ impl Dispatcher {
         self.journal = run.journal;
         self.keys = run.keys;
         self.hashes = run.hashes;
+        let commands = session.commands.get() + run.session.commands.get();
+        session.commands.set(commands);
         let (bytes, ends) = &run.arguments;
         let arguments = slices(bytes, ends);
         let output = (start, output);

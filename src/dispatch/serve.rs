@@ -44,8 +44,9 @@ impl Dispatcher {
                 }
                 is_gone = matches!(self.serve_one(&waiter, &key), Tried::KeyIsGone);
                 if self.journal.has_written() {
+                    let told = self.journal.told();
                     let written = self.journal.take_written();
-                    self.server.invalidate(&written, Some(waiter.client));
+                    self.server.invalidate(&written, told, Some(waiter.client));
                     queue.extend(written);
                 }
             }

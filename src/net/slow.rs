@@ -49,13 +49,12 @@ impl Connection {
                 }
                 Outcome::WaitForMemory if has_waited => {
                     let worker = self.worker.borrow();
-                    let protocol = self.session.protocol;
-                    worker.dispatcher.write_error(
-                        &CommandError::OUT_OF_MEMORY,
-                        protocol,
+                    return worker.dispatcher.refuse(
+                        &mut self.session,
+                        &borrowed,
+                        CommandError::OUT_OF_MEMORY,
                         &mut self.output,
                     );
-                    return;
                 }
                 Outcome::WaitForMemory => {
                     let server = Arc::clone(self.worker.borrow().dispatcher.server());
@@ -123,7 +122,8 @@ impl Connection {
                 let reply = &mut Reply::new(&mut self.output, self.session.protocol);
                 waiter.request.timeout_reply.write(reply);
                 let mut worker = self.worker.borrow_mut();
-                worker.dispatcher.count_unserved(&waiter.arguments);
+                let session = &self.session;
+                worker.dispatcher.count_unserved(session, &waiter.arguments);
             }
         }
         crate::dispatch::apply_reply_mode(&mut self.session, start, &mut self.output);
@@ -161,7 +161,10 @@ impl Connection {
             while !self.output.is_empty() {
                 match self.stream.poll_write(context, &self.output) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(count)) if count > 0 => drop(self.output.drain(..count)),
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        drop(self.output.drain(..count));
+                        self.note_sent(count);
+                    }
                     Poll::Ready(_) => return Poll::Ready(()),
                 }
             }
@@ -169,7 +172,7 @@ impl Connection {
                 self.input.reserve(4096);
                 match self.stream.poll_read(context, &mut self.input) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Ready(Ok(count)) if count > 0 => self.note_received(count),
                     Poll::Ready(_) => return Poll::Ready(()),
                 }
             }

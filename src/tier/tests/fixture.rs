@@ -67,6 +67,8 @@ impl EventSink for TestLog {
     }
 
     fn written(&self, _keys: Vec<(u32, Box<[u8]>)>) {}
+
+    fn took(&self, _event: &'static str, _time: std::time::Duration) {}
 }
 
 impl Durability for TestLog {
