@@ -107,6 +107,18 @@ fn set_active_expire(
     Ok(())
 }
 
+fn pause_cron(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    allow_debug(context)?;
+    let paused = parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0;
+    context.services.pause_cron(paused);
+    reply.ok();
+    Ok(())
+}
+
 /// SET-DISABLE-DENY-SCRIPTS 0|1: whether scripts may call such commands for administrators as run at once.
 fn set_disable_deny_scripts(
     context: &mut Context<'_>,
@@ -369,6 +381,8 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
         "    Write <message> to the server log.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
+        "PAUSE-CRON <0|1>",
+        "    Setting it to 1 stops what is done from time to time: save rules, the timeout of idle clients, rates.",
         "POPULATE <count> [<prefix>] [<size>]",
         "    Create <count> string keys named <prefix>:<num>; without a prefix 'key'.",
         "PROTOCOL <type>",
@@ -414,6 +428,13 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         ADMIN,
         "Turns the active expiry on or off.",
         set_active_expire,
+    ),
+    row(
+        "pause-cron",
+        3,
+        ADMIN,
+        "Stops what is done from time to time.",
+        pause_cron,
     ),
     row(
         "set-disable-deny-scripts",
@@ -585,6 +606,21 @@ mod tests {
         let shown = server.run("DEBUG OBJECT k");
         assert!(shown.contains("encoding:embstr"), "{shown}");
         server.check_all(&[("EXISTS k", ":0"), ("DEBUG OBJECT k", "-ERR no such key")]);
+    }
+
+    #[test]
+    fn switches_reach_the_server() {
+        let mut server = server();
+        server.check_all(&[
+            ("DEBUG PAUSE-CRON 1", "+OK"),
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+            (
+                "DEBUG PAUSE-CRON x",
+                "-ERR value is not an integer or out of range",
+            ),
+        ]);
+        let calls = server.services.take_calls();
+        assert_eq!(calls, ["pause_cron(true)", "set_active_expire(false)"]);
     }
 
     #[test]

@@ -403,6 +403,10 @@ impl Services for TestServices {
         self.note(format!("set_active_expire({on})"));
     }
 
+    fn pause_cron(&self, paused: bool) {
+        self.note(format!("pause_cron({paused})"));
+    }
+
     fn memory_report(&self) -> MemoryReport {
         MemoryReport::default()
     }

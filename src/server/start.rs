@@ -231,6 +231,7 @@ fn assemble(
         background_save: AtomicBool::new(false),
         save_again: AtomicBool::new(false),
         operations: Mutex::default(),
+        cron_is_paused: AtomicBool::new(false),
         shutdown: watch::Sender::new(false),
         this: this.clone(),
         settings: SharedSettings::new(settings),
