@@ -65,6 +65,11 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     if cold.is_some() {
         warn_of_small_memory(settings.maxmemory_bytes);
     }
+    if settings.asks_for_replicas() {
+        tracing::warn!(
+            "min-replicas-to-write is set and there are no replicas: all writes are refused"
+        );
+    }
     let bridge = cold
         .as_ref()
         .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
