@@ -172,10 +172,7 @@ fn watch_deadlines(tier: &Weak<Tier>) {
         let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else {
             return;
         };
-        let started = Instant::now();
-        let expired = tier.expire_round(&mut hand);
-        tier.ports.events.took("expire-cycle", started.elapsed());
-        if let Err(error) = expired {
+        if let Err(error) = tier.expire_round(&mut hand) {
             tracing::error!(%error, "keys cannot be expired");
             std::thread::sleep(PAUSE_AFTER_FAILURE);
         }
