@@ -413,6 +413,13 @@ fn a_script_that_writes_is_refused_while_replicas_are_asked_for() {
 }
 
 #[test]
+fn time_stands_still_in_a_script() {
+    let script = "local first = redis.call('time') local last for i = 1, 2000 do last = redis.call('time') end \
+                  return first[1] == last[1] and first[2] == last[2]";
+    check(&mut TestServer::new(), &[(script, ":1")]);
+}
+
+#[test]
 fn what_would_wait_does_not_wait_in_a_script() {
     let mut server = TestServer::new();
     server.check("XGROUP CREATE s g $ MKSTREAM", "+OK");

@@ -245,16 +245,20 @@ impl Session {
         std::mem::replace(self, placeholder)
     }
 
-    /// RESET: as after connecting. Subscriptions have to be ended before.
+    /// RESET: as after connecting, but for what its library is. Subscriptions have to be ended before.
     pub fn reset(&mut self, authenticated: bool) {
         let (id, address, local_address) = (
             self.id,
             std::mem::take(&mut self.address),
             std::mem::take(&mut self.local_address),
         );
-        let commands = self.commands.take();
-        *self = Session::new(id, authenticated, address, local_address);
-        self.commands.set(commands);
+        let former = std::mem::replace(
+            self,
+            Session::new(id, authenticated, address, local_address),
+        );
+        self.commands = former.commands;
+        self.library_name = former.library_name;
+        self.library_version = former.library_version;
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::blocked::{DatabaseKey, Waiter, WaiterState, Wake};
 use super::{Dispatcher, Outcome, Request, Serving};
+use crate::clock;
 use crate::commands::Session;
 use crate::commands::acl::{self, LogContext};
 use crate::commands::table::Row;
@@ -54,6 +55,8 @@ impl Dispatcher {
     }
 
     fn serve_one(&mut self, waiter: &Arc<Waiter>, key: &DatabaseKey) -> Tried {
+        // A transaction may have taken so long that what it wrote has expired.
+        self.now_ms = clock::now_ms();
         let mut state = waiter.state.lock();
         let WaiterState::Waiting(session) = &mut *state else {
             return Tried::Over;

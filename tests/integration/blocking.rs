@@ -311,3 +311,21 @@ fn who_reads_what_it_has_just_written_does_not_hear_of_it() {
         }
     }
 }
+
+/// What a transaction wrote may have expired before it ended: who waits for it goes on waiting.
+#[test]
+fn what_has_expired_within_its_transaction_serves_nobody() {
+    let server = Server::start(OPTIONS);
+    let (mut waiter, mut writer) = (server.client(), server.client());
+    writer.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    waiter
+        .send_bytes(&encode(&["BLPOP", "list", "1"]))
+        .expect("it is connected");
+    wait_until("it waits", || server.info("blocked_clients") == "1");
+    writer.ok("MULTI");
+    for line in ["RPUSH list a", "PEXPIRE list 20", "DEBUG SLEEP 0.05"] {
+        writer.line(line);
+    }
+    assert_eq!(writer.line("EXEC").items().len(), 3);
+    assert_eq!(waiter.read(), Reply::NullArray);
+}

@@ -83,6 +83,18 @@ fn client_list_counts_bytes_and_commands_of_each_client() {
 }
 
 #[test]
+fn reset_forgets_the_name_and_keeps_the_library() {
+    let server = Server::start(OPTIONS);
+    let mut client = server.client();
+    client.ok("CLIENT SETNAME tester");
+    client.ok("CLIENT SETINFO LIB-NAME library");
+    assert_eq!(client.line("RESET"), Reply::Simple("RESET".to_owned()));
+    let shown = client.line("CLIENT INFO").text();
+    assert!(shown.contains(" name= "), "{shown}");
+    assert!(shown.contains(" lib-name=library "), "{shown}");
+}
+
+#[test]
 fn client_kill_ends_those_who_match() {
     let server = Server::start(OPTIONS);
     let (mut client, mut victim, mut bystander) =
