@@ -1,7 +1,7 @@
 //! Clients that wait for others: blocking commands, pauses, published messages, invalidations.
 
 use crate::harness::{Server, wait_until};
-use crate::wire::{Client, Reply};
+use crate::wire::{Client, Reply, encode};
 
 const OPTIONS: &str = "--maxmemory 64mb";
 
