@@ -32,3 +32,59 @@ pub fn ticks() -> u64 {
         .elapsed()
         .as_nanos() as u64
 }
+
+/// Turns ticks into nanoseconds where no batch of commands does: within a script. How long a tick is follows from two looks at
+/// the clock, which are taken seldom, and ever farther apart up to some tenths of a second.
+pub struct TickLength {
+    looked: std::time::Instant,
+    looked_ticks: u64,
+    /// Ticks since then at which the clock is looked at again.
+    next_ticks: u64,
+    nanoseconds: f64,
+}
+
+impl Default for TickLength {
+    fn default() -> TickLength {
+        TickLength {
+            looked: std::time::Instant::now(),
+            looked_ticks: ticks(),
+            next_ticks: 0,
+            nanoseconds: 1.0,
+        }
+    }
+}
+
+impl TickLength {
+    /// The nanoseconds since [`ticks`] gave `start`.
+    pub fn nanoseconds_since(&mut self, start: u64) -> u64 {
+        const FAR_APART: u64 = 1 << 30;
+        let now = ticks();
+        let passed = now.saturating_sub(self.looked_ticks);
+        if passed >= self.next_ticks {
+            self.nanoseconds = self.looked.elapsed().as_nanos() as f64 / passed.max(1) as f64;
+            self.next_ticks = passed.saturating_mul(2).min(FAR_APART);
+            if passed >= FAR_APART {
+                (self.looked, self.looked_ticks) = (std::time::Instant::now(), ticks());
+            }
+        }
+        (now.saturating_sub(start) as f64 * self.nanoseconds) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_become_the_time_that_passed() {
+        let mut length = TickLength::default();
+        for milliseconds in [1, 20, 3] {
+            let (start, started) = (ticks(), std::time::Instant::now());
+            std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+            let nanoseconds = length.nanoseconds_since(start);
+            let at_most = started.elapsed().as_nanos() as u64;
+            assert!(nanoseconds >= milliseconds * 900_000, "{nanoseconds}");
+            assert!(nanoseconds <= at_most + at_most / 10, "{nanoseconds}");
+        }
+    }
+}

@@ -117,7 +117,7 @@ pub struct Context<'a> {
     /// Set while a script calls by Valkey's names (`server.call`): a command may ask to wait, and does not.
     pub ignores_block: bool,
     /// Set by [`Context::block`].
-    pub blocked: Option<BlockRequest>,
+    pub blocked: Option<Box<BlockRequest>>,
     /// Set by [`Context::offload`].
     pub job: Option<Job>,
     /// Set by a script that cannot go on: what it did is rolled back, and the command runs again from the start.
@@ -153,7 +153,7 @@ impl Context<'_> {
     /// command's function returns `Ok` after this, having written and changed nothing.
     pub fn block(&mut self, request: BlockRequest, reply: &mut crate::resp::Reply<'_>) {
         if self.may_block {
-            self.blocked = Some(request);
+            self.blocked = Some(Box::new(request));
             return;
         }
         request.timeout_reply.write(reply);

@@ -134,11 +134,64 @@ fn message_pack_has_the_shortest_forms() {
                 "return {cmsgpack.unpack_limit(cmsgpack.pack(7, 8, 9), 2)}",
                 "[:2 :7 :8]",
             ),
+            (
+                "return {cmsgpack.unpack_limit(cmsgpack.pack(7, 8, 9), 0)}",
+                "[:7 :8 :9]",
+            ),
+            (
+                "return {cmsgpack.unpack_limit(cmsgpack.pack(7, 8, 9), '1', 2)}",
+                "[:-1 :9]",
+            ),
+            ("return {cmsgpack.unpack_limit('', 5)}", "[:-1]"),
+            ("return {cmsgpack.unpack('')}", "[]"),
+            ("return {cmsgpack.unpack(12)}", "[:49 :50]"),
+            (
+                "local v = {} for n = 1, 7000 do v[n] = n end local u = {cmsgpack.unpack(cmsgpack.pack(unpack(v)))} \
+                 return {#u, u[1], u[7000]}",
+                "[:7000 :1 :7000]",
+            ),
+            (
+                "local m = cmsgpack.unpack(string.char(0xdf, 0, 0, 0, 2, 0xa1, 97, 0xc0, 0xc3, 0x91, 5)) \
+                 return {m.a == nil, m[true][1]}",
+                "[:1 :5]",
+            ),
         ],
     );
     check_errors(
         &mut server,
         &[
+            (
+                "return cmsgpack.unpack(string.rep('a', 20000))",
+                "-ERR user_script:1: too many return values at once; use unpack_one or unpack_limit instead.",
+            ),
+            (
+                "return cmsgpack.unpack(string.char(0xdd, 0xff, 0xff, 0xff, 0xff))",
+                "-ERR user_script:1: Missing bytes in input.",
+            ),
+            (
+                "return cmsgpack.unpack(string.rep(string.char(0x91), 2000))",
+                "-ERR user_script:1: Bad data format in input.",
+            ),
+            (
+                "return cmsgpack.unpack(string.char(0x81, 0xc0, 1))",
+                "-ERR user_script:1: Bad data format in input.",
+            ),
+            (
+                "return cmsgpack.unpack()",
+                "-ERR user_script:1: bad argument #1 to 'unpack' (string expected, got nil)",
+            ),
+            (
+                "return cmsgpack.unpack({})",
+                "-ERR user_script:1: bad argument #1 to 'unpack' (string expected, got table)",
+            ),
+            (
+                "return cmsgpack.unpack_one('a', 2)",
+                "-ERR user_script:1: Start offset 2 greater than input length 1.",
+            ),
+            (
+                "return cmsgpack.unpack_limit('a')",
+                "-ERR user_script:1: bad argument #2 (number expected)",
+            ),
             (
                 "return cmsgpack.unpack('\\220' .. string.char(0x92))",
                 "-ERR user_script:1: Missing bytes in input.",

@@ -123,6 +123,43 @@ fn replies_become_values() {
 }
 
 #[test]
+fn commands_take_and_give_as_much_as_lua_has_room_for() {
+    let mut server = TestServer::new();
+    check(
+        &mut server,
+        &[
+            (
+                "local t = {'rpush', 'list'} for n = 1, 7000 do t[#t + 1] = n end return redis.call(unpack(t))",
+                ":7000",
+            ),
+            (
+                "local t = redis.call('lrange', 'list', 0, -1) return {#t, t[1], t[7000]}",
+                r#"[:7000 "1" "7000"]"#,
+            ),
+            (
+                "local t = {'lpos', 'list', 7000.5, 1e15, 12, 'x'} for n = 1, 7980 do t[#t + 1] = n / 2 end \
+                 return redis.pcall(unpack(t)).err",
+                r#""ERR syntax error""#,
+            ),
+            (
+                "redis.setresp(3) local t = {'command', 'docs'} for n = 1, 7980 do t[#t + 1] = 'set' end \
+                 return redis.call(unpack(t)).map.set.map.group",
+                r#""string""#,
+            ),
+            (
+                "local t = {'zadd', 'zset'} for n = 1, 20 do t[#t + 1] = n / 8 t[#t + 1] = 'm' .. n end \
+                 return {redis.call(unpack(t)), redis.call('zscore', 'zset', 'm9')}",
+                r#"[:20 "1.125"]"#,
+            ),
+            (
+                "return coroutine.wrap(function(...) return redis.call(...) end)('llen', 'list')",
+                ":7000",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn keys_and_arguments_are_tables() {
     let mut server = TestServer::new();
     let script = "return {KEYS[1], KEYS[2], ARGV[1], #KEYS, #ARGV}";
@@ -273,7 +310,7 @@ fn errors_can_be_caught() {
 fn nothing_leads_out_of_the_sandbox() {
     let mut server = TestServer::new();
     for name in [
-        "print", "dofile", "loadfile", "require", "module", "package", "io", "debug",
+        "print", "dofile", "loadfile", "require", "module", "package", "io", "debug", "newproxy",
     ] {
         for script in [
             format!("return pcall(function() return {name} end)"),

@@ -158,28 +158,57 @@ impl Session {
         }
     }
 
-    /// The session of a script that this client runs: what the script changes in it ends with the script. MONITOR and the slow
-    /// log show its name and addresses.
-    pub fn for_script(&mut self) -> Session {
-        let (address, local_address) = (self.address.clone(), self.local_address.clone());
-        let (user, random_state) = (Arc::clone(&self.user), self.random());
-        Session {
-            users_version: self.users_version,
-            is_unrestricted: self.is_unrestricted,
-            remembers: self.remembers,
-            caching_given: self.caching_given,
-            database: self.database,
-            protocol: self.protocol,
-            no_touch: self.no_touch,
-            name: self.name.clone(),
-            ..Session::of_user(
-                self.id,
-                self.authenticated,
-                (address, local_address),
-                user,
-                random_state,
-            )
+    /// Makes this the session of a script that `client` runs: what the script changes in it ends with the script. MONITOR and
+    /// the slow log show the client's name and addresses. A session that was one before keeps its memory.
+    pub fn become_script_of(&mut self, client: &mut Session) {
+        let random = client.random();
+        // All fields, so that a new one is thought of here.
+        let Session {
+            id,
+            database,
+            protocol,
+            name,
+            library_name,
+            library_version,
+            authenticated,
+            users_version,
+            user,
+            is_unrestricted,
+            transaction,
+            watched,
+            no_evict,
+            no_touch,
+            reply_mode,
+            must_not_block,
+            closing,
+            address,
+            local_address,
+            subscriptions,
+            remembers,
+            caching_given,
+            monitors,
+            commands,
+            random_state,
+        } = self;
+        (*id, *database, *protocol) = (client.id, client.database, client.protocol);
+        name.clone_from(&client.name);
+        (*authenticated, *users_version) = (client.authenticated, client.users_version);
+        if !Arc::ptr_eq(user, &client.user) {
+            *user = Arc::clone(&client.user);
         }
+        (*is_unrestricted, *no_touch) = (client.is_unrestricted, client.no_touch);
+        (*remembers, *caching_given) = (client.remembers, client.caching_given);
+        address.clone_from(&client.address);
+        local_address.clone_from(&client.local_address);
+        *random_state = random;
+        commands.set(0);
+        *transaction = None;
+        watched.clear();
+        library_name.clear();
+        library_version.clear();
+        subscriptions.iter_mut().for_each(BTreeSet::clear);
+        *reply_mode = ReplyMode::On;
+        (*no_evict, *must_not_block, *closing, *monitors) = (false, false, false, false);
     }
 
     /// The user that commands run as.

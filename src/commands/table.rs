@@ -181,13 +181,25 @@ fn name_in_use(row: &Listed) -> Option<&'static str> {
 fn first_slot(name: &[u8]) -> usize {
     const LOWER_CASE_BITS: u64 = 0x2020_2020_2020_2020;
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut first = [0; 8];
-    let length = name.len().min(8);
-    first[..length].copy_from_slice(&name[..length]);
-    let mixed = (u64::from_le_bytes(first) | LOWER_CASE_BITS)
+    let mixed = (first_bytes(name) | LOWER_CASE_BITS)
         .wrapping_add(name.len() as u64)
         .wrapping_mul(MULTIPLIER);
     (mixed >> (64 - INDEX_SLOTS.trailing_zeros())) as usize
+}
+
+/// The first eight bytes of a name; of a shorter one all, some of them twice. A copy of variable length would be a call.
+fn first_bytes(name: &[u8]) -> u64 {
+    if let Some(first) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*first);
+    }
+    match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        _ => name
+            .iter()
+            .fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)),
+    }
 }
 
 /// Every top-level command.

@@ -293,7 +293,7 @@ impl TestServer {
             may_write(spec) || context.keys.counts.expired + context.keys.counts.expired_fields > 0;
         assert!(lsn.is_none() || may_write, "read-only, but wrote");
         let job = context.job.take();
-        self.blocked = context.blocked.take();
+        self.blocked = context.blocked.take().map(|request| *request);
         drop(context);
         self.events.extend(journal.take_events());
         result.map_err(Attempted::Failed)?;

@@ -23,6 +23,8 @@ pub struct Bench<'a> {
     pub now_ms: u64,
     /// The waiter on whose behalf the command runs.
     pub serving: Option<&'a mut Serving>,
+    /// What the command's function left, once it has run. Filled in place: it is too large to be handed from function to function.
+    pub called: &'a mut Called,
 }
 
 /// Which shards a command locks.
@@ -44,12 +46,25 @@ pub struct Called {
     pub counts: LookupCounts,
     pub job: Option<Job>,
     pub blocked: Blocked,
-    /// Set: the command did not come to its end, what it did is rolled back, and it is to run again.
-    retry: Option<Retry>,
+}
+
+impl Default for Called {
+    fn default() -> Called {
+        Called {
+            result: Ok(()),
+            replied_error: false,
+            lsn: None,
+            counts: LookupCounts::default(),
+            job: None,
+            blocked: Blocked::No,
+        }
+    }
 }
 
 /// Whether the client waits now.
+#[derive(Default)]
 pub enum Blocked {
+    #[default]
     No,
     /// The waiter on whose behalf the command ran goes on waiting.
     Still,
@@ -67,6 +82,14 @@ pub enum Obstacle {
     Failed(CommandError),
 }
 
+/// How an attempt to run a command ended before the command did.
+enum Unfinished {
+    /// What it did is rolled back, and it is to run again.
+    StartOver(Retry),
+    /// It did not run.
+    Obstacle(Obstacle),
+}
+
 impl Bench<'_> {
     /// Runs a command; one that has to start over does so. Its reply is appended to `output`.
     pub fn run(
@@ -77,14 +100,17 @@ impl Bench<'_> {
         fetched: &[Fetched],
         mut locking: Locking,
         output: &mut Vec<u8>,
-    ) -> Result<Called, Obstacle> {
+    ) -> Result<(), Obstacle> {
         let start = output.len();
         loop {
-            let called = self.attempt(row, session, arguments, fetched, locking, output)?;
-            match called.retry {
-                None => return Ok(called),
-                Some(Retry::UnderAllLocks) => locking = Locking::Everything,
-                Some(Retry::WithBlock { database, hash }) => {
+            let retry = match self.attempt(row, session, arguments, fetched, locking, output) {
+                Ok(()) => return Ok(()),
+                Err(Unfinished::Obstacle(obstacle)) => return Err(obstacle),
+                Err(Unfinished::StartOver(retry)) => retry,
+            };
+            match retry {
+                Retry::UnderAllLocks => locking = Locking::Everything,
+                Retry::WithBlock { database, hash } => {
                     let loaded = self.server.load_block(database, hash);
                     loaded.map_err(Obstacle::Failed)?;
                 }
@@ -101,52 +127,20 @@ impl Bench<'_> {
         fetched: &[Fetched],
         locking: Locking,
         output: &mut Vec<u8>,
-    ) -> Result<Called, Obstacle> {
+    ) -> Result<(), Unfinished> {
         let server = self.server;
         let slow = &server.scripts.slow;
         let hashes = (locking == Locking::DeclaredKeys).then_some(self.hashes);
         let is_serving = self.serving.is_some();
-        let keys = Keys::lock_unless(
-            &server.keyspace,
-            hashes,
-            self.journal,
-            &*server.recorder,
-            (session.database, self.now_ms),
-            &|| slow.any(),
-        );
-        let Some(mut keys) = keys else {
-            return Err(give_up(server, self.serving.as_deref()));
-        };
-        configure(&mut keys, row, session, server, self.settings);
-        if let [named] = self.keys
-            && self.owned_keys.is_empty()
-        {
-            keys.know_hash(arguments[named.argument], named.hash);
-        }
-        if !server.tier.everything_is_hot() {
-            let only_looks = row.spec.flags.has(Flags::PEEKS);
-            let named = (self.keys, self.owned_keys);
-            let reading = match is_serving {
-                true => Reading::AtOnce,
-                false => Reading::Fetched(fetched),
-            };
-            let missing = make_resident(server, &mut keys, named, arguments, only_looks, reading)
-                .map_err(|error| Obstacle::Failed(internal(&error)))?;
-            if !missing.is_empty() {
-                return Err(Obstacle::Fetch(missing));
-            }
-        }
-        if let Some(serving) = &mut self.serving
-            && !serving.may_be_ready(&keys)
-        {
-            return Err(Obstacle::StillBlocked);
-        }
-        if row.spec.flags.has(Flags::RUNS_SCRIPT) {
-            keys.keep_former();
-        }
         let may_block = !session.must_not_block;
-        let context = Context {
-            keys,
+        let mut context = Context {
+            keys: Keys::without_locks(
+                &server.keyspace,
+                self.journal,
+                &*server.recorder,
+                session.database,
+                self.now_ms,
+            ),
             session,
             settings: self.settings,
             services: server,
@@ -161,9 +155,41 @@ impl Bench<'_> {
             job: None,
             retry: None,
         };
+        let keys = &mut context.keys;
+        if !keys.hold_unless(hashes, &|| slow.any()) {
+            let obstacle = give_up(server, self.serving.as_deref());
+            return Err(Unfinished::Obstacle(obstacle));
+        }
+        configure(keys, row, context.session, server, self.settings);
+        if let [named] = self.keys
+            && self.owned_keys.is_empty()
+        {
+            keys.know_hash(arguments[named.argument], named.hash);
+        }
+        if !server.tier.everything_is_hot() {
+            let only_looks = row.spec.flags.has(Flags::PEEKS);
+            let named = (self.keys, self.owned_keys);
+            let reading = match is_serving {
+                true => Reading::AtOnce,
+                false => Reading::Fetched(fetched),
+            };
+            let missing = make_resident(server, keys, named, arguments, only_looks, reading)
+                .map_err(|error| Unfinished::Obstacle(Obstacle::Failed(internal(&error))))?;
+            if !missing.is_empty() {
+                return Err(Unfinished::Obstacle(Obstacle::Fetch(missing)));
+            }
+        }
+        if let Some(serving) = &mut self.serving
+            && !serving.may_be_ready(keys)
+        {
+            return Err(Unfinished::Obstacle(Obstacle::StillBlocked));
+        }
+        if row.spec.flags.has(Flags::RUNS_SCRIPT) {
+            keys.keep_former();
+        }
         let registry = (!is_serving).then_some(&server.blocked);
         let reply = Reply::new(output, context.session.protocol);
-        Ok(call(row, context, arguments, reply, registry))
+        call(row, &mut context, arguments, reply, registry, self.called)
     }
 }
 
@@ -178,38 +204,35 @@ fn give_up(server: &Server, serving: Option<&Serving>) -> Obstacle {
     }
 }
 
-/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go when this returns;
+/// Runs the function of a command on its locked, resident keys and logs its effects. The locks go after this returns;
 /// a client that has to wait is in the registry by then.
 fn call(
     row: Row,
-    mut context: Context<'_>,
+    context: &mut Context<'_>,
     arguments: &[&[u8]],
     mut reply: Reply<'_>,
     registry: Option<&BlockedClients>,
-) -> Called {
-    let result = transactions::invoke(&mut context, row, arguments, &mut reply);
-    if context.retry.is_some() {
+    called: &mut Called,
+) -> Result<(), Unfinished> {
+    called.result = transactions::invoke(context, row, arguments, &mut reply);
+    if let Some(retry) = context.retry.take() {
         context.keys.roll_back();
-    } else {
-        context.keys.commit();
+        return Err(Unfinished::StartOver(retry));
     }
-    let blocked = match (context.blocked.take(), registry) {
+    context.keys.commit();
+    called.blocked = match (context.blocked.take(), registry) {
         (None, _) => Blocked::No,
         (Some(_), None) => Blocked::Still,
         (Some(request), Some(registry)) => {
             let session = context.session.leave_placeholder();
-            Blocked::As(registry.block(session, arguments, request))
+            Blocked::As(registry.block(session, arguments, *request))
         }
     };
-    Called {
-        result,
-        replied_error: context.replied_error,
-        lsn: context.keys.committed_lsn(),
-        counts: context.keys.counts,
-        job: context.job.take(),
-        blocked,
-        retry: context.retry,
-    }
+    called.replied_error = context.replied_error;
+    called.lsn = context.keys.committed_lsn();
+    called.counts = context.keys.counts;
+    called.job = context.job.take();
+    Ok(())
 }
 
 /// How look-ups of this command count and leave traces, and who has to hear of its changes.

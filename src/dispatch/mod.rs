@@ -36,10 +36,16 @@ use crate::tier::{FetchTicket, Fetched};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What became of a command.
+/// What became of a command. A word, returned in a register: nearly every command is just done.
 pub enum Outcome {
     /// Its reply, if it has one, is in the output.
     Done,
+    /// It could not come to its end at once.
+    Pending(Box<Pending>),
+}
+
+/// Why a command is not done yet, and what has to happen.
+pub enum Pending {
     /// These keys have to be fetched first; then call again with what was found.
     Fetch(Vec<FetchTicket>),
     /// The reply comes from this job, to be run on the blocking pool.
@@ -56,6 +62,12 @@ pub enum Outcome {
     StillBlocked,
     /// CLIENT PAUSE is in force; call again when it is over.
     Paused,
+}
+
+impl From<Pending> for Outcome {
+    fn from(pending: Pending) -> Outcome {
+        Outcome::Pending(Box::new(pending))
+    }
 }
 
 /// The waiter on whose behalf a command runs.
@@ -122,6 +134,8 @@ pub struct Dispatcher {
     last_lsn: u64,
     last_command: usize,
     serving: Option<Serving>,
+    /// The memory of the script that ran last.
+    spare_script: Option<Box<scripts::ScriptRun>>,
     /// Unix time of the running batch, in milliseconds.
     now_ms: u64,
     stopwatch: Stopwatch,
@@ -152,6 +166,7 @@ impl Dispatcher {
             last_lsn: 0,
             last_command: usize::MAX,
             serving: None,
+            spare_script: None,
             now_ms: clock::now_ms(),
             stopwatch: Stopwatch::default(),
         }
@@ -213,7 +228,7 @@ impl Dispatcher {
         self.last_lsn
     }
 
-    /// Runs one command. `fetched` holds what an earlier [`Outcome::Fetch`] asked for.
+    /// Runs one command. `fetched` holds what an earlier [`Pending::Fetch`] asked for.
     pub fn execute(
         &mut self,
         session: &mut Session,
@@ -232,10 +247,10 @@ impl Dispatcher {
                 output.extend_from_slice(reply::QUEUED);
                 Outcome::Done
             }
-            Ok(Admitted::Wait) => return Outcome::WaitForMemory,
-            Ok(Admitted::Paused) => return Outcome::Paused,
+            Ok(Admitted::Wait) => return Pending::WaitForMemory.into(),
+            Ok(Admitted::Paused) => return Pending::Paused.into(),
             Ok(Admitted::Run(row))
-                if is_for_subscribers(row) && row.spec.group == Group::PubSub =>
+                if row.spec.group == Group::PubSub && is_for_subscribers(row) =>
             {
                 // Confirmations are messages: CLIENT REPLY does not silence them.
                 let outcome = self.run(row, session, request, fetched, output);
@@ -331,7 +346,7 @@ impl Dispatcher {
         if row.spec.name == "exec"
             && let Some(queue) = sequential_queue(session)
         {
-            return Outcome::Sequential(queue);
+            return Pending::Sequential(queue).into();
         }
         let mut locking = Locking::DeclaredKeys;
         if row.spec.name == "exec" && transactions::queue_has_script(session) {
@@ -349,6 +364,7 @@ impl Dispatcher {
         if row.spec.flags.has(Flags::RUNS_SCRIPT) {
             return self.run_script(row, session, request, fetched, output);
         }
+        let mut called = Called::default();
         let mut bench = Bench {
             server: &self.server,
             settings: &self.settings,
@@ -358,9 +374,11 @@ impl Dispatcher {
             hashes: &self.hashes,
             now_ms: self.now_ms,
             serving: self.serving.as_mut(),
+            called: &mut called,
         };
         let start = output.len();
-        let done = bench.run(row, session, request.arguments, fetched, locking, output);
+        let ran = bench.run(row, session, request.arguments, fetched, locking, output);
+        let done = ran.map(|()| &mut called);
         self.finish(row, done, session, request.arguments, (start, output))
     }
 
@@ -368,7 +386,7 @@ impl Dispatcher {
     fn finish(
         &mut self,
         row: Row,
-        done: Result<Called, Obstacle>,
+        done: Result<&mut Called, Obstacle>,
         session: &Session,
         arguments: &[&[u8]],
         (start, output): (usize, &mut Vec<u8>),
@@ -377,9 +395,9 @@ impl Dispatcher {
             Ok(called) => self.conclude(row, called, session, arguments, start, output),
             Err(Obstacle::Fetch(missing)) => {
                 add(&self.metrics.fetches, missing.len() as u64);
-                Outcome::Fetch(missing)
+                Pending::Fetch(missing).into()
             }
-            Err(Obstacle::StillBlocked) => Outcome::StillBlocked,
+            Err(Obstacle::StillBlocked) => Pending::StillBlocked.into(),
             Err(Obstacle::Failed(error)) => {
                 output.truncate(start);
                 self.write_error(&error, session.protocol, output);
@@ -392,7 +410,7 @@ impl Dispatcher {
     fn conclude(
         &mut self,
         row: Row,
-        called: Called,
+        called: &mut Called,
         session: &Session,
         arguments: &[&[u8]],
         start: usize,
@@ -403,10 +421,10 @@ impl Dispatcher {
             let events = self.journal.take_events();
             self.server.publish_events(&self.settings, events);
         }
-        match called.blocked {
+        match std::mem::take(&mut called.blocked) {
             Blocked::No => {}
-            Blocked::Still => return Outcome::StillBlocked,
-            Blocked::As(waiter) => return Outcome::Blocked(waiter),
+            Blocked::Still => return Pending::StillBlocked.into(),
+            Blocked::As(waiter) => return Pending::Blocked(waiter).into(),
         }
         let has_failed = called.result.is_err() || called.replied_error;
         self.count(row, session, called.counts, has_failed);
@@ -415,9 +433,9 @@ impl Dispatcher {
             let nanoseconds = self.stopwatch.last_command_nanoseconds();
             self.server.note_slow(session, row, arguments, nanoseconds);
         }
-        if let Err(error) = called.result {
+        if let Err(error) = &called.result {
             output.truncate(start);
-            self.write_error(&error, session.protocol, output);
+            self.write_error(error, session.protocol, output);
         }
         if self.serving.is_none() && self.journal.has_written() {
             let told = self.journal.told();
@@ -427,7 +445,10 @@ impl Dispatcher {
         } else if self.serving.is_none() && self.server.has_deferred_keys() {
             self.serve_blocked(Vec::new());
         }
-        called.job.map_or(Outcome::Done, Outcome::Job)
+        match called.job.take() {
+            None => Outcome::Done,
+            Some(job) => Pending::Job(job).into(),
+        }
     }
 
     /// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.

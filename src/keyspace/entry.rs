@@ -339,8 +339,8 @@ impl Entry {
         old.is_text()
             && length <= INLINE_TEXT_MAX
             && deadline_ms.is_some() == (old.flags & FLAG_DEADLINE != 0)
-            && (length <= 255 || old.flags & FLAG_WIDE != 0)
-            && new.layout() == old.layout()
+            && (length == old.text_length
+                || (length <= 255 || old.flags & FLAG_WIDE != 0) && new.layout() == old.layout())
     }
 
     /// Overwrites the text in place if its size class stays what it is. The deadline is kept as `deadline_ms`

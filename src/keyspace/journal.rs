@@ -29,6 +29,8 @@ pub struct Journal {
     told: usize,
     /// Database and hash of the entry that is being changed while its effect is not noted yet.
     applying: Option<(u32, u64)>,
+    /// The memory of a command that could have been rolled back, for the next one.
+    pub(super) spare_undo: Option<Box<super::undo::Undo>>,
     /// Number of changes since the journal was made; what `rdb_changes_since_last_save` counts.
     pub changes: u64,
 }
@@ -150,16 +152,25 @@ impl Journal {
     }
 }
 
-/// Gives the record's LSN to the entries of this hash that wait for one.
+/// Gives the record's LSN to an entry of this hash that waits for one. Each entry that waits was touched once, so every one
+/// gets it, whichever of several with the same tag comes first.
 pub fn stamp(shard: &mut Shard, database: u32, hash: u64, lsn: u64) {
     let Some(table) = shard.tables.get_mut(database as usize) else {
         return;
     };
-    table.segment_mut(hash).change_tagged(hash, |entry| {
-        if entry.lsn() == PENDING_LSN {
+    table.segment_mut(hash).change_one_tagged(hash, |entry| {
+        let waits = entry.lsn() == PENDING_LSN;
+        if waits {
             entry.set_lsn(lsn);
         }
+        waits
     });
+}
+
+/// True if an entry of this hash still waits for an LSN: never once every touched entry was stamped.
+pub fn is_pending(shard: &Shard, database: u32, hash: u64) -> bool {
+    let segment = shard.table(database).map(|table| table.segment(hash));
+    segment.is_some_and(|segment| segment.has_tagged(hash, |entry| entry.lsn() == PENDING_LSN))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use super::entry::{Body, Entry, EntryRef};
 use super::field_expiry::has_due_fields;
-use super::journal::{Journal, Recorder, stamp};
+use super::journal::{Journal, Recorder, is_pending, stamp};
 use super::shard::Shard;
 use super::shards::{Keyspace, SHARDS};
 use super::table::Place;
@@ -67,15 +67,22 @@ pub(super) struct Guards<'a> {
 }
 
 impl<'a> Guards<'a> {
-    /// Locks the shards of hashes, in order; `None` as soon as `lock` gives none.
+    /// Locks the shards of hashes, in order; false as soon as `lock` gives none.
+    #[inline]
     fn lock(
+        &mut self,
         hashes: &[u64],
-        lock: impl Fn(usize) -> Option<(usize, MutexGuard<'a, Shard>)>,
-    ) -> Option<Guards<'a>> {
-        let mut guards = Guards::default();
+        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
+    ) -> bool {
         match hashes {
             [] => {}
-            [hash] => guards.first = Some(lock(Keyspace::shard_of(*hash))?),
+            [hash] => {
+                let shard = Keyspace::shard_of(*hash);
+                let Some(guard) = lock(shard) else {
+                    return false;
+                };
+                self.first = Some((shard, guard));
+            }
             _ => {
                 let mut shards: Vec<usize> = hashes
                     .iter()
@@ -83,10 +90,22 @@ impl<'a> Guards<'a> {
                     .collect();
                 shards.sort_unstable();
                 shards.dedup();
-                guards.more = shards.into_iter().map(lock).collect::<Option<_>>()?;
+                return self.lock_more(shards, lock);
             }
         }
-        Some(guards)
+        true
+    }
+
+    fn lock_more(
+        &mut self,
+        shards: impl IntoIterator<Item = usize>,
+        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
+    ) -> bool {
+        let lock = |shard| Some((shard, lock(shard)?));
+        let locked: Option<Vec<_>> = shards.into_iter().map(lock).collect();
+        let is_locked = locked.is_some();
+        self.more = locked.unwrap_or_default();
+        is_locked
     }
 
     pub(super) fn shard_mut(&mut self, hash: u64) -> &mut Shard {
@@ -163,9 +182,9 @@ impl<'a> Keys<'a> {
         database: u32,
         now_ms: u64,
     ) -> Keys<'a> {
-        let lock = |shard| Some((shard, keyspace.lock(shard)));
-        let guards = Guards::lock(hashes, lock).unwrap_or_default();
-        Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
+        let mut keys = Keys::without_locks(keyspace, journal, recorder, database, now_ms);
+        keys.guards.lock(hashes, |shard| Some(keyspace.lock(shard)));
+        keys
     }
 
     /// Locks all shards.
@@ -176,36 +195,16 @@ impl<'a> Keys<'a> {
         database: u32,
         now_ms: u64,
     ) -> Keys<'a> {
-        let more = keyspace.lock_all().into_iter().enumerate().collect();
-        let guards = Guards { first: None, more };
-        Keys::with_guards(keyspace, guards, journal, recorder, database, now_ms)
+        let mut keys = Keys::without_locks(keyspace, journal, recorder, database, now_ms);
+        keys.guards.more = keyspace.lock_all().into_iter().enumerate().collect();
+        keys
     }
 
-    /// Locks the shards of `hashes`, or with `None` all; gives up when `gives_up` says so while a lock is waited for.
-    pub fn lock_unless(
+    /// Nothing yet; [`Keys::hold_unless`] is to follow. Inlined, so that a command's `Keys` are made where they stay: they are
+    /// too large to be moved for every command.
+    #[inline(always)]
+    pub fn without_locks(
         keyspace: &'a Keyspace,
-        hashes: Option<&[u64]>,
-        journal: &'a mut Journal,
-        recorder: &'a dyn Recorder,
-        (database, now_ms): (u32, u64),
-        gives_up: &dyn Fn() -> bool,
-    ) -> Option<Keys<'a>> {
-        let lock = |shard| Some((shard, keyspace.lock_unless(shard, gives_up)?));
-        let guards = match hashes {
-            Some(hashes) => Guards::lock(hashes, lock)?,
-            None => Guards {
-                first: None,
-                more: (0..SHARDS).map(lock).collect::<Option<_>>()?,
-            },
-        };
-        Some(Keys::with_guards(
-            keyspace, guards, journal, recorder, database, now_ms,
-        ))
-    }
-
-    fn with_guards(
-        keyspace: &'a Keyspace,
-        guards: Guards<'a>,
         journal: &'a mut Journal,
         recorder: &'a dyn Recorder,
         database: u32,
@@ -213,7 +212,7 @@ impl<'a> Keys<'a> {
     ) -> Keys<'a> {
         Keys {
             keyspace,
-            guards,
+            guards: Guards::default(),
             journal,
             recorder,
             database,
@@ -260,21 +259,23 @@ impl<'a> Keys<'a> {
         true
     }
 
-    /// Gives up all locks, for work that takes locks itself; [`Keys::hold_everything_unless`] is to follow. Nothing may be
+    /// Gives up all locks, for work that takes locks itself; [`Keys::hold_unless`] is to follow. Nothing may be
     /// uncommitted.
     pub fn release(&mut self) {
         self.guards.first = None;
         self.guards.more.clear();
     }
 
-    /// Locks all shards, after [`Keys::release`]; or none, if `gives_up` says so while a lock is waited for.
-    pub fn hold_everything_unless(&mut self, gives_up: &dyn Fn() -> bool) -> bool {
+    /// Locks the shards of `hashes`, or with `None` all, where none is locked. If `gives_up` says so while a lock is waited for:
+    /// false, and none is locked.
+    #[inline]
+    pub fn hold_unless(&mut self, hashes: Option<&[u64]>, gives_up: &dyn Fn() -> bool) -> bool {
         let keyspace = self.keyspace;
-        let lock = |shard| Some((shard, keyspace.lock_unless(shard, gives_up)?));
-        let locked: Option<Vec<_>> = (0..SHARDS).map(lock).collect();
-        let is_locked = locked.is_some();
-        self.guards.more = locked.unwrap_or_default();
-        is_locked
+        let lock = |shard| keyspace.lock_unless(shard, gives_up);
+        match hashes {
+            Some(hashes) => self.guards.lock(hashes, lock),
+            None => self.guards.lock_more(0..SHARDS, lock),
+        }
     }
 
     /// The database that look-ups go to.
@@ -569,6 +570,9 @@ impl<'a> Keys<'a> {
         for (database, hash) in self.journal.touched() {
             stamp(self.guards.shard_mut(*hash), *database, *hash, lsn);
         }
+        let is_stamped =
+            |(database, hash): &(u32, u64)| !is_pending(self.guards.shard(*hash), *database, *hash);
+        debug_assert!(self.journal.touched().iter().all(is_stamped));
         self.journal.clear();
         self.committed_lsn = Some(lsn);
         Some(lsn)
@@ -600,5 +604,6 @@ impl Drop for Keys<'_> {
         if std::thread::panicking() {
             self.settle_after_panic();
         }
+        self.forget_former();
     }
 }

@@ -86,6 +86,11 @@ impl Segment {
         self.probe(hash, |entry| entry.key() == key)
     }
 
+    /// True if there is an entry whose tag fits the hash and that is as asked.
+    pub fn has_tagged(&self, hash: u64, is_wanted: impl Fn(EntryRef<'_>) -> bool) -> bool {
+        self.probe(hash, is_wanted).is_some()
+    }
+
     fn probe(&self, hash: u64, matches: impl Fn(EntryRef<'_>) -> bool) -> Option<usize> {
         let tag = tag_of(hash);
         let capacity = self.slots.len();
@@ -137,8 +142,9 @@ impl Segment {
         change(home.1.as_mut().expect("just put there"))
     }
 
-    /// Changes every entry whose tag fits the hash; `change` must leave the key as it is.
-    pub fn change_tagged(&mut self, hash: u64, mut change: impl FnMut(&mut Entry)) {
+    /// Offers the entries whose tag fits the hash to `change`, until it says true; it must leave the key as it is. A run of slots
+    /// can be long and is not in the cache behind the entry that was used: going on to its end would be what this costs.
+    pub fn change_one_tagged(&mut self, hash: u64, mut change: impl FnMut(&mut Entry) -> bool) {
         let tag = tag_of(hash);
         let capacity = self.slots.len();
         if capacity == 0 {
@@ -146,8 +152,8 @@ impl Segment {
         }
         let mut index = home(tag, capacity);
         while self.slots[index] != 0 {
-            if self.slots[index] >> 48 == tag {
-                self.change(index, &mut change);
+            if self.slots[index] >> 48 == tag && self.change(index, &mut change) {
+                return;
             }
             index = if index + 1 == capacity { 0 } else { index + 1 };
         }

@@ -68,21 +68,32 @@ impl Keyspace {
     }
 
     /// Locks a shard if that is possible at once.
+    #[inline]
     pub fn try_lock(&self, shard: usize) -> Option<MutexGuard<'_, Shard>> {
         self.shards[shard].0.try_lock()
     }
 
     /// Locks a shard, unless `gives_up` says while waiting that it will not be free soon.
+    #[inline]
     pub fn lock_unless(
+        &self,
+        shard: usize,
+        gives_up: &dyn Fn() -> bool,
+    ) -> Option<MutexGuard<'_, Shard>> {
+        match self.try_lock(shard) {
+            Some(guard) => Some(guard),
+            None => self.wait_unless(shard, gives_up),
+        }
+    }
+
+    #[cold]
+    fn wait_unless(
         &self,
         shard: usize,
         gives_up: &dyn Fn() -> bool,
     ) -> Option<MutexGuard<'_, Shard>> {
         /// How long to wait before asking again.
         const PATIENCE: std::time::Duration = std::time::Duration::from_millis(20);
-        if let Some(guard) = self.try_lock(shard) {
-            return Some(guard);
-        }
         while !gives_up() {
             if let Some(guard) = self.shards[shard].0.try_lock_for(PATIENCE) {
                 return Some(guard);
@@ -93,11 +104,15 @@ impl Keyspace {
 
     /// Asks the processor to load the slot that a look-up of this hash will read. Does nothing if the shard is busy.
     pub fn prefetch_slot(&self, database: u32, hash: u64) {
+        const SLOTS_AHEAD_BYTES: usize = 32;
         let Some(shard) = self.try_lock(Self::shard_of(hash)) else {
             return;
         };
         if let Some(table) = shard.table(database) {
-            prefetch_line(table.segment(hash).slot_address(hash));
+            // The entry is usually a few slots further, which may be on the next line.
+            let address = table.segment(hash).slot_address(hash);
+            prefetch_line(address);
+            prefetch_line(address.wrapping_add(SLOTS_AHEAD_BYTES));
         }
     }
 

@@ -7,39 +7,38 @@
 
 use super::entry::{Body, Entry, EntryRef, NewBody};
 use super::keys::Keys;
-use super::shards::Keyspace;
-use hashbrown::HashMap;
-use std::hash::{Hash, Hasher};
+use hashbrown::HashTable;
 
 /// What a key was.
 struct Former {
-    /// Its entry, tombstones included.
-    entry: Option<Entry>,
+    database: u32,
+    hash: u64,
+    was: Was,
     /// What the shard knew of its cold record's deadline.
     cold_deadline: Option<u64>,
+    /// How many deletions were pending in the shard: at the first change of one of its keys, none of them was the command's.
+    deletions: usize,
 }
 
-/// A key of a database, looked up without owning it.
-struct NamedKey<'a>(u32, &'a [u8]);
-
-impl Hash for NamedKey<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.0, self.1).hash(state);
-    }
+/// The entry of a key (a tombstone, perhaps), or the name of a key that had none.
+enum Was {
+    Entry(Entry),
+    Absent(Box<[u8]>),
 }
 
-impl hashbrown::Equivalent<(u32, Box<[u8]>)> for NamedKey<'_> {
-    fn equivalent(&self, other: &(u32, Box<[u8]>)) -> bool {
-        self.0 == other.0 && *self.1 == *other.1
+impl Former {
+    fn key(&self) -> &[u8] {
+        match &self.was {
+            Was::Entry(entry) => entry.key(),
+            Was::Absent(key) => key,
+        }
     }
 }
 
 /// The former states of the keys that were changed.
 #[derive(Default)]
 pub(super) struct Undo {
-    keys: HashMap<(u32, Box<[u8]>), Former>,
-    /// Shards of changed keys, and how many deletions were pending there.
-    deletions: Vec<(usize, usize)>,
+    keys: HashTable<Former>,
     /// The journal's count of changes.
     changes: u64,
 }
@@ -70,49 +69,59 @@ fn counts(entry: Option<&EntryRef<'_>>) -> (i64, i64) {
 impl Keys<'_> {
     /// From here on, changes can be rolled back.
     pub fn keep_former(&mut self) {
-        self.undo = Some(Box::new(Undo {
-            changes: self.journal.changes,
-            ..Undo::default()
-        }));
+        let mut undo = self.journal.spare_undo.take().unwrap_or_default();
+        undo.changes = self.journal.changes;
+        self.undo = Some(undo);
     }
 
     /// From here on, what was changed so far cannot be rolled back.
     pub fn forget_former(&mut self) {
-        self.undo = None;
+        const KEPT_KEYS_MAX: usize = 1000;
+        if let Some(mut undo) = self.undo.take()
+            && undo.keys.capacity() <= KEPT_KEYS_MAX
+        {
+            undo.keys.clear();
+            self.journal.spare_undo = Some(undo);
+        }
     }
 
     /// Notes what a key is before it is changed for the first time. Its shard is locked.
     pub(super) fn note_former(&mut self, hash: u64, key: &[u8]) {
         let Some(undo) = &mut self.undo else { return };
-        if undo.keys.contains_key(&NamedKey(self.database, key)) {
+        let database = self.database;
+        let is_this = |former: &Former| former.database == database && former.key() == key;
+        if undo.keys.find(hash, is_this).is_some() {
             return;
         }
-        let generation = self.keyspace.generation(self.database);
         let shard = self.guards.shard_mut(hash);
-        let number = Keyspace::shard_of(hash);
-        if undo.deletions.iter().all(|(noted, _)| *noted != number) {
-            undo.deletions.push((number, shard.deletions.len()));
-        }
-        let place = shard.find(self.database, hash, key);
-        let former = Former {
-            entry: place.map(|place| copy_of(&shard.entry(self.database, place))),
-            cold_deadline: shard
+        let cold_deadline = if shard.cold_deadlines.is_empty() {
+            None
+        } else {
+            let generation = self.keyspace.generation(database);
+            shard
                 .cold_deadlines
                 .get(&(generation, Box::from(key)))
-                .copied(),
+                .copied()
         };
-        undo.keys.insert((self.database, key.into()), former);
+        let was = match shard.find(database, hash, key) {
+            Some(place) => Was::Entry(copy_of(&shard.entry(database, place))),
+            None => Was::Absent(key.into()),
+        };
+        let former = Former {
+            database,
+            hash,
+            was,
+            cold_deadline,
+            deletions: shard.deletions.len(),
+        };
+        undo.keys.insert_unique(hash, former, |known| known.hash);
     }
 
     /// Puts back all that was changed since [`Keys::keep_former`]; the journal forgets it.
     pub fn roll_back(&mut self) {
         let Some(undo) = self.undo.take() else { return };
-        for ((database, key), former) in undo.keys {
-            self.restore(database, &key, former);
-        }
-        for (number, deletions) in undo.deletions {
-            let shard = self.guards.numbered_mut(number);
-            shard.deletions.truncate(deletions);
+        for former in undo.keys {
+            self.restore(former);
         }
         self.journal.clear();
         drop((self.journal.take_events(), self.journal.take_written()));
@@ -120,28 +129,34 @@ impl Keys<'_> {
         self.counts = super::keys::LookupCounts::default();
     }
 
-    fn restore(&mut self, database: u32, key: &[u8], former: Former) {
-        let hash = self.hash_of(key);
+    fn restore(&mut self, former: Former) {
+        let (database, hash) = (former.database, former.hash);
+        let (key, entry) = match former.was {
+            Was::Entry(entry) => (Box::from(entry.key()), Some(entry)),
+            Was::Absent(key) => (key, None),
+        };
         let generation = self.keyspace.generation(database);
         let placement = self.keyspace.placement();
         let shard = self.guards.shard_mut(hash);
-        let place = shard.find(database, hash, key);
+        // Of several keys of a shard, the one that was changed first knows how many there were.
+        shard.deletions.truncate(former.deletions);
+        let place = shard.find(database, hash, &key);
         let now = place.map(|place| shard.entry(database, place));
         let (keys_now, deadlines_now) = counts(now.as_ref());
-        let (keys, deadlines) = counts(former.entry.as_ref().map(Entry::view).as_ref());
-        let cold_key = (generation, Box::from(key));
+        let (keys, deadlines) = counts(entry.as_ref().map(Entry::view).as_ref());
+        let cold_key = (generation, key.clone());
         match former.cold_deadline {
             Some(deadline_ms) => shard.cold_deadlines.insert(cold_key, deadline_ms),
             None if shard.cold_deadlines.is_empty() => None,
             None => shard.cold_deadlines.remove(&cold_key),
         };
         let table = shard.table_mut(database);
-        if let Some(entry) = &former.entry {
+        if let Some(entry) = &entry {
             let lsn = entry.lsn();
             let images = &mut table.segment_mut(hash).pre_images;
-            images.retain(|image| image.lsn != lsn || *image.key != *key);
+            images.retain(|image| image.lsn != lsn || image.key != key);
         }
-        match (place, former.entry) {
+        match (place, entry) {
             (Some(place), Some(entry)) => table.change(place, |now| *now = entry),
             (Some(place), None) => drop(table.remove(place)),
             (None, Some(entry)) => {

@@ -16,7 +16,7 @@ use super::stream::Stream;
 use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
-use crate::dispatch::{Outcome, Request, key_to_prefetch};
+use crate::dispatch::{Outcome, Pending, Request, key_to_prefetch};
 use crate::error::CommandError;
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
 use std::cell::RefCell;
@@ -47,7 +47,7 @@ enum Step {
     /// Some input is left: come again after the replies are sent.
     Again,
     /// This request has to wait.
-    Wait(OwnedArguments, Outcome),
+    Wait(OwnedArguments, Box<Pending>),
     /// The connection ends after the replies are sent.
     Close,
 }
@@ -105,8 +105,8 @@ impl Connection {
             step = match step {
                 Step::Read => poll_fn(|context| self.poll_read_and_run(context)).await?,
                 Step::Again => self.run_left_over(),
-                Step::Wait(arguments, outcome) => {
-                    self.finish_slowly(arguments, outcome).await;
+                Step::Wait(arguments, pending) => {
+                    self.finish_slowly(arguments, pending).await;
                     let record = &self.registration.record;
                     record.commands.store(self.session.commands.get(), Relaxed);
                     if self.session.closing {
@@ -385,12 +385,12 @@ impl Connection {
                     return Some(Step::Again);
                 }
                 Outcome::Done => {}
-                outcome => {
+                Outcome::Pending(pending) => {
                     let owned = arguments
                         .iter()
                         .map(|argument| Box::from(*argument))
                         .collect();
-                    return Some(Step::Wait(owned, outcome));
+                    return Some(Step::Wait(owned, pending));
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::commands::session::{ReplyMode, Transaction};
 use crate::config::AppendFsync;
 use crate::dispatch::blocked::Waiter;
-use crate::dispatch::{Dispatcher, Outcome, Request};
+use crate::dispatch::{Dispatcher, Outcome, Pending, Request, SuspendedScript};
 use crate::error::{CommandError, InternalError};
 use crate::resp::{Reply, reply};
 use crate::server::Server;
@@ -22,32 +22,22 @@ use std::time::Duration;
 
 impl Connection {
     /// Brings a request to its end that could not run at once.
-    pub(super) async fn finish_slowly(&mut self, arguments: OwnedArguments, mut outcome: Outcome) {
+    pub(super) async fn finish_slowly(
+        &mut self,
+        arguments: OwnedArguments,
+        mut pending: Box<Pending>,
+    ) {
         /// When nothing was demoted for so long, a write that finds no room fails with OOM.
         const MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         let mut has_waited = false;
         loop {
             let mut fetched = Vec::new();
-            match outcome {
-                Outcome::Done | Outcome::StillBlocked => return,
-                Outcome::Fetch(tickets) => {
-                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    match fetch_all(&server, &tickets).await {
-                        Ok(found) => fetched = found,
-                        Err(error) => {
-                            tracing::error!(%error, "a key could not be read from the cold tier");
-                            let error = CommandError::new(format!("ERR internal error: {error}"));
-                            let worker = self.worker.borrow();
-                            return worker.dispatcher.write_error(
-                                &error,
-                                self.session.protocol,
-                                &mut self.output,
-                            );
-                        }
-                    }
-                }
-                Outcome::WaitForMemory if has_waited => {
+            let resumed = match *pending {
+                Pending::StillBlocked => return,
+                Pending::Blocked(waiter) => return self.wait_blocked(&waiter).await,
+                Pending::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
+                Pending::WaitForMemory if has_waited => {
                     let worker = self.worker.borrow();
                     return worker.dispatcher.refuse(
                         &mut self.session,
@@ -56,50 +46,81 @@ impl Connection {
                         &mut self.output,
                     );
                 }
-                Outcome::WaitForMemory => {
-                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    let budget = server.tier.budget();
-                    has_waited = budget.wait_for_room(MEMORY_WAIT_MAX).await == Admission::Wait;
-                    budget.note_written(borrowed.iter().map(|argument| argument.len()).sum());
-                }
-                Outcome::Job(job) => {
+                Pending::Job(job) => {
                     let took = self.run_job(job).await;
                     let worker = self.worker.borrow();
                     return worker.dispatcher.charge(&self.session, &borrowed, took);
                 }
-                Outcome::Blocked(waiter) => return self.wait_blocked(&waiter).await,
-                Outcome::Suspended(script) => {
+                Pending::Fetch(tickets) => {
+                    match fetch_all(&self.server(), &tickets).await {
+                        Ok(found) => fetched = found,
+                        Err(error) => {
+                            tracing::error!(%error, "a key could not be read from the cold tier");
+                            let text = format!("ERR internal error: {error}");
+                            return self.write_error(&CommandError::new(text));
+                        }
+                    }
+                    None
+                }
+                Pending::WaitForMemory => {
+                    let server = self.server();
+                    let budget = server.tier.budget();
+                    has_waited = budget.wait_for_room(MEMORY_WAIT_MAX).await == Admission::Wait;
+                    budget.note_written(borrowed.iter().map(|argument| argument.len()).sum());
+                    None
+                }
+                Pending::Paused => {
+                    self.server().pause.wait().await;
+                    None
+                }
+                Pending::Suspended(script) => {
                     // Others of this thread come first: they hear BUSY.
                     tokio::task::yield_now().await;
-                    let mut worker = self.worker.borrow_mut();
-                    outcome = worker.dispatcher.resume_script(
-                        &mut self.session,
-                        script,
-                        &mut self.output,
-                    );
-                    continue;
+                    Some(self.resume(script))
                 }
-                Outcome::Paused => {
-                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    server.pause.wait().await;
-                }
-                Outcome::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
+            };
+            match resumed.unwrap_or_else(|| self.try_to_run(&borrowed, &fetched)) {
+                Outcome::Done => return,
+                Outcome::Pending(next) => pending = next,
             }
-            let mut worker = self.worker.borrow_mut();
-            worker.dispatcher.begin_batch();
-            outcome = worker.dispatcher.execute(
-                &mut self.session,
-                Request::new(&borrowed),
-                &fetched,
-                &mut self.output,
-            );
-            worker.dispatcher.end_batch();
         }
+    }
+
+    fn server(&self) -> Arc<Server> {
+        Arc::clone(self.worker.borrow().dispatcher.server())
+    }
+
+    fn write_error(&mut self, error: &CommandError) {
+        let worker = self.worker.borrow();
+        worker
+            .dispatcher
+            .write_error(error, self.session.protocol, &mut self.output);
+    }
+
+    fn resume(&mut self, script: SuspendedScript) -> Outcome {
+        let mut worker = self.worker.borrow_mut();
+        worker
+            .dispatcher
+            .resume_script(&mut self.session, script, &mut self.output)
+    }
+
+    /// Runs a command as far as it comes without waiting.
+    fn try_to_run(&mut self, arguments: &[&[u8]], fetched: &[Fetched]) -> Outcome {
+        let mut worker = self.worker.borrow_mut();
+        worker.dispatcher.begin_batch();
+        let outcome = worker.dispatcher.execute(
+            &mut self.session,
+            Request::new(arguments),
+            fetched,
+            &mut self.output,
+        );
+        worker.dispatcher.end_batch();
+        outcome
     }
 
     /// Sleeps until the client is served, its time is over, or it goes.
     async fn wait_blocked(&mut self, waiter: &Waiter) {
-        let server = Arc::clone(self.worker.borrow().dispatcher.server());
+        let server = self.server();
         let record = Arc::clone(&self.registration.record);
         record.blocked.store(true, Relaxed);
         let is_gone = tokio::select! {
@@ -183,7 +204,7 @@ impl Connection {
 
     /// Runs a job on the blocking pool; returns how long it took.
     async fn run_job(&mut self, job: crate::commands::Job) -> Duration {
-        let server = Arc::clone(self.worker.borrow().dispatcher.server());
+        let server = self.server();
         let protocol = self.session.protocol;
         let started = std::time::Instant::now();
         let reply =
@@ -209,8 +230,7 @@ impl Connection {
     async fn run_sequentially(&mut self, queue: Vec<OwnedArguments>) {
         self.session.transaction = Some(Transaction::default());
         let (start, exec) = (self.output.len(), vec![Box::from(&b"EXEC"[..])]);
-        let outcome = self.execute(&exec);
-        Box::pin(self.finish_slowly(exec, outcome)).await;
+        self.run_to_its_end(exec).await;
         if self.output[start..] != *reply::EMPTY_ARRAY {
             return;
         }
@@ -218,24 +238,16 @@ impl Connection {
         Reply::new(&mut self.output, self.session.protocol).array_header(queue.len());
         self.session.must_not_block = true;
         for arguments in queue {
-            let outcome = self.execute(&arguments);
-            Box::pin(self.finish_slowly(arguments, outcome)).await;
+            self.run_to_its_end(arguments).await;
         }
         self.session.must_not_block = false;
     }
 
-    fn execute(&mut self, arguments: &OwnedArguments) -> Outcome {
+    async fn run_to_its_end(&mut self, arguments: OwnedArguments) {
         let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
-        let mut worker = self.worker.borrow_mut();
-        worker.dispatcher.begin_batch();
-        let outcome = worker.dispatcher.execute(
-            &mut self.session,
-            Request::new(&borrowed),
-            &[],
-            &mut self.output,
-        );
-        worker.dispatcher.end_batch();
-        outcome
+        if let Outcome::Pending(pending) = self.try_to_run(&borrowed, &[]) {
+            Box::pin(self.finish_slowly(arguments, pending)).await;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests that are wrong: each gets one clear error, and the server goes on.
 
-use crate::harness::Server;
+use crate::harness::{Server, wait_until};
 use crate::wire::{Client, Reply, encode};
 
 const OPTIONS: &str = "--maxmemory 256mb";
@@ -265,6 +265,44 @@ fn a_command_may_have_a_million_arguments() {
         Reply::bulks(["999998", "999999"])
     );
     assert_eq!(client.line("SISMEMBER set 31415"), Reply::Integer(1));
+}
+
+/// Invariant 38: what a client asked for and does not read waits in its own requests, not in the server's memory.
+#[test]
+fn a_client_that_does_not_read_costs_one_batch_of_replies() {
+    const VALUE_BYTES: usize = 64 * 1024;
+    /// A batch stops at 256 KiB of replies; one more reply may be behind that, and what is being sent.
+    const UNSENT_MAX: i64 = 512 * 1024;
+    const REQUESTS: usize = 4_000;
+    let server = Server::start("--maxmemory 256mb");
+    let mut client = server.client();
+    let value = "v".repeat(VALUE_BYTES);
+    assert_eq!(client.call(&["SET", "key", &value]), Reply::ok());
+    let mut lazy = server.client();
+    assert_eq!(lazy.line("CLIENT SETNAME lazy"), Reply::ok());
+    lazy.send_bytes(&encode(&["GET", "key"]).repeat(REQUESTS))
+        .expect("requests are small enough for the socket's buffers");
+    let mut unsent = 0;
+    wait_until("replies that nobody reads", || {
+        let list = client.line("CLIENT LIST").text();
+        let line = list.lines().find(|line| line.contains("name=lazy"));
+        let line = line.expect("it is connected");
+        let field = line
+            .split(' ')
+            .find_map(|field| field.strip_prefix("omem="));
+        let former = unsent;
+        unsent = field
+            .and_then(|bytes| bytes.parse().ok())
+            .expect("a number");
+        assert!(
+            unsent <= UNSENT_MAX,
+            "{unsent} bytes wait for a client that does not read"
+        );
+        unsent > 0 && unsent == former
+    });
+    for _ in 0..REQUESTS {
+        assert_eq!(lazy.read(), Reply::bulk(&value));
+    }
 }
 
 /// A generator of bytes that is the same on every machine.

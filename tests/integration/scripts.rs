@@ -39,6 +39,34 @@ fn functions_survive_every_end() {
 }
 
 #[test]
+fn clients_whose_scripts_take_turns_on_a_thread_keep_to_themselves() {
+    let server = Server::start("--maxmemory 64mb --threads 1");
+    let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.ok(&format!("SELECT {number}"));
+        client.ok(&format!("SET own {number}"));
+    }
+    let own = "local v = redis.call('get', 'own') redis.call('select', 9 - v) redis.setresp(3) \
+               redis.call('set', 'other', v .. #ARGV .. string.rep('x', ARGV[1])) return v";
+    for round in 0..20usize {
+        for (number, client) in clients.iter_mut().enumerate() {
+            let length = (round * 7 + number * 13).to_string();
+            let more = vec!["y"; round];
+            let arguments = [&[length.as_str()], more.as_slice()].concat();
+            let reply = eval(client, own, &arguments);
+            assert_eq!(reply, Reply::bulk(number.to_string()));
+            assert_eq!(client.line("GET own"), Reply::bulk(number.to_string()));
+        }
+    }
+    for number in 0..3usize {
+        let mut client = server.client();
+        client.ok(&format!("SELECT {}", 9 - number));
+        let expected = format!("{number}20{}", "x".repeat(19 * 7 + number * 13));
+        assert_eq!(client.line("GET other"), Reply::bulk(&expected));
+    }
+}
+
+#[test]
 fn undeclared_keys_in_any_tier_are_found_and_changed_as_one() {
     let mut server = Server::start(OPTIONS);
     let mut client = server.client();

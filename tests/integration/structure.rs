@@ -269,3 +269,61 @@ fn no_input_or_output_error_panics() {
     }
     assert_none("unwrap() hides why it cannot fail", offences);
 }
+
+/// Where `unsafe` may stand, each time with its invariant beside it.
+const UNSAFE_FILES: &[&str] = &[
+    "src/clock.rs",
+    "src/commands/script/current.rs",
+    "src/commands/script/raw.rs",
+    "src/commands/script/stack.rs",
+    "src/commands/script/values.rs",
+    "src/keyspace/entry.rs",
+    "src/keyspace/segment.rs",
+    "src/keyspace/shards.rs",
+    "src/main.rs",
+    "src/net/clients.rs",
+    "src/net/stream.rs",
+    "src/persist/log/replay.rs",
+    "src/persist/log/segment.rs",
+    "src/server/info.rs",
+    "src/tier/memory.rs",
+    "src/value/compact.rs",
+    "src/value/thin.rs",
+    "storage-format/src/mapped.rs",
+];
+
+#[test]
+fn unsafe_code_is_where_it_is_expected_and_says_why_it_is_sound() {
+    /// How far above its code a reason may begin, in lines.
+    const REASON_LINES_MAX: usize = 12;
+    let mut offences = Vec::new();
+    let mut files = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        let path = source.path.to_string_lossy().into_owned();
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (number, line) in source.code() {
+            let words =
+                line.split(|character: char| !character.is_alphanumeric() && character != '_');
+            if !words.into_iter().any(|word| word == "unsafe") {
+                continue;
+            }
+            files.push(path.clone());
+            if !UNSAFE_FILES.contains(&path.as_str()) {
+                offences.push(format!(
+                    "{path}:{number}: unsafe code in a file that is not listed"
+                ));
+            }
+            let above = &lines[number.saturating_sub(REASON_LINES_MAX)..number];
+            if !above
+                .iter()
+                .any(|line| line.contains("SAFETY:") || line.contains("# Safety"))
+            {
+                offences.push(format!("{path}:{number}: no reason beside it"));
+            }
+        }
+    }
+    let is_idle = |file: &&&str| !files.iter().any(|found| found == *file);
+    let idle = UNSAFE_FILES.iter().filter(is_idle);
+    offences.extend(idle.map(|file| format!("{file} is listed and has no unsafe code")));
+    assert_none("unsafe code", offences);
+}

@@ -1,8 +1,10 @@
 //! The `redis` table of scripts, and the other functions that the sandbox takes from the server.
 
 use super::raised::{describe, error_table, handle, located_error, plain_error};
+use super::raw::Failure;
 use super::store::{ScriptStore, show_digest};
-use super::{current, running};
+use super::values::Stack;
+use super::{current, raw, running};
 use crate::commands::acl;
 use crate::error::CommandError;
 use crate::resp::Protocol;
@@ -26,14 +28,12 @@ fn outside() -> Error {
     plain_error("no script is running")
 }
 
-fn call(lua: &Lua, arguments: Variadic<Value>, raises: bool, dialect: Dialect) -> Result<Value> {
+fn call(stack: &mut Stack, raises: bool, ignores_block: bool) -> std::result::Result<(), Failure> {
     let called = current::with(|running| {
-        running.context.ignores_block = dialect == Dialect::Valkey;
-        running.call(lua, &arguments, raises)
+        running.context.ignores_block = ignores_block;
+        running.call(stack, raises)
     });
-    called
-        .unwrap_or_else(|| Err(outside()))
-        .map_err(|error| dialect.words(error))
+    called.unwrap_or_else(|| Err(Failure::Raise(outside())))
 }
 
 /// The number that Lua's `tonumber` sees in a value; 0 if it is none, as in C.
@@ -251,14 +251,18 @@ fn fill_common(lua: &Lua, redis: &Table) -> Result<()> {
 fn fill_redis(lua: &Lua, redis: &Table, dialect: Dialect) -> Result<()> {
     fill_common(lua, redis)?;
     let words = move |error| dialect.words(error);
-    redis.raw_set(
-        "call",
-        lua.create_function(move |lua, arguments| call(lua, arguments, true, dialect))?,
-    )?;
-    redis.raw_set(
-        "pcall",
-        lua.create_function(move |lua, arguments| call(lua, arguments, false, dialect))?,
-    )?;
+    let (raising, catching): (raw::Body, raw::Body) = match dialect {
+        Dialect::Redis => (
+            |stack| call(stack, true, false),
+            |stack| call(stack, false, false),
+        ),
+        Dialect::Valkey => (
+            |stack| call(stack, true, true),
+            |stack| call(stack, false, true),
+        ),
+    };
+    redis.raw_set("call", raw::function(lua, raising, words)?)?;
+    redis.raw_set("pcall", raw::function(lua, catching, words)?)?;
     redis.raw_set(
         "setresp",
         lua.create_function(move |lua, arguments| set_protocol(lua, arguments).map_err(words))?,

@@ -1,10 +1,10 @@
 //! Values on their way between commands and scripts.
 //!
-//! A nested command writes its reply in RESP into a scratch buffer; [`to_lua`] turns it into Lua values in one pass.
-//! [`Replier::write`] turns what a script returns into a reply for the client. Both follow Redis's tables for RESP2 and RESP3.
+//! A nested command writes its reply in RESP into a scratch buffer; [`push_reply`] turns it into Lua values in one pass.
+//! [`write_result`] turns what a script returns into a reply for the client. Both follow Redis's tables for RESP2 and RESP3.
 
+use super::values::{Kept, Seen, Stack};
 use crate::resp::{Protocol, Reply, number};
-use mlua::{Lua, String as LuaString, Table, Value};
 
 /// Nested deeper than this, a reply is cut: Lua's own stack is no longer, either.
 const DEPTH_MAX: usize = 100;
@@ -38,253 +38,249 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The value of the first reply in `bytes`.
-pub fn to_lua(lua: &Lua, bytes: &[u8]) -> mlua::Result<Value> {
-    read(lua, &mut Reader { bytes })
+/// Pushes the value of the first reply in `bytes`.
+pub fn push_reply(stack: &mut Stack, bytes: &[u8]) {
+    push_next(stack, &mut Reader { bytes });
 }
 
 fn length_of(text: &[u8]) -> Option<usize> {
     number::parse_integer(text).and_then(|length| usize::try_from(length).ok())
 }
 
-fn read(lua: &Lua, reader: &mut Reader<'_>) -> mlua::Result<Value> {
+fn push_next(stack: &mut Stack, reader: &mut Reader<'_>) {
     let (mark, text) = reader.next();
     match mark {
-        b':' => Ok(Value::Number(
-            number::parse_integer(text).unwrap_or(0) as f64
-        )),
+        b':' => stack.push_number(number::parse_integer(text).unwrap_or(0) as f64),
         b'$' => match length_of(text) {
-            Some(length) => lua.create_string(reader.take(length)).map(Value::String),
-            None => Ok(Value::Boolean(false)),
+            Some(length) => stack.push_text(reader.take(length)),
+            None => stack.push_boolean(false),
         },
         b'*' | b'>' => match length_of(text) {
-            Some(length) => read_array(lua, reader, length),
-            None => Ok(Value::Boolean(false)),
+            Some(length) => push_array(stack, reader, length),
+            None => stack.push_boolean(false),
         },
-        b'+' => field(lua, "ok", Value::String(lua.create_string(text)?)),
-        b'-' => super::raised::counted_table(lua, text).map(Value::Table),
-        b'#' => Ok(Value::Boolean(text == b"t")),
+        b'+' => push_field(stack, b"ok", |stack| stack.push_text(text)),
+        b'-' => {
+            push_field(stack, b"err", |stack| stack.push_text(text));
+            set_field(stack, super::raised::COUNTED_FIELD.as_bytes(), |stack| {
+                stack.push_boolean(true);
+            });
+        }
+        b'#' => stack.push_boolean(text == b"t"),
         b',' => {
             let double = number::parse_double(text).unwrap_or(f64::NAN);
-            field(lua, "double", Value::Number(double))
+            push_field(stack, b"double", |stack| stack.push_number(double));
         }
-        b'(' => field(lua, "big_number", Value::String(lua.create_string(text)?)),
-        b'=' => read_verbatim(lua, reader.take(length_of(text).unwrap_or(0))),
-        b'%' => read_map(lua, reader, length_of(text).unwrap_or(0)),
-        b'~' => read_set(lua, reader, length_of(text).unwrap_or(0)),
+        b'(' => push_field(stack, b"big_number", |stack| stack.push_text(text)),
+        b'=' => push_verbatim(stack, reader.take(length_of(text).unwrap_or(0))),
+        b'%' => push_map(stack, reader, length_of(text).unwrap_or(0)),
+        b'~' => push_set(stack, reader, length_of(text).unwrap_or(0)),
         b'|' => {
             // Attributes stand before a reply and are not shown to scripts.
-            read_map(lua, reader, length_of(text).unwrap_or(0))?;
-            read(lua, reader)
+            push_map(stack, reader, length_of(text).unwrap_or(0));
+            stack.pop();
+            push_next(stack, reader);
         }
-        _ => Ok(Value::Nil),
+        _ => stack.push_nil(),
     }
 }
 
-fn field(lua: &Lua, name: &str, value: Value) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set(name, value)?;
-    Ok(Value::Table(table))
+/// Pushes a table with this field.
+fn push_field(stack: &mut Stack, name: &[u8], push_value: impl FnOnce(&mut Stack)) {
+    stack.push_table(0, 1);
+    set_field(stack, name, push_value);
 }
 
-fn read_array(lua: &Lua, reader: &mut Reader<'_>, length: usize) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(length, 0)?;
+fn set_field(stack: &mut Stack, name: &[u8], push_value: impl FnOnce(&mut Stack)) {
+    stack.push_text(name);
+    push_value(stack);
+    stack.set_pair();
+}
+
+fn push_array(stack: &mut Stack, reader: &mut Reader<'_>, length: usize) {
+    stack.push_table(length, 0);
     for index in 1..=length {
-        let value = read(lua, reader)?;
-        if !value.is_nil() {
-            table.raw_set(index, value)?;
+        push_next(stack, reader);
+        stack.set_item(index);
+    }
+}
+
+fn push_map(stack: &mut Stack, reader: &mut Reader<'_>, pairs: usize) {
+    push_field(stack, b"map", |stack| {
+        stack.push_table(0, pairs);
+        for _ in 0..pairs {
+            push_next(stack, reader);
+            push_next(stack, reader);
+            stack.set_pair();
         }
-    }
-    Ok(Value::Table(table))
+    });
 }
 
-fn read_map(lua: &Lua, reader: &mut Reader<'_>, pairs: usize) -> mlua::Result<Value> {
-    let map = lua.create_table_with_capacity(0, pairs)?;
-    for _ in 0..pairs {
-        let key = read(lua, reader)?;
-        map.raw_set(key, read(lua, reader)?)?;
-    }
-    field(lua, "map", Value::Table(map))
+fn push_set(stack: &mut Stack, reader: &mut Reader<'_>, length: usize) {
+    push_field(stack, b"set", |stack| {
+        stack.push_table(0, length);
+        for _ in 0..length {
+            push_next(stack, reader);
+            stack.push_boolean(true);
+            stack.set_pair();
+        }
+    });
 }
 
-fn read_set(lua: &Lua, reader: &mut Reader<'_>, length: usize) -> mlua::Result<Value> {
-    let set = lua.create_table_with_capacity(0, length)?;
-    for _ in 0..length {
-        set.raw_set(read(lua, reader)?, true)?;
-    }
-    field(lua, "set", Value::Table(set))
-}
-
-fn read_verbatim(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
+fn push_verbatim(stack: &mut Stack, text: &[u8]) {
     let (format, text) = text.split_at(text.len().min(4));
-    let verbatim = lua.create_table_with_capacity(0, 2)?;
-    verbatim.raw_set(
-        "format",
-        lua.create_string(format.get(..3).unwrap_or(format))?,
-    )?;
-    verbatim.raw_set("string", lua.create_string(text)?)?;
-    field(lua, "verbatim_string", Value::Table(verbatim))
+    push_field(stack, b"verbatim_string", |stack| {
+        push_field(stack, b"format", |stack| {
+            stack.push_text(format.get(..3).unwrap_or(format));
+        });
+        set_field(stack, b"string", |stack| stack.push_text(text));
+    });
 }
 
-/// Writes what scripts return. Holds the names of the fields it looks for as Lua strings, so that looking costs no new string.
-pub struct Replier {
-    err: LuaString,
-    ok: LuaString,
-    double: LuaString,
-    big_number: LuaString,
-    verbatim: LuaString,
-    format: LuaString,
-    string: LuaString,
-    map: LuaString,
-    set: LuaString,
+/// Writes what a script returned, the value on top of the stack. `script_protocol` is the dialect that the script chose; it
+/// decides about truth values.
+pub fn write_result(stack: &mut Stack, script_protocol: Protocol, reply: &mut Reply<'_>) {
+    let mut writer = Writer {
+        script_protocol,
+        depth: 0,
+    };
+    writer.write(stack, reply);
 }
 
-impl Replier {
-    /// For one Lua state.
-    pub fn new(lua: &Lua) -> mlua::Result<Replier> {
-        Ok(Replier {
-            err: lua.create_string("err")?,
-            ok: lua.create_string("ok")?,
-            double: lua.create_string("double")?,
-            big_number: lua.create_string("big_number")?,
-            verbatim: lua.create_string("verbatim_string")?,
-            format: lua.create_string("format")?,
-            string: lua.create_string("string")?,
-            map: lua.create_string("map")?,
-            set: lua.create_string("set")?,
-        })
-    }
+struct Writer {
+    script_protocol: Protocol,
+    depth: usize,
+}
 
-    /// Writes a value. `script_protocol` is the dialect that the script chose; it decides about truth values.
-    pub fn write(
-        &self,
-        value: &Value,
-        script_protocol: Protocol,
-        reply: &mut Reply<'_>,
-    ) -> mlua::Result<()> {
-        self.write_nested(value, script_protocol, reply, 0)
-    }
-
-    fn write_nested(
-        &self,
-        value: &Value,
-        script_protocol: Protocol,
-        reply: &mut Reply<'_>,
-        depth: usize,
-    ) -> mlua::Result<()> {
-        if depth > DEPTH_MAX {
-            reply.error("ERR reached lua stack limit");
-            return Ok(());
+impl Writer {
+    /// Writes the value on top and leaves it there.
+    fn write(&mut self, stack: &mut Stack, reply: &mut Reply<'_>) {
+        if self.depth > DEPTH_MAX {
+            return reply.error("ERR reached lua stack limit");
         }
-        match value {
-            Value::String(text) => reply.bulk(&text.as_bytes()),
-            Value::Boolean(truth) if script_protocol == Protocol::Resp3 => reply.boolean(*truth),
-            Value::Boolean(true) => reply.integer(1),
-            Value::Integer(integer) => reply.integer(*integer),
-            Value::Number(number) => reply.integer(truncated(*number)),
-            Value::Table(table) => {
-                if !self.write_marked(table, script_protocol, reply, depth)? {
-                    self.write_array(table, script_protocol, reply, depth)?;
+        match stack.top() {
+            Seen::Text(text) => reply.bulk(text),
+            Seen::Boolean(truth) if self.script_protocol == Protocol::Resp3 => reply.boolean(truth),
+            Seen::Boolean(true) => reply.integer(1),
+            Seen::Number(number) => reply.integer(truncated(number)),
+            Seen::Table => {
+                self.depth += 1;
+                if !self.write_marked(stack, reply) {
+                    self.write_array(stack, reply);
                 }
+                self.depth -= 1;
             }
             _ => reply.null(),
         }
-        Ok(())
     }
 
-    /// Writes a table that one of its fields marks as something other than an array; false if there is none.
-    fn write_marked(
-        &self,
-        table: &Table,
-        script_protocol: Protocol,
-        reply: &mut Reply<'_>,
-        depth: usize,
-    ) -> mlua::Result<bool> {
-        if let Value::String(text) = table.raw_get(&self.err)? {
-            reply.error(&*text.as_bytes());
-            return Ok(true);
-        }
-        if let Value::String(text) = table.raw_get(&self.ok)? {
-            reply.simple(&*text.as_bytes());
-            return Ok(true);
-        }
-        match table.raw_get(&self.double)? {
-            Value::Number(double) => {
-                reply.double(double);
-                return Ok(true);
-            }
-            Value::Integer(integer) => {
-                reply.double(integer as f64);
-                return Ok(true);
-            }
-            _ => {}
-        }
-        if let Value::String(digits) = table.raw_get(&self.big_number)? {
-            // A line end would end the reply.
-            let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-            let digits: Vec<u8> = digits
-                .as_bytes()
-                .iter()
-                .map(|byte| if is_end(byte) { b' ' } else { *byte })
-                .collect();
-            reply.big_number(&digits);
-            return Ok(true);
-        }
-        if let Value::Table(verbatim) = table.raw_get(&self.verbatim)?
-            && let Value::String(format) = verbatim.raw_get(&self.format)?
-            && let Value::String(text) = verbatim.raw_get(&self.string)?
-        {
-            let mut letters = [b' '; 3];
-            let format = format.as_bytes();
-            let length = format.len().min(3);
-            letters[..length].copy_from_slice(&format[..length]);
-            reply.verbatim(letters, &text.as_bytes());
-            return Ok(true);
-        }
-        if let Value::Table(map) = table.raw_get(&self.map)? {
-            let header = reply.begin_deferred();
-            let mut pairs = 0;
-            map.for_each(|key: Value, value: Value| {
-                pairs += 1;
-                self.write_nested(&key, script_protocol, reply, depth + 1)?;
-                self.write_nested(&value, script_protocol, reply, depth + 1)
-            })?;
-            reply.end_deferred_map(header, pairs);
-            return Ok(true);
-        }
-        if let Value::Table(set) = table.raw_get(&self.set)? {
-            let header = reply.begin_deferred();
-            let mut members = 0;
-            set.for_each(|member: Value, _: Value| {
-                members += 1;
-                self.write_nested(&member, script_protocol, reply, depth + 1)
-            })?;
-            reply.end_deferred_set(header, members);
-            return Ok(true);
-        }
-        Ok(false)
+    /// Writes the table on top if one of its fields marks it as something other than an array; false if there is none.
+    fn write_marked(&mut self, stack: &mut Stack, reply: &mut Reply<'_>) -> bool {
+        const MARKS: [Kept; 7] = [
+            Kept::Err,
+            Kept::Ok,
+            Kept::Double,
+            Kept::BigNumber,
+            Kept::Verbatim,
+            Kept::Map,
+            Kept::Set,
+        ];
+        MARKS.into_iter().any(|mark| {
+            stack.push_field(mark);
+            let is_written = self.write_field(mark, stack, reply);
+            stack.pop();
+            is_written
+        })
     }
 
-    fn write_array(
-        &self,
-        table: &Table,
-        script_protocol: Protocol,
-        reply: &mut Reply<'_>,
-        depth: usize,
-    ) -> mlua::Result<()> {
+    /// Writes a table whose field `mark` is on top, if that has the type that it must have.
+    fn write_field(&mut self, mark: Kept, stack: &mut Stack, reply: &mut Reply<'_>) -> bool {
+        match (mark, stack.top()) {
+            (Kept::Err, Seen::Text(text)) => reply.error(text),
+            (Kept::Ok, Seen::Text(text)) => reply.simple(text),
+            (Kept::Double, Seen::Number(double)) => reply.double(double),
+            (Kept::BigNumber, Seen::Text(digits)) => {
+                // A line end would end the reply.
+                let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+                let shown = |byte: &u8| if is_end(byte) { b' ' } else { *byte };
+                let digits: Vec<u8> = digits.iter().map(shown).collect();
+                reply.big_number(&digits);
+            }
+            (Kept::Verbatim, Seen::Table) => return write_verbatim(stack, reply),
+            (Kept::Map, Seen::Table) => self.write_map(stack, reply),
+            (Kept::Set, Seen::Table) => self.write_set(stack, reply),
+            _ => return false,
+        }
+        true
+    }
+
+    fn write_map(&mut self, stack: &mut Stack, reply: &mut Reply<'_>) {
+        let header = reply.begin_deferred();
+        let mut pairs = 0;
+        stack.for_each_pair(|stack| {
+            pairs += 1;
+            stack.push_below();
+            self.write(stack, reply);
+            stack.pop();
+            self.write(stack, reply);
+        });
+        reply.end_deferred_map(header, pairs);
+    }
+
+    fn write_set(&mut self, stack: &mut Stack, reply: &mut Reply<'_>) {
+        let header = reply.begin_deferred();
+        let mut members = 0;
+        stack.for_each_pair(|stack| {
+            members += 1;
+            stack.push_below();
+            self.write(stack, reply);
+            stack.pop();
+        });
+        reply.end_deferred_set(header, members);
+    }
+
+    fn write_array(&mut self, stack: &mut Stack, reply: &mut Reply<'_>) {
         let header = reply.begin_deferred();
         let mut length = 0;
         loop {
-            let value: Value = table.raw_get(length + 1)?;
-            if value.is_nil() {
+            stack.push_item(length + 1);
+            let is_end = stack.top() == Seen::Nil;
+            if !is_end {
+                self.write(stack, reply);
+                length += 1;
+            }
+            stack.pop();
+            if is_end {
                 break;
             }
-            self.write_nested(&value, script_protocol, reply, depth + 1)?;
-            length += 1;
         }
         reply.end_deferred_array(header, length);
-        Ok(())
     }
+}
+
+/// The table on top holds format and text; false if it does not.
+fn write_verbatim(stack: &mut Stack, reply: &mut Reply<'_>) -> bool {
+    let mut letters = [b' '; 3];
+    stack.push_field(Kept::Format);
+    let has_format = match stack.top() {
+        Seen::Text(format) => {
+            let length = format.len().min(3);
+            letters[..length].copy_from_slice(&format[..length]);
+            true
+        }
+        _ => false,
+    };
+    stack.pop();
+    stack.push_field(Kept::String);
+    let is_written = match stack.top() {
+        Seen::Text(text) if has_format => {
+            reply.verbatim(letters, text);
+            true
+        }
+        _ => false,
+    };
+    stack.pop();
+    is_written
 }
 
 /// As a C cast does it where it is defined; out of range gives the smallest integer, as on x86.

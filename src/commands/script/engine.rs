@@ -4,14 +4,17 @@
 //! kept by digest. A run costs its two argument tables, the call, and the conversion of what it returns. Nothing here is
 //! shared between threads: what all must know is in the [`super::store::ScriptStore`].
 
-use super::convert::Replier;
 use super::libraries::{FunctionInfo, Library};
-use super::raised::{COUNTED_FIELD, PRELUDE_NAME, reply_error};
+use super::raised::{PRELUDE_NAME, reply_error};
+use super::raw::{Finished, Machine, Start};
 use super::registration::Registrations;
 use super::running::{Buffers, Running, Tick, Watch};
 use super::shebang::{self, ScriptFlags};
-use super::store::{Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest};
-use super::{api, current, stack};
+use super::store::{
+    ByDigest, Digest, EVAL_SCRIPTS_MAX, LoadedBy, Script, ScriptStore, show_digest,
+};
+use super::values::{Kept, KeptFunction, Seen, Stack};
+use super::{api, convert, current, stack};
 use crate::commands::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Reply;
@@ -38,7 +41,7 @@ thread_local! {
 
 /// A script of EVAL, ready to run.
 struct Compiled {
-    function: Function,
+    function: KeptFunction,
     flags: Option<ScriptFlags>,
     /// Its digest, as error replies show it.
     name: String,
@@ -49,18 +52,16 @@ struct Compiled {
 /// The functions of one library, ready to run; `of` tells which version of it.
 struct LoadedLibrary {
     of: Arc<Library>,
-    functions: Vec<Function>,
+    functions: Vec<KeptFunction>,
 }
 
 /// One Lua state with its sandbox; see the module's comment.
 struct Engine {
+    machine: Machine,
     lua: Lua,
-    /// The real global table, where KEYS and ARGV are put.
-    globals: Table,
     run: Function,
     set_loading: Function,
-    replier: Replier,
-    compiled: HashMap<Digest, Rc<Compiled>>,
+    compiled: ByDigest<Rc<Compiled>>,
     /// When there are so many, those are looked for that are not needed any more.
     compiled_max: usize,
     libraries: HashMap<String, LoadedLibrary>,
@@ -88,12 +89,12 @@ pub struct Call<'a> {
 /// What is run, and how.
 struct Run<'a> {
     call: Call<'a>,
-    function: &'a Function,
+    function: KeptFunction,
     flags: Option<ScriptFlags>,
     /// What error replies call it.
     name: &'a str,
-    /// A function gets these as arguments; a script has them as global variables.
-    tables: Option<(Table, Table)>,
+    /// A function gets its tables as parameters; a script has them as global variables.
+    is_function: bool,
 }
 
 /// A script that does not compile, or a state that cannot be made: for want of memory.
@@ -124,12 +125,11 @@ pub fn eval(
         super::may_start(context, compiled.flags, call.is_read_only)?;
         let run = Run {
             call,
-            function: &compiled.function,
+            function: compiled.function,
             flags: compiled.flags,
             name: &compiled.name,
-            tables: None,
+            is_function: false,
         };
-        engine.set_globals(call).map_err(internal)?;
         engine.run(context, run, reply).map_err(internal)
     })
 }
@@ -159,13 +159,12 @@ pub fn call_function(
     super::may_start(context, Some(info.flags), call.is_read_only)?;
     with_functions(|engine| {
         let function = engine.function(library, index)?;
-        let tables = engine.tables(call).map_err(internal)?;
         let run = Run {
             call,
-            function: &function,
+            function,
             flags: Some(info.flags),
             name: &String::from_utf8_lossy(&info.name),
-            tables: Some(tables),
+            is_function: true,
         };
         engine.run(context, run, reply).map_err(internal)
     })
@@ -223,15 +222,6 @@ fn made(
     slot.as_mut().ok_or(CommandError::fixed("ERR no Lua state"))
 }
 
-/// A Lua array of texts.
-fn array(lua: &Lua, texts: &[&[u8]]) -> mlua::Result<Table> {
-    let table = lua.create_table_with_capacity(texts.len(), 0)?;
-    for (index, text) in texts.iter().enumerate() {
-        table.raw_set(index + 1, lua.create_string(text)?)?;
-    }
-    Ok(table)
-}
-
 impl Engine {
     fn for_scripts(flushes: u64) -> mlua::Result<Engine> {
         let lua = Engine::new_state()?;
@@ -261,6 +251,7 @@ impl Engine {
         flushes: u64,
     ) -> mlua::Result<Engine> {
         let natives = api::natives(&lua, libraries, load)?;
+        let handler: Function = natives.raw_get("handler")?;
         let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME);
         let (proxy, globals, run, set_loading): (Table, Table, Function, Function) =
             prelude.call(natives)?;
@@ -268,12 +259,11 @@ impl Engine {
         let often = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_LOOK);
         lua.set_global_hook(often, |lua, _| look_at_clock(lua))?;
         Ok(Engine {
-            replier: Replier::new(&lua)?,
+            machine: Machine::new(&lua, &globals, &handler)?,
             lua,
-            globals,
             run,
             set_loading,
-            compiled: HashMap::new(),
+            compiled: ByDigest::default(),
             compiled_max: EVAL_SCRIPTS_MAX,
             libraries: HashMap::new(),
             flushes,
@@ -327,12 +317,13 @@ impl Engine {
     fn keep(
         &mut self,
         digest: Digest,
-        function: Function,
+        function: KeptFunction,
         flags: Option<ScriptFlags>,
         script: Arc<Script>,
     ) -> Rc<Compiled> {
         if self.compiled.len() >= self.compiled_max {
-            self.compiled.retain(|_, known| !known.script.is_gone());
+            let gone = self.compiled.extract_if(|_, known| known.script.is_gone());
+            gone.for_each(|(_, known)| self.machine.forget(known.function));
             self.compiled_max = self.compiled.len() + EVAL_SCRIPTS_MAX;
         }
         let compiled = Rc::new(Compiled {
@@ -345,11 +336,12 @@ impl Engine {
         compiled
     }
 
-    fn compile(&self, text: &[u8]) -> Result<(Function, Option<ScriptFlags>), CommandError> {
+    fn compile(&self, text: &[u8]) -> Result<(KeptFunction, Option<ScriptFlags>), CommandError> {
         let (flags, start) = shebang::of_script(text)?;
         let function = self.chunk(&text[start..], "@user_script").map_err(|text| {
             CommandError::new(format!("ERR Error compiling script (new function): {text}"))
         })?;
+        let function = self.machine.keep(&self.lua, &function).map_err(internal)?;
         Ok((function, flags))
     }
 
@@ -399,35 +391,34 @@ impl Engine {
     }
 
     /// The function of a library as all threads know it; loaded here first if it changed.
-    fn function(&mut self, library: &Arc<Library>, index: usize) -> Result<Function, CommandError> {
+    fn function(
+        &mut self,
+        library: &Arc<Library>,
+        index: usize,
+    ) -> Result<KeptFunction, CommandError> {
         let loaded = self.libraries.get(&library.name);
         if !loaded.is_some_and(|loaded| Arc::ptr_eq(&loaded.of, library)) {
-            let (_, start) = shebang::of_library(&library.text)?;
-            let registered = self.load(&library.text[start..])?;
-            let functions = library.functions.iter().map(|info| {
-                let found = registered.iter().find(|(name, _)| name.name == info.name);
-                found.map(|(_, function)| function.clone())
-            });
-            let functions: Option<Vec<Function>> = functions.collect();
-            let functions = functions.ok_or(CommandError::fixed("ERR Function not found"))?;
+            let functions = self.load_again(library)?;
             let of = Arc::clone(library);
-            self.libraries
-                .insert(library.name.clone(), LoadedLibrary { of, functions });
+            let loaded = LoadedLibrary { of, functions };
+            let former = self.libraries.insert(library.name.clone(), loaded);
+            for function in former.iter().flat_map(|former| &former.functions) {
+                self.machine.forget(*function);
+            }
         }
-        Ok(self.libraries[&library.name].functions[index].clone())
+        Ok(self.libraries[&library.name].functions[index])
     }
 
-    fn tables(&self, call: Call<'_>) -> mlua::Result<(Table, Table)> {
-        Ok((
-            array(&self.lua, call.keys)?,
-            array(&self.lua, call.arguments)?,
-        ))
-    }
-
-    fn set_globals(&self, call: Call<'_>) -> mlua::Result<()> {
-        let (keys, arguments) = self.tables(call)?;
-        self.globals.raw_set("KEYS", keys)?;
-        self.globals.raw_set("ARGV", arguments)
+    /// The functions of a library that was loaded elsewhere.
+    fn load_again(&mut self, library: &Library) -> Result<Vec<KeptFunction>, CommandError> {
+        let (_, start) = shebang::of_library(&library.text)?;
+        let registered = self.load(&library.text[start..])?;
+        let functions = library.functions.iter().map(|info| {
+            let found = registered.iter().find(|(name, _)| name.name == info.name);
+            let (_, function) = found.ok_or(CommandError::fixed("ERR Function not found"))?;
+            self.machine.keep(&self.lua, function).map_err(internal)
+        });
+        functions.collect()
     }
 
     fn run(
@@ -442,15 +433,19 @@ impl Engine {
         let by_script = std::mem::replace(&mut context.by_script, true);
         let watch = Watch {
             name: run.name,
-            is_function: run.tables.is_some(),
+            is_function: run.is_function,
             command: run.call.command,
             limit_ms: context.settings.busy_reply_threshold_ms,
         };
         let buffers = (&watch, std::mem::take(&mut self.buffers));
         let mut running = Running::new(context, run.flags, run.call.is_read_only, buffers);
-        let tables = tables_of(run.tables);
-        let result: mlua::Result<(bool, Value)> =
-            current::enter(&mut running, || self.run.call((run.function, tables)));
+        let start = Start {
+            function: run.function,
+            keys: run.call.keys,
+            arguments: run.call.arguments,
+            as_parameters: run.is_function,
+        };
+        let mut finished = current::enter(&mut running, || self.machine.run(&start));
         let script_protocol = running.protocol;
         self.is_spoiled |= running.is_killed;
         self.buffers = running.end();
@@ -459,22 +454,21 @@ impl Engine {
         context.session.protocol = client_protocol;
         context.session.database = database;
         context.keys.select(database);
+        if context.retry.is_none() {
+            let start = reply.position();
+            if finished.has_ended {
+                convert::write_result(&mut finished.stack, script_protocol, reply);
+            } else {
+                write_failure(&self.lua, &mut finished, run.name, reply)?;
+            }
+            context.replied_error = reply.written_since(start).first() == Some(&b'-');
+            if context.replied_error && !is_counted(&mut finished.stack) {
+                let text = reply.written_since(start).get(1..).unwrap_or_default();
+                context.services.note_error(&String::from_utf8_lossy(text));
+            }
+        }
+        drop(finished);
         self.collect_sometimes();
-        if context.retry.is_some() {
-            return Ok(());
-        }
-        let (has_ended, value) = result?;
-        let start = reply.position();
-        if has_ended {
-            self.replier.write(&value, script_protocol, reply)?;
-        } else {
-            write_failure(&value, run.name, reply)?;
-        }
-        context.replied_error = reply.written_since(start).first() == Some(&b'-');
-        if context.replied_error && !is_counted(&value)? {
-            let text = reply.written_since(start).get(1..).unwrap_or_default();
-            context.services.note_error(&String::from_utf8_lossy(text));
-        }
         Ok(())
     }
 
@@ -517,39 +511,47 @@ fn end_by_force(lua: &Lua, text: &'static str) -> mlua::Result<VmState> {
     Err(reply_error(text))
 }
 
-fn tables_of(tables: Option<(Table, Table)>) -> (Value, Value) {
-    match tables {
-        Some((keys, arguments)) => (Value::Table(keys), Value::Table(arguments)),
-        None => (Value::Nil, Value::Nil),
+/// True if statistics know of the error that is on top, because it was a command's.
+fn is_counted(stack: &mut Stack) -> bool {
+    if stack.top() != Seen::Table {
+        return false;
     }
-}
-
-/// True if statistics know of an error already, because it was a command's.
-fn is_counted(value: &Value) -> mlua::Result<bool> {
-    match value {
-        Value::Table(table) => table.raw_get(COUNTED_FIELD),
-        _ => Ok(false),
-    }
+    stack.push_field(Kept::Counted);
+    let is_counted = stack.top() == Seen::Boolean(true);
+    stack.pop();
+    is_counted
 }
 
 /// The error reply of a script that failed: the error, and where.
-fn write_failure(failure: &Value, name: &str, reply: &mut Reply<'_>) -> mlua::Result<()> {
-    let Value::Table(table) = failure else {
-        let text = failure.to_string()?;
+fn write_failure(
+    lua: &Lua,
+    finished: &mut Finished<'_>,
+    name: &str,
+    reply: &mut Reply<'_>,
+) -> mlua::Result<()> {
+    let stack = &mut finished.stack;
+    if stack.top() != Seen::Table {
+        let text = finished.value(lua)?.to_string()?;
         reply.error(format!("ERR Error running script {name}, {text:.100}"));
         return Ok(());
-    };
-    let mut text = match table.raw_get("err")? {
-        Value::String(text) => text.as_bytes().to_vec(),
-        _ => b"ERR unknown error".to_vec(),
-    };
-    let source: Option<mlua::String> = table.raw_get("source")?;
-    let line: Option<i64> = table.raw_get("line")?;
-    if let (Some(source), Some(line)) = (source, line) {
-        text.extend_from_slice(format!(" script: {name}, on ").as_bytes());
-        text.extend_from_slice(&source.as_bytes());
-        text.extend_from_slice(format!(":{line}.").as_bytes());
     }
-    reply.error(text);
+    let text = |stack: &Stack| match stack.top() {
+        Seen::Text(text) => Some(text.to_vec()),
+        _ => None,
+    };
+    stack.push_field(Kept::Err);
+    let mut message = text(stack).unwrap_or_else(|| b"ERR unknown error".to_vec());
+    stack.push_below();
+    stack.push_field(Kept::Source);
+    let source = text(stack);
+    stack.pop();
+    stack.push_field(Kept::Line);
+    if let (Some(source), Seen::Number(line)) = (source, stack.top()) {
+        message.extend_from_slice(format!(" script: {name}, on ").as_bytes());
+        message.extend_from_slice(&source);
+        message.extend_from_slice(format!(":{line}.").as_bytes());
+    }
+    (0..3).for_each(|_| stack.pop());
+    reply.error(message);
     Ok(())
 }

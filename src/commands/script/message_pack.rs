@@ -2,7 +2,9 @@
 //! they lose nothing, arrays for tables whose keys are 1 to n, nil for what is nested too deep.
 
 use super::raised::located_error;
-use mlua::{Error, Lua, Result, Table, Value, Variadic};
+use super::raw::{self, Failure};
+use super::values::{Seen, Stack};
+use mlua::{Lua, Result, Table, Value, Variadic};
 
 /// Tables nested deeper are written as nil.
 const DEPTH_MAX: usize = 16;
@@ -127,216 +129,260 @@ fn pack(lua: &Lua, arguments: Variadic<Value>) -> Result<mlua::String> {
 }
 
 /// Why a text cannot be read.
-enum Failure {
+enum Unreadable {
     /// It ends too early.
     Short,
     /// It holds what Lua has no value for.
     Bad,
-    /// Lua failed.
-    Lua(Error),
+    /// It holds more values than Lua's stack.
+    TooMany,
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Lua(error)
-    }
-}
-
+/// Pushes the values of a text. What a message holds comes straight onto Lua's stack: queues pack their jobs' options, so this
+/// is what their scripts do most.
 struct Reader<'a> {
-    lua: &'a Lua,
     text: &'a [u8],
     position: usize,
     depth: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> std::result::Result<&'a [u8], Failure> {
-        let end = self.position.checked_add(length).ok_or(Failure::Short)?;
-        let bytes = self.text.get(self.position..end).ok_or(Failure::Short)?;
+    fn take(&mut self, length: usize) -> std::result::Result<&'a [u8], Unreadable> {
+        let end = self.position.checked_add(length).ok_or(Unreadable::Short)?;
+        let bytes = self.text.get(self.position..end).ok_or(Unreadable::Short)?;
         self.position = end;
         Ok(bytes)
     }
 
     /// A big-endian number of 1, 2, 4 or 8 bytes.
-    fn unsigned(&mut self, bytes: usize) -> std::result::Result<u64, Failure> {
+    fn unsigned(&mut self, bytes: usize) -> std::result::Result<u64, Unreadable> {
         let bytes = self.take(bytes)?;
         Ok(bytes
             .iter()
             .fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 
-    fn length(&mut self, bytes: usize) -> std::result::Result<usize, Failure> {
+    fn length(&mut self, bytes: usize) -> std::result::Result<usize, Unreadable> {
         Ok(self.unsigned(bytes)? as usize)
     }
 
-    fn string(&mut self, length: usize) -> std::result::Result<Value, Failure> {
-        let bytes = self.take(length)?;
-        Ok(Value::String(self.lua.create_string(bytes)?))
+    fn push_text(
+        &mut self,
+        stack: &mut Stack,
+        length: usize,
+    ) -> std::result::Result<(), Unreadable> {
+        stack.push_text(self.take(length)?);
+        Ok(())
     }
 
-    fn value(&mut self) -> std::result::Result<Value, Failure> {
+    fn push_value(&mut self, stack: &mut Stack) -> std::result::Result<(), Unreadable> {
+        if !stack.has_room() {
+            return Err(Unreadable::TooMany);
+        }
         let mark = self.take(1)?[0];
         match mark {
-            0xc0 => Ok(Value::Nil),
-            0xc2 | 0xc3 => Ok(Value::Boolean(mark == 0xc3)),
+            0xc0 => stack.push_nil(),
+            0xc2 | 0xc3 => stack.push_boolean(mark == 0xc3),
             0xca => {
                 let bits = self.unsigned(4)? as u32;
-                Ok(Value::Number(f64::from(f32::from_bits(bits))))
+                stack.push_number(f64::from(f32::from_bits(bits)));
             }
-            0xcb => Ok(Value::Number(f64::from_bits(self.unsigned(8)?))),
+            0xcb => stack.push_number(f64::from_bits(self.unsigned(8)?)),
             0xcc..=0xcf => {
                 let unsigned = self.unsigned(1 << (mark - 0xcc))?;
-                Ok(Value::Number(unsigned as f64))
+                stack.push_number(unsigned as f64);
             }
             0xd0..=0xd3 => {
                 let bytes = 1 << (mark - 0xd0);
                 let unused = 64 - 8 * bytes as u32;
                 let signed = (self.unsigned(bytes)? << unused) as i64 >> unused;
-                Ok(Value::Number(signed as f64))
+                stack.push_number(signed as f64);
             }
             0xd9..=0xdb => {
                 let length = self.length(1 << (mark - 0xd9))?;
-                self.string(length)
+                self.push_text(stack, length)?;
             }
             0xdc | 0xdd => {
                 let length = self.length(2 << (mark - 0xdc))?;
-                self.array(length)
+                self.push_array(stack, length)?;
             }
             0xde | 0xdf => {
                 let pairs = self.length(2 << (mark - 0xde))?;
-                self.map(pairs)
+                self.push_map(stack, pairs)?;
             }
-            0x00..=0x7f => Ok(Value::Number(f64::from(mark))),
-            0xe0..=0xff => Ok(Value::Number(f64::from(mark as i8))),
-            0x80..=0x8f => self.map(usize::from(mark & 15)),
-            0x90..=0x9f => self.array(usize::from(mark & 15)),
-            0xa0..=0xbf => self.string(usize::from(mark & 31)),
-            _ => Err(Failure::Bad),
+            0x00..=0x7f => stack.push_number(f64::from(mark)),
+            0xe0..=0xff => stack.push_number(f64::from(mark as i8)),
+            0x80..=0x8f => self.push_map(stack, usize::from(mark & 15))?,
+            0x90..=0x9f => self.push_array(stack, usize::from(mark & 15))?,
+            0xa0..=0xbf => self.push_text(stack, usize::from(mark & 31))?,
+            _ => return Err(Unreadable::Bad),
         }
+        Ok(())
     }
 
     /// Containers in containers use the thread's stack: no deeper than Lua itself would go.
-    fn descend(&mut self) -> std::result::Result<(), Failure> {
+    fn descend(&mut self) -> std::result::Result<(), Unreadable> {
         const NESTING_MAX: usize = 1000;
         self.depth += 1;
         if self.depth > NESTING_MAX {
-            Err(Failure::Bad)
+            Err(Unreadable::Bad)
         } else {
             Ok(())
         }
     }
 
-    fn array(&mut self, length: usize) -> std::result::Result<Value, Failure> {
+    fn push_array(
+        &mut self,
+        stack: &mut Stack,
+        length: usize,
+    ) -> std::result::Result<(), Unreadable> {
         self.descend()?;
-        let table = self.lua.create_table()?;
+        // Each item is a byte at least: a length that is not true makes no room.
+        stack.push_table(length.min(self.text.len() - self.position), 0);
         for index in 1..=length {
-            let value = self.value()?;
-            if !value.is_nil() {
-                table.raw_set(index, value)?;
+            self.push_value(stack)?;
+            stack.set_item(index);
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn push_map(&mut self, stack: &mut Stack, pairs: usize) -> std::result::Result<(), Unreadable> {
+        self.descend()?;
+        stack.push_table(0, pairs.min(self.text.len() - self.position));
+        for _ in 0..pairs {
+            self.push_value(stack)?;
+            self.push_value(stack)?;
+            if !stack.set_pair() {
+                return Err(Unreadable::Bad);
             }
         }
         self.depth -= 1;
-        Ok(Value::Table(table))
-    }
-
-    fn map(&mut self, pairs: usize) -> std::result::Result<Value, Failure> {
-        self.descend()?;
-        let table = self.lua.create_table()?;
-        for _ in 0..pairs {
-            let key = self.value()?;
-            let value = self.value()?;
-            table.raw_set(key, value)?;
-        }
-        self.depth -= 1;
-        Ok(Value::Table(table))
+        Ok(())
     }
 }
 
-/// Reads up to `limit` values (0: all) from `offset` on. With a limit, where to go on is the first of the results, -1 at
+/// Pushes up to `limit` values (`None`: all) from `offset` on. With a limit, where to go on is the first of the results, -1 at
 /// the end.
-fn unpack(lua: &Lua, text: &Value, limit: i64, offset: i64, full: bool) -> Result<Variadic<Value>> {
-    let Some(text) = lua.coerce_string(text.clone())? else {
-        let kind = text.type_name();
-        let text = format!("bad argument #1 to 'unpack' (string expected, got {kind})");
-        return Err(located_error(lua, text));
+fn unpack(stack: &mut Stack, limit: Option<i64>, offset: i64) -> std::result::Result<(), Failure> {
+    let kind = match stack.optional_argument(1) {
+        Seen::Nil => "nil",
+        Seen::Boolean(_) => "boolean",
+        Seen::Table => "table",
+        _ => "function",
     };
-    let text = text.as_bytes();
-    if offset < 0 || limit < 0 {
-        let text = format!(
-            "Invalid request to unpack with offset of {offset} and limit of {}.",
-            text.len()
-        );
-        return Err(located_error(lua, text));
+    if stack.arguments() == 0 {
+        return fail(format!(
+            "bad argument #1 to 'unpack' (string expected, got {kind})"
+        ));
     }
-    if offset as usize > text.len() {
-        let text = format!(
-            "Start offset {offset} greater than input length {}.",
-            text.len()
-        );
-        return Err(located_error(lua, text));
+    stack
+        .with_text_argument(1, |text, stack| unpack_text(text, stack, limit, offset))
+        .unwrap_or_else(|| {
+            fail(format!(
+                "bad argument #1 to 'unpack' (string expected, got {kind})"
+            ))
+        })
+}
+
+fn fail(text: impl Into<String>) -> std::result::Result<(), Failure> {
+    Err(Failure::RaiseWithPlace(text.into()))
+}
+
+fn unpack_text(
+    text: &[u8],
+    stack: &mut Stack,
+    limit: Option<i64>,
+    offset: i64,
+) -> std::result::Result<(), Failure> {
+    let length = text.len();
+    if offset < 0 || limit.is_some_and(|limit| limit < 0) {
+        return fail(format!(
+            "Invalid request to unpack with offset of {offset} and limit of {length}."
+        ));
+    }
+    if offset as usize > length {
+        return fail(format!(
+            "Start offset {offset} greater than input length {length}."
+        ));
     }
     let mut reader = Reader {
-        lua,
-        text: &text,
+        text,
         position: offset as usize,
         depth: 0,
     };
-    let mut values = Vec::new();
-    while reader.position < text.len() && (full || (values.len() as i64) < limit) {
-        match reader.value() {
-            Ok(value) => values.push(value),
-            Err(Failure::Short) => return Err(located_error(lua, "Missing bytes in input.")),
-            Err(Failure::Bad) => return Err(located_error(lua, "Bad data format in input.")),
-            Err(Failure::Lua(error)) => return Err(error),
+    if limit.is_some() {
+        stack.push_nil();
+    }
+    let mut values = 0;
+    while reader.position < length && limit.is_none_or(|limit| values < limit) {
+        let read = reader.push_value(stack);
+        values += 1;
+        // Where to go on needs room, too.
+        match read.and(stack.has_room().then_some(()).ok_or(Unreadable::TooMany)) {
+            Ok(()) => {}
+            Err(Unreadable::Short) => return fail("Missing bytes in input."),
+            Err(Unreadable::Bad) => return fail("Bad data format in input."),
+            Err(Unreadable::TooMany) => {
+                let text =
+                    "too many return values at once; use unpack_one or unpack_limit instead.";
+                return fail(text);
+            }
         }
     }
-    if !full {
-        let is_done = reader.position >= text.len();
-        let next = if is_done {
+    if limit.is_some() {
+        let is_done = reader.position >= length;
+        stack.set_first(if is_done {
             -1.0
         } else {
             reader.position as f64
-        };
-        values.insert(0, Value::Number(next));
+        });
     }
-    Ok(Variadic::from_iter(values))
+    Ok(())
 }
 
-fn integer(lua: &Lua, arguments: &[Value], index: usize, otherwise: Option<i64>) -> Result<i64> {
-    let value = arguments.get(index).cloned().unwrap_or(Value::Nil);
-    if value.is_nil()
+/// An argument that is to be an integer, counted from 1.
+fn integer(
+    stack: &Stack,
+    number: usize,
+    otherwise: Option<i64>,
+) -> std::result::Result<i64, Failure> {
+    if stack.optional_argument(number) == Seen::Nil
         && let Some(otherwise) = otherwise
     {
         return Ok(otherwise);
     }
-    match lua.coerce_number(value)? {
-        Some(number) => Ok(number as i64),
-        None => Err(located_error(
-            lua,
-            format!("bad argument #{} (number expected)", index + 1),
-        )),
-    }
+    let found = (number <= stack.arguments()).then(|| stack.number_argument(number));
+    found
+        .flatten()
+        .map(|found| found as i64)
+        .ok_or_else(|| Failure::RaiseWithPlace(format!("bad argument #{number} (number expected)")))
+}
+
+fn unpack_one(stack: &mut Stack) -> std::result::Result<(), Failure> {
+    let offset = integer(stack, 2, Some(0))?;
+    unpack(stack, Some(1), offset)
+}
+
+fn unpack_limit(stack: &mut Stack) -> std::result::Result<(), Failure> {
+    let limit = integer(stack, 2, None)?;
+    let offset = integer(stack, 3, Some(0))?;
+    let is_all = limit == 0 && offset == 0;
+    unpack(stack, (!is_all).then_some(limit), offset)
 }
 
 /// The functions of `cmsgpack`.
 pub fn library(lua: &Lua) -> Result<Table> {
     let library = lua.create_table()?;
     library.raw_set("pack", lua.create_function(pack)?)?;
-    let first = |arguments: &[Value]| arguments.first().cloned().unwrap_or(Value::Nil);
-    let all =
-        move |lua: &Lua, arguments: Variadic<Value>| unpack(lua, &first(&arguments), 0, 0, true);
-    library.raw_set("unpack", lua.create_function(all)?)?;
-    let one = move |lua: &Lua, arguments: Variadic<Value>| {
-        let offset = integer(lua, &arguments, 1, Some(0))?;
-        unpack(lua, &first(&arguments), 1, offset, false)
-    };
-    library.raw_set("unpack_one", lua.create_function(one)?)?;
-    let some = move |lua: &Lua, arguments: Variadic<Value>| {
-        let limit = integer(lua, &arguments, 1, None)?;
-        let offset = integer(lua, &arguments, 2, Some(0))?;
-        unpack(lua, &first(&arguments), limit, offset, false)
-    };
-    library.raw_set("unpack_limit", lua.create_function(some)?)?;
+    let functions: [(&str, raw::Body); 3] = [
+        ("unpack", |stack| unpack(stack, None, 0)),
+        ("unpack_one", unpack_one),
+        ("unpack_limit", unpack_limit),
+    ];
+    for (name, body) in functions {
+        library.raw_set(name, raw::function(lua, body, std::convert::identity)?)?;
+    }
     library.raw_set("_NAME", "cmsgpack")?;
     library.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
     Ok(library)

@@ -4,6 +4,7 @@
 //! - `prelude.lua`: the sandbox; [`api`]: the `redis` table; [`json`], [`message_pack`], [`bits`], [`structs`]: libraries;
 //! - [`running`]: what a run may do, and its nested commands; [`convert`]: values on their way in and out;
 //! - [`store`], [`libraries`], [`shebang`], [`registration`]: what scripts and functions there are;
+//! - [`raw`], [`values`]: Lua's own C interface, for what every run does;
 //! - [`raised`], [`current`]: errors, and the way from Lua back to the running command;
 //! - [`slow`], [`stack`]: scripts that run for too long, and how their thread gets away from them.
 //!
@@ -20,6 +21,7 @@ mod json_decode;
 pub mod libraries;
 mod message_pack;
 mod raised;
+mod raw;
 mod registration;
 mod running;
 pub mod shebang;
@@ -27,6 +29,7 @@ pub mod slow;
 pub mod stack;
 pub mod store;
 mod structs;
+mod values;
 
 use super::context::Context;
 use crate::error::{CommandError, CommandResult};

@@ -144,7 +144,7 @@ end
 
 local real = {
   assert = assert, collectgarbage = collectgarbage, error = raw_error, gcinfo = gcinfo, getfenv = getfenv,
-  getmetatable = getmetatable, ipairs = ipairs, load = load, loadstring = loadstring, newproxy = newproxy,
+  getmetatable = getmetatable, ipairs = ipairs, load = load, loadstring = loadstring,
   next = next, pairs = pairs, pcall = pcall, rawequal = rawequal, rawget = rawget, rawset = rawset,
   select = select, setfenv = setfenv, setmetatable = setmetatable, tonumber = tonumber, tostring = tostring,
   type = raw_type, unpack = unpack, xpcall = xpcall, _VERSION = _VERSION,

@@ -54,7 +54,12 @@ pub fn plain_error(text: impl fmt::Display) -> Error {
 
 /// Raises a text that begins with the place in the script that called the running function.
 pub fn located_error(lua: &Lua, text: impl fmt::Display) -> Error {
-    Error::external(Raised::Text(format!("{}{text}", place(lua))))
+    Error::external(Raised::Text(format!("{}{text}", place(lua, 1))))
+}
+
+/// The same, for a function that lets another one, which runs now, raise its error.
+pub fn located_error_of_caller(lua: &Lua, text: impl fmt::Display) -> Error {
+    Error::external(Raised::Text(format!("{}{text}", place(lua, 2))))
 }
 
 /// The same error in other words.
@@ -74,8 +79,8 @@ pub fn reworded(error: Error, words: impl Fn(&str) -> String) -> Error {
 }
 
 /// `user_script:3: `, or nothing where no line is known.
-fn place(lua: &Lua) -> String {
-    for level in 1.. {
+fn place(lua: &Lua, first_level: usize) -> String {
+    for level in first_level.. {
         let found = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             if source.source.as_deref() == Some(PRELUDE_NAME) {

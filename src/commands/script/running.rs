@@ -7,9 +7,12 @@
 
 use super::convert;
 use super::raised::{counted_error, plain_error, reply_error};
+use super::raw::Failure;
 use super::shebang::ScriptFlags;
 use super::slow::SlowScript;
 use super::stack;
+use super::values::{Seen, Stack};
+use crate::clock::{TickLength, ticks};
 use crate::commands::acl::{self, LogContext};
 use crate::commands::context::{Context, Ran, Retry};
 use crate::commands::spec::Flags;
@@ -17,7 +20,6 @@ use crate::commands::table::{self, Row};
 use crate::commands::transactions;
 use crate::error::CommandError;
 use crate::resp::{Protocol, Reply};
-use mlua::{Lua, Value, Variadic};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -42,9 +44,11 @@ impl From<CommandError> for Refusal {
 /// Buffers that runs on one thread share.
 #[derive(Default)]
 pub struct Buffers {
-    arguments: Vec<u8>,
+    /// The numbers among a command's arguments as texts, one behind the other, and where they end.
+    numbers: Vec<u8>,
     ends: Vec<usize>,
     reply: Vec<u8>,
+    tick_length: TickLength,
 }
 
 /// What a run is called, and how long it may take before others are told.
@@ -72,7 +76,8 @@ pub enum Tick {
 /// See the module's comment.
 pub struct Running<'r, 'c> {
     watch: &'r Watch<'r>,
-    started: Instant,
+    /// In ticks of the processor.
+    started: u64,
     slow: Option<Arc<SlowScript>>,
     /// It was told to end.
     pub is_killed: bool,
@@ -102,7 +107,7 @@ impl<'r, 'c> Running<'r, 'c> {
         let declared = flags.unwrap_or_default();
         Running {
             watch,
-            started: Instant::now(),
+            started: ticks(),
             slow: None,
             is_killed: false,
             context,
@@ -118,15 +123,10 @@ impl<'r, 'c> Running<'r, 'c> {
     /// Looks at the clock: called from time to time while Lua code runs.
     pub fn tick(&mut self) -> Tick {
         let limit = Duration::from_millis(self.watch.limit_ms);
-        if limit.is_zero() || self.started.elapsed() < limit {
+        if limit.is_zero() || self.started().elapsed() < limit {
             return Tick::Continue;
         }
-        let slow = match &self.slow {
-            Some(slow) => slow,
-            None => self
-                .slow
-                .insert(self.watch.enter(self.started, self.context)),
-        };
+        let slow = self.enter_slow();
         if self.has_written {
             slow.has_written.store(true, Ordering::Release);
         } else if slow.is_killed.load(Ordering::Acquire) {
@@ -137,77 +137,104 @@ impl<'r, 'c> Running<'r, 'c> {
         Tick::Pause
     }
 
+    /// When the run began.
+    fn started(&mut self) -> Instant {
+        let nanoseconds = self.buffers.tick_length.nanoseconds_since(self.started);
+        let now = Instant::now();
+        now.checked_sub(Duration::from_nanos(nanoseconds))
+            .unwrap_or(now)
+    }
+
+    /// This run among those that run for too long.
+    fn enter_slow(&mut self) -> Arc<SlowScript> {
+        if let Some(slow) = &self.slow {
+            return Arc::clone(slow);
+        }
+        let slow = self.watch.enter(self.started(), self.context);
+        self.slow = Some(Arc::clone(&slow));
+        slow
+    }
+
     /// Ends the run: others are let in again. Gives back the buffers, for the next run.
     pub fn end(mut self) -> Buffers {
         const KEPT_BYTES_MAX: usize = 1 << 20;
         let mut buffers = std::mem::take(&mut self.buffers);
-        buffers.arguments.shrink_to(KEPT_BYTES_MAX);
         buffers.reply.shrink_to(KEPT_BYTES_MAX);
         buffers
     }
 
-    /// `redis.call` and `redis.pcall`: runs a command and gives back what it replied.
+    /// `redis.call`, or without `raises` `redis.pcall`: runs the command that is on the stack and pushes what it replied.
     ///
     /// # Errors
-    /// Those that are raised whoever calls: with `raises`, also an error that the command replied.
-    pub fn call(
-        &mut self,
-        lua: &Lua,
-        arguments: &Variadic<Value>,
-        raises: bool,
-    ) -> mlua::Result<Value> {
-        let mut buffers = std::mem::take(&mut self.buffers);
-        if let Err(text) = buffers.read_arguments(arguments) {
-            self.buffers = buffers;
-            return match raises {
-                true => Err(reply_error(text)),
-                false => super::raised::error_table(lua, text.as_bytes()).map(Value::Table),
-            };
-        }
-        let called = self.call_with(&mut buffers);
-        let result = match called {
-            Ok(()) if raises && buffers.reply.first() == Some(&b'-') => {
-                let text = buffers
-                    .reply
-                    .strip_suffix(b"\r\n")
-                    .unwrap_or(&buffers.reply);
-                Err(counted_error(&text[1..]))
-            }
-            Ok(()) => convert::to_lua(lua, &buffers.reply),
-            Err(Refusal::Error(error)) if raises => Err(counted_error(error.text())),
-            Err(Refusal::Error(error)) => {
-                super::raised::counted_table(lua, error.text().as_bytes()).map(Value::Table)
-            }
-            Err(Refusal::GivenUp) => Err(plain_error("the script is run again")),
-        };
-        self.buffers = buffers;
-        result
+    /// There is no reply; what the script gets instead.
+    pub fn call(&mut self, stack: &mut Stack, raises: bool) -> Result<(), Failure> {
+        self.perform(stack, raises)?;
+        stack.drop_arguments();
+        convert::push_reply(stack, &self.buffers.reply);
+        Ok(())
     }
 
-    fn call_with(&mut self, buffers: &mut Buffers) -> Result<(), Refusal> {
+    /// The reply is in the buffer for replies then.
+    fn perform(&mut self, stack: &Stack, raises: bool) -> Result<(), Failure> {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let called = buffers
+            .read_numbers(stack)
+            .map(|()| self.call_with(stack, &mut buffers));
+        let performed = match called {
+            Err(text) if raises => Err(Failure::Raise(reply_error(text))),
+            Err(text) => Err(Failure::Table(text.into(), false)),
+            Ok(Ok(())) if raises && buffers.reply.first() == Some(&b'-') => {
+                let reply = &buffers.reply[1..];
+                let text = reply.strip_suffix(b"\r\n").unwrap_or(reply);
+                Err(Failure::Raise(counted_error(text)))
+            }
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refusal::Error(error))) if raises => {
+                Err(Failure::Raise(counted_error(error.text())))
+            }
+            Ok(Err(Refusal::Error(error))) => Err(Failure::Table(error.text().into(), true)),
+            Ok(Err(Refusal::GivenUp)) => {
+                Err(Failure::Raise(plain_error("the script is run again")))
+            }
+        };
+        self.buffers = buffers;
+        performed
+    }
+
+    /// Texts are taken from where Lua keeps them: nothing of Lua's runs meanwhile.
+    fn call_with(&mut self, stack: &Stack, buffers: &mut Buffers) -> Result<(), Refusal> {
         let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
         let many: Vec<&[u8]>;
+        let mut numbers = buffers.ends.iter();
         let mut start = 0;
-        let slices = buffers.ends.iter().map(|end| {
-            let argument = &buffers.arguments[start..*end];
-            start = *end;
-            argument
+        let count = stack.arguments();
+        let slices = (1..=count).map(|number| match stack.argument(number) {
+            Seen::Text(text) => text,
+            _ => {
+                let end = numbers.next().copied().unwrap_or(start);
+                &buffers.numbers[std::mem::replace(&mut start, end)..end]
+            }
         });
-        let arguments = if buffers.ends.len() <= INLINE_ARGUMENTS {
+        let arguments = if count <= INLINE_ARGUMENTS {
             inline
                 .iter_mut()
                 .zip(slices)
                 .for_each(|(place, slice)| *place = slice);
-            &inline[..buffers.ends.len()]
+            &inline[..count]
         } else {
             many = slices.collect();
             &many
         };
         buffers.reply.clear();
-        self.execute(arguments, &mut buffers.reply)
+        self.execute(arguments, &mut buffers.reply, &mut buffers.tick_length)
     }
 
-    fn execute(&mut self, arguments: &[&[u8]], output: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn execute(
+        &mut self,
+        arguments: &[&[u8]],
+        output: &mut Vec<u8>,
+        tick_length: &mut TickLength,
+    ) -> Result<(), Refusal> {
         if self.context.retry.is_some() {
             return Err(Refusal::GivenUp);
         }
@@ -225,7 +252,7 @@ impl<'r, 'c> Running<'r, 'c> {
         let context = &mut *self.context;
         context.keys.counts_lookups = row.spec.flags.has(Flags::READONLY);
         let mut reply = Reply::new(output, self.protocol);
-        let started = Instant::now();
+        let started = ticks();
         let result = transactions::invoke(context, row, arguments, &mut reply);
         let job = context.job.take();
         let result = match (result, job) {
@@ -240,7 +267,7 @@ impl<'r, 'c> Running<'r, 'c> {
             row,
             arguments,
             settings: self.context.settings,
-            nanoseconds: started.elapsed().as_nanos() as u64,
+            nanoseconds: tick_length.nanoseconds_since(started),
             error: result.as_ref().err().map(CommandError::text),
             has_failed: result.is_err(),
             was_rejected: false,
@@ -389,7 +416,7 @@ impl<'r, 'c> Running<'r, 'c> {
             let slow = &self.context.services.scripts().slow;
             let own = self.slow.as_ref();
             let gives_up = || slow.another_holds_locks(own);
-            if self.context.keys.hold_everything_unless(&gives_up) {
+            if self.context.keys.hold_unless(None, &gives_up) {
                 break;
             }
             self.pause_without_locks();
@@ -402,12 +429,7 @@ impl<'r, 'c> Running<'r, 'c> {
     /// Leaves the thread to others, who hear BUSY. Within MULTI there is no stack to leave: the thread waits.
     fn pause_without_locks(&mut self) {
         const NEXT_TRY: Duration = Duration::from_millis(1);
-        let slow = match &self.slow {
-            Some(slow) => slow,
-            None => self
-                .slow
-                .insert(self.watch.enter(self.started, self.context)),
-        };
+        let slow = self.enter_slow();
         slow.has_written.store(self.has_written, Ordering::Release);
         slow.holds_locks.store(false, Ordering::Release);
         if !stack::suspend() {
@@ -451,23 +473,22 @@ impl Watch<'_> {
 }
 
 impl Buffers {
-    /// Copies the arguments as a command sees them.
-    fn read_arguments(&mut self, values: &[Value]) -> Result<(), &'static str> {
-        self.arguments.clear();
+    /// Writes the numbers among the arguments as a command sees them.
+    fn read_numbers(&mut self, stack: &Stack) -> Result<(), &'static str> {
+        self.numbers.clear();
         self.ends.clear();
-        if values.is_empty() {
+        if stack.arguments() == 0 {
             return Err("ERR Please specify at least one argument for this redis lib call");
         }
-        for value in values {
-            match value {
-                Value::String(text) => self.arguments.extend_from_slice(&text.as_bytes()),
-                Value::Integer(integer) => {
-                    convert::push_number(*integer as f64, &mut self.arguments)
+        for index in 1..=stack.arguments() {
+            match stack.argument(index) {
+                Seen::Text(_) => {}
+                Seen::Number(number) => {
+                    convert::push_number(number, &mut self.numbers);
+                    self.ends.push(self.numbers.len());
                 }
-                Value::Number(number) => convert::push_number(*number, &mut self.arguments),
                 _ => return Err("ERR Lua redis lib command arguments must be strings or integers"),
             }
-            self.ends.push(self.arguments.len());
         }
         Ok(())
     }

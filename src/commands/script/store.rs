@@ -173,18 +173,55 @@ impl ScriptStore {
     }
 }
 
+/// What each byte is as a hexadecimal digit; more than 15 if it is none.
+const DIGIT_VALUES: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value];
+        values[digit as usize] = value as u8;
+        values[digit.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
 /// Reads a digest as EVALSHA gives it: 40 hexadecimal digits.
 pub fn parse_digest(text: &[u8]) -> Option<Digest> {
     let mut digest = Digest::default();
     if text.len() != digest.len() * 2 {
         return None;
     }
+    let mut seen = 0;
     for (byte, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = (high << 4 | low) as u8;
+        let high = DIGIT_VALUES[usize::from(pair[0])];
+        let low = DIGIT_VALUES[usize::from(pair[1])];
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(digest)
+    (seen < 16).then_some(digest)
+}
+
+/// Finds digests by their first bytes, which are as good as any hash of the whole.
+#[derive(Default)]
+pub struct DigestHasher(u64);
+
+/// A table by digest.
+pub type ByDigest<T> = HashMap<Digest, T, std::hash::BuildHasherDefault<DigestHasher>>;
+
+impl std::hash::Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of a digest is always the same.
+    fn write_usize(&mut self, _: usize) {}
 }
 
 /// 40 hexadecimal digits.
@@ -201,6 +238,30 @@ pub fn show_digest(digest: &Digest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_are_read_in_both_cases_and_nothing_else_is() {
+        let digest = ScriptStore::digest(b"return 1");
+        let text = show_digest(&digest);
+        assert_eq!(parse_digest(text.as_bytes()), Some(digest));
+        assert_eq!(parse_digest(text.to_uppercase().as_bytes()), Some(digest));
+        for place in 0..text.len() {
+            for bad in [b'g', b'/', b':', b'@', b'`', 0, 0xff] {
+                let mut text = text.clone().into_bytes();
+                text[place] = bad;
+                assert_eq!(parse_digest(&text), None);
+            }
+        }
+        assert_eq!(parse_digest(&text.as_bytes()[..39]), None);
+        let mut known = ByDigest::default();
+        (0..1000u32).for_each(|number| {
+            known.insert(ScriptStore::digest(&number.to_le_bytes()), number);
+        });
+        for number in 0..1000u32 {
+            let digest = ScriptStore::digest(&number.to_le_bytes());
+            assert_eq!(known.get(&digest), Some(&number));
+        }
+    }
 
     #[test]
     fn scripts_of_eval_are_forgotten_and_others_stay() {
