@@ -44,6 +44,9 @@ impl CommandError {
     /// `maxmemory` is reached and nothing may be evicted.
     pub const OUT_OF_MEMORY: CommandError =
         CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+    /// `min-replicas-to-write` asks for replicas, of which there are none.
+    pub const NO_REPLICAS: CommandError =
+        CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
     /// The log cannot take more: the disk is full or failing.
     pub const LOG_UNWRITABLE: CommandError =
         CommandError::fixed("MISCONF Errors writing to the AOF file: No space left on device");

@@ -155,8 +155,12 @@ fn shut_down(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) 
     Ok(())
 }
 
-fn time(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    let now_us = crate::clock::now_us();
+/// TIME: within a script or a transaction the same each time, to the millisecond.
+fn time(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+    let now_us = match context.may_block {
+        true => crate::clock::now_us(),
+        false => context.now_ms * 1000,
+    };
     reply.array_header(2);
     reply.bulk((now_us / 1_000_000).to_string().as_bytes());
     reply.bulk((now_us % 1_000_000).to_string().as_bytes());

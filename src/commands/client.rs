@@ -171,6 +171,7 @@ fn kill_filter(context: &Context<'_>, options: &[&[u8]]) -> Result<ClientFilter,
     const NOT_AN_ID: CommandError = CommandError::fixed("ERR client-id should be greater than 0");
     const NOT_AN_AGE: CommandError =
         CommandError::fixed("ERR maxage is not an integer or out of range");
+    const NO_AGE: CommandError = CommandError::fixed("ERR maxage should be greater than 0");
     let mut filter = ClientFilter {
         skip_id: Some(context.session.id),
         ..ClientFilter::default()
@@ -202,10 +203,9 @@ fn kill_filter(context: &Context<'_>, options: &[&[u8]]) -> Result<ClientFilter,
             }
             b"SKIPME" if value.eq_ignore_ascii_case(b"no") => filter.skip_id = None,
             b"MAXAGE" => {
-                let age = parse_integer(value)
-                    .and_then(|age| u64::try_from(age).ok())
-                    .ok_or(NOT_AN_AGE)?;
-                filter.older_than_seconds = Some(age);
+                let age = parse_integer(value).ok_or(NOT_AN_AGE)?;
+                let age = u64::try_from(age).ok().filter(|age| *age > 0);
+                filter.older_than_seconds = Some(age.ok_or(NO_AGE)?);
             }
             _ => return Err(CommandError::SYNTAX),
         }

@@ -114,6 +114,8 @@ pub struct Context<'a> {
     pub by_script: bool,
     /// False inside EXEC and scripts: what would block replies at once.
     pub may_block: bool,
+    /// Set while a script calls by Valkey's names (`server.call`): a command may ask to wait, and does not.
+    pub ignores_block: bool,
     /// Set by [`Context::block`].
     pub blocked: Option<Box<BlockRequest>>,
     /// Set by [`Context::offload`].

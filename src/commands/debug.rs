@@ -39,10 +39,17 @@ pub(super) fn allow_debug(context: &Context<'_>) -> CommandResult {
     }
 }
 
-fn sleep(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+/// SLEEP: a job that only this client waits for; within a script or a transaction a part of it, so that others wait for the
+/// locks as they would if it computed for so long.
+fn sleep(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     allow_debug(context)?;
     let seconds = parse_double(arguments[2]).filter(|seconds| (0.0..=86_400.0).contains(seconds));
     let pause = Duration::from_secs_f64(seconds.ok_or(CommandError::NOT_FLOAT)?);
+    if !context.may_block {
+        std::thread::sleep(pause);
+        reply.ok();
+        return Ok(());
+    }
     context.offload(move |_, reply| {
         std::thread::sleep(pause);
         reply.ok();
@@ -100,6 +107,18 @@ fn set_active_expire(
     Ok(())
 }
 
+fn pause_cron(
+    context: &mut Context<'_>,
+    arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    allow_debug(context)?;
+    let paused = parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0;
+    context.services.pause_cron(paused);
+    reply.ok();
+    Ok(())
+}
+
 /// SET-DISABLE-DENY-SCRIPTS 0|1: whether scripts may call such commands for administrators as run at once.
 fn set_disable_deny_scripts(
     context: &mut Context<'_>,
@@ -117,6 +136,7 @@ fn set_disable_deny_scripts(
 fn object(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     allow_debug(context)?;
     let key = arguments[2];
+    context.keys.sees_expired = true;
     let info = context.keys.info(key).ok_or(CommandError::NO_SUCH_KEY)?;
     let mut encoded = Vec::new();
     if let Some(value) = without_touch(&mut context.keys, |keys| keys.value(key)) {
@@ -361,6 +381,8 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
         "    Write <message> to the server log.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
+        "PAUSE-CRON <0|1>",
+        "    Setting it to 1 stops what is done from time to time: save rules, the timeout of idle clients, rates.",
         "POPULATE <count> [<prefix>] [<size>]",
         "    Create <count> string keys named <prefix>:<num>; without a prefix 'key'.",
         "PROTOCOL <type>",
@@ -389,7 +411,7 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 
 /// The rows of DEBUG's subcommands.
 pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
-    row("sleep", 3, ADMIN_JOB, "Keeps this client waiting.", sleep),
+    row("sleep", 3, ADMIN, "Keeps this client waiting.", sleep),
     row(
         "reload",
         -2,
@@ -406,6 +428,13 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         ADMIN,
         "Turns the active expiry on or off.",
         set_active_expire,
+    ),
+    row(
+        "pause-cron",
+        3,
+        ADMIN,
+        "Stops what is done from time to time.",
+        pause_cron,
     ),
     row(
         "set-disable-deny-scripts",
@@ -566,6 +595,43 @@ mod tests {
             ),
             ("DEBUG STRINGMATCH-LEN 10 *a", ":0"),
             ("DEBUG STRINGMATCH-LEN 10 *?", ":1"),
+        ]);
+    }
+
+    #[test]
+    fn object_shows_a_key_that_has_expired_and_is_still_there() {
+        let mut server = server();
+        server.check("SET k value PX 10", "+OK");
+        server.advance_ms(11);
+        let shown = server.run("DEBUG OBJECT k");
+        assert!(shown.contains("encoding:embstr"), "{shown}");
+        server.check_all(&[("EXISTS k", ":0"), ("DEBUG OBJECT k", "-ERR no such key")]);
+    }
+
+    #[test]
+    fn switches_reach_the_server() {
+        let mut server = server();
+        server.check_all(&[
+            ("DEBUG PAUSE-CRON 1", "+OK"),
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+            (
+                "DEBUG PAUSE-CRON x",
+                "-ERR value is not an integer or out of range",
+            ),
+        ]);
+        let calls = server.services.take_calls();
+        assert_eq!(calls, ["pause_cron(true)", "set_active_expire(false)"]);
+    }
+
+    #[test]
+    fn sleep_in_a_script_is_part_of_it() {
+        let mut server = server();
+        server.check_all(&[
+            ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK"),
+            (
+                r#"EVAL "redis.call('set', 'k', 'v', 'px', 1) redis.call('debug', 'sleep', 0.01) return redis.call('exists', 'k')" 0"#,
+                ":1",
+            ),
         ]);
     }
 

@@ -40,4 +40,6 @@ pub trait Messaging: Send + Sync {
     fn tracking_state(&self, id: u64) -> Option<TrackingState>;
     /// Remembers that a tracking client has read a key, whose shard is locked.
     fn remember_read(&self, id: u64, key: &[u8]);
+    /// Tells those who have read these keys that client `writer` changed them. Their shards are locked.
+    fn tell_readers(&self, writer: u64, written: &[(u32, Box<[u8]>)]);
 }

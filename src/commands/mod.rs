@@ -100,6 +100,8 @@ mod scripting_libraries_tests;
 #[cfg(test)]
 mod scripting_tests;
 #[cfg(test)]
+mod scripting_waiting_tests;
+#[cfg(test)]
 mod sets_tests;
 #[cfg(test)]
 mod sorted_sets_algebra_tests;

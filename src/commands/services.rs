@@ -145,6 +145,8 @@ pub trait Services: super::messaging::Messaging {
     fn reset_statistics(&self);
     /// Turns the active expiry on or off (DEBUG SET-ACTIVE-EXPIRE).
     fn set_active_expire(&self, on: bool);
+    /// Stops what is due from time to time, or lets it go on (DEBUG PAUSE-CRON).
+    fn pause_cron(&self, paused: bool);
     /// What the memory is used for. From jobs only.
     fn memory_report(&self) -> super::memory::MemoryReport;
     /// Gives free pages back to the system. From jobs only.

@@ -3,6 +3,7 @@
 use super::acl::User;
 use crate::pubsub::ChannelKind;
 use crate::resp::Protocol;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage_format::ValueKind;
@@ -102,6 +103,8 @@ pub struct Session {
     pub caching_given: bool,
     /// MONITOR.
     pub monitors: bool,
+    /// Commands that ran for it, those within transactions and scripts included.
+    pub commands: Cell<u64>,
     random_state: u64,
 }
 
@@ -150,6 +153,7 @@ impl Session {
             remembers: Remembers::Nothing,
             caching_given: false,
             monitors: false,
+            commands: Cell::new(0),
             random_state,
         }
     }
@@ -183,6 +187,7 @@ impl Session {
             remembers,
             caching_given,
             monitors,
+            commands,
             random_state,
         } = self;
         (*id, *database, *protocol) = (client.id, client.database, client.protocol);
@@ -196,6 +201,7 @@ impl Session {
         address.clone_from(&client.address);
         local_address.clone_from(&client.local_address);
         *random_state = random;
+        commands.set(0);
         *transaction = None;
         watched.clear();
         library_name.clear();
@@ -264,17 +270,24 @@ impl Session {
     pub fn leave_placeholder(&mut self) -> Session {
         let mut placeholder = Session::new(self.id, false, String::new(), String::new());
         placeholder.database = self.database;
+        placeholder.commands = self.commands.clone();
         std::mem::replace(self, placeholder)
     }
 
-    /// RESET: as after connecting. Subscriptions have to be ended before.
+    /// RESET: as after connecting, but for what its library is. Subscriptions have to be ended before.
     pub fn reset(&mut self, authenticated: bool) {
         let (id, address, local_address) = (
             self.id,
             std::mem::take(&mut self.address),
             std::mem::take(&mut self.local_address),
         );
-        *self = Session::new(id, authenticated, address, local_address);
+        let former = std::mem::replace(
+            self,
+            Session::new(id, authenticated, address, local_address),
+        );
+        self.commands = former.commands;
+        self.library_name = former.library_name;
+        self.library_version = former.library_version;
     }
 }
 

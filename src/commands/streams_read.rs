@@ -96,9 +96,9 @@ impl<'a> ReadArguments<'a> {
         }
     }
 
-    /// Scripts may not ask to wait at all, though they would not wait.
+    /// Scripts may not ask to wait at all, though they would not wait; in Valkey they may.
     fn may_be_said(&self, context: &Context<'_>, arguments: &[&[u8]]) -> CommandResult {
-        if self.block_ms.is_none() || !context.by_script {
+        if self.block_ms.is_none() || !context.by_script || context.ignores_block {
             return Ok(());
         }
         Err(CommandError::new(format!(

@@ -169,6 +169,10 @@ impl Messaging for TestServices {
         self.note(format!("remember_read({id}, {})", key.len()));
     }
 
+    fn tell_readers(&self, writer: u64, written: &[(u32, Box<[u8]>)]) {
+        self.note(format!("tell_readers({writer}, {})", written.len()));
+    }
+
     fn unpause(&self) {
         self.note("unpause()");
     }
@@ -397,6 +401,10 @@ impl Services for TestServices {
 
     fn set_active_expire(&self, on: bool) {
         self.note(format!("set_active_expire({on})"));
+    }
+
+    fn pause_cron(&self, paused: bool) {
+        self.note(format!("pause_cron({paused})"));
     }
 
     fn memory_report(&self) -> MemoryReport {

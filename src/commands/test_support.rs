@@ -275,6 +275,7 @@ impl TestServer {
             replied_error: false,
             by_script: false,
             may_block: true,
+            ignores_block: false,
             blocked: None,
             job: None,
             retry: None,

@@ -140,6 +140,10 @@ fn remember(context: &mut Context<'_>, row: Row, arguments: &[&[u8]]) {
     // A script's keys are those that its commands read, not those that it declares.
     let reads = row.spec.flags.has(Flags::READONLY) && !row.spec.flags.has(Flags::RUNS_SCRIPT);
     if reads && session.remembers_reads() {
+        let untold = context.keys.untold();
+        if !untold.is_empty() {
+            context.services.tell_readers(session.id, untold);
+        }
         row.spec.for_each_key(arguments, |index| {
             context.services.remember_read(session.id, arguments[index]);
         });

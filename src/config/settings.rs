@@ -148,6 +148,8 @@ pub struct Settings {
     pub lazyfree_user_delete: bool,
     pub lazyfree_user_flush: bool,
     pub busy_reply_threshold_ms: u64,
+    pub min_replicas_to_write: u64,
+    pub min_replicas_max_lag_seconds: u64,
 
     /// 0: no limit.
     pub maxmemory_bytes: u64,
@@ -210,6 +212,12 @@ impl Settings {
     /// Reads the command line (without the program's name) and the files it names.
     pub fn from_arguments(arguments: &[String]) -> Result<(Settings, Vec<Warning>), ConfigError> {
         super::command_line::load(arguments)
+    }
+
+    /// True if writes are only allowed while there are enough replicas (`min-replicas-to-write`). There are none here, so that
+    /// refuses all of them.
+    pub fn asks_for_replicas(&self) -> bool {
+        self.min_replicas_to_write > 0 && self.min_replicas_max_lag_seconds > 0
     }
 
     /// The directives whose names match one of `patterns`, as CONFIG GET shows them; aliases count as names.
@@ -317,6 +325,8 @@ impl Settings {
             lazyfree_user_delete: false,
             lazyfree_user_flush: false,
             busy_reply_threshold_ms: 0,
+            min_replicas_to_write: 0,
+            min_replicas_max_lag_seconds: 0,
             maxmemory_bytes: 0,
             maxmemory_policy: EvictionPolicy::NoEviction,
             maxmemory_samples: 0,

@@ -95,8 +95,6 @@ static IGNORED: &[Directive] = &[
     ignored(REPLICATION, "repl-disable-tcp-nodelay", "no"),
     ignored(REPLICATION, "repl-backlog-size", "1048576"),
     ignored(REPLICATION, "repl-backlog-ttl", "3600"),
-    ignored(REPLICATION, "min-replicas-to-write", "0").alias("min-slaves-to-write"),
-    ignored(REPLICATION, "min-replicas-max-lag", "10").alias("min-slaves-max-lag"),
     ignored(REPLICATION, "masterauth", ""),
     ignored(REPLICATION, "masteruser", ""),
     ignored(REPLICATION, "propagation-error-behavior", "ignore"),

@@ -78,15 +78,25 @@ impl Dispatcher {
         if slow.any() && !super::is_allowed_while_busy(row, arguments) {
             return reject(slow.refusal());
         }
-        if flags.has(Flags::DENYOOM) {
-            match self.server.tier.admission() {
-                Admission::Go => {}
-                Admission::Wait => return Ok(Admitted::Wait),
-                Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
+        let of = (row, session, arguments);
+        if flags.has(Flags::DENYOOM) || row.spec.name == "exec" {
+            let admission = self.server.tier.admission();
+            if admission != Admission::Go && any(of, |row, _| row.spec.flags.has(Flags::DENYOOM)) {
+                match admission {
+                    Admission::Refuse => return reject(CommandError::OUT_OF_MEMORY),
+                    _ => return Ok(Admitted::Wait),
+                }
             }
         }
+        if self.settings.asks_for_replicas()
+            && any(of, |row, arguments| self.writes(row, arguments))
+        {
+            return reject(CommandError::NO_REPLICAS);
+        }
         let pause = &self.server.pause;
-        if pause.is_active() && pause.holds(self.writes(row, session, arguments)) {
+        if pause.is_active()
+            && pause.holds(any(of, |row, arguments| self.may_change(row, arguments)))
+        {
             return Ok(Admitted::Paused);
         }
         if session.transaction.is_some() && !flags.has(Flags::NOT_QUEUED) {
@@ -101,28 +111,26 @@ impl Dispatcher {
     }
 
     /// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
-    fn writes(&self, row: Row, session: &Session, arguments: &[&[u8]]) -> bool {
-        if row.spec.name != "exec" {
-            return self.may_change(row, arguments);
-        }
-        let mut queue = session.transaction.iter().flat_map(|open| &open.queue);
-        queue.any(|queued| {
-            let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
-            transactions::resolve(&arguments).is_ok_and(|row| self.may_change(row, &arguments))
-        })
+    fn may_change(&self, row: Row, arguments: &[&[u8]]) -> bool {
+        let declared = self.declared_to_write(row, arguments);
+        declared
+            .unwrap_or(row.spec.flags.has(Flags::WRITE) || row.spec.flags.has(Flags::MAY_REPLICATE))
     }
 
-    /// The same for one command. What a script declares of itself counts more than its command's row.
-    fn may_change(&self, row: Row, arguments: &[&[u8]]) -> bool {
-        let flags = row.spec.flags;
-        let declared = flags
-            .has(Flags::RUNS_SCRIPT)
-            .then(|| declared_flags(&self.server.scripts, row.spec.name, arguments))
-            .flatten();
-        match declared {
-            Some(declared) => !declared.has(ScriptFlags::NO_WRITES),
-            None => flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE),
+    /// True for a command that changes data by its row, or a script that says it may. What a script does that says nothing
+    /// of itself is judged command by command.
+    fn writes(&self, row: Row, arguments: &[&[u8]]) -> bool {
+        let declared = self.declared_to_write(row, arguments);
+        declared.unwrap_or(row.spec.flags.has(Flags::WRITE))
+    }
+
+    /// What a script declares of itself; it counts more than its command's row.
+    fn declared_to_write(&self, row: Row, arguments: &[&[u8]]) -> Option<bool> {
+        if !row.spec.flags.has(Flags::RUNS_SCRIPT) {
+            return None;
         }
+        let declared = declared_flags(&self.server.scripts, row.spec.name, arguments)?;
+        Some(!declared.has(ScriptFlags::NO_WRITES))
     }
 
     /// Puts a command into the queue of the transaction.
@@ -136,6 +144,21 @@ impl Dispatcher {
             );
         }
     }
+}
+
+/// Whether something holds for a command line; for EXEC, whether it holds for one of the commands that it would run.
+fn any(
+    (row, session, arguments): (Row, &Session, &[&[u8]]),
+    holds: impl Fn(Row, &[&[u8]]) -> bool,
+) -> bool {
+    if row.spec.name != "exec" {
+        return holds(row, arguments);
+    }
+    let mut queue = session.transaction.iter().flat_map(|open| &open.queue);
+    queue.any(|queued| {
+        let arguments: Vec<&[u8]> = queued.iter().map(|argument| &**argument).collect();
+        transactions::resolve(&arguments).is_ok_and(|row| holds(row, &arguments))
+    })
 }
 
 /// True for what a client in RESP2 may still say once it has subscribed.

@@ -150,6 +150,7 @@ impl Bench<'_> {
             is_monitored: !is_serving && server.monitors.any(),
             by_script: false,
             may_block,
+            ignores_block: false,
             blocked: None,
             job: None,
             retry: None,

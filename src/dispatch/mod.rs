@@ -259,8 +259,7 @@ impl Dispatcher {
             }
             Ok(Admitted::Run(row)) => self.run(row, session, request, fetched, output),
             Err(error) => {
-                let error = refuse_in_transaction(session, arguments, error);
-                self.write_error(&error, session.protocol, output);
+                self.refuse(session, arguments, error, output);
                 Outcome::Done
             }
         };
@@ -271,6 +270,18 @@ impl Dispatcher {
             }
         }
         outcome
+    }
+
+    /// Writes the error of a command that may not run. A transaction that it would have been part of is spoilt.
+    pub fn refuse(
+        &self,
+        session: &mut Session,
+        arguments: &[&[u8]],
+        error: CommandError,
+        output: &mut Vec<u8>,
+    ) {
+        let error = refuse_in_transaction(session, arguments, error);
+        self.write_error(&error, session.protocol, output);
     }
 
     /// Writes an error reply and counts it.
@@ -412,7 +423,7 @@ impl Dispatcher {
             Blocked::As(waiter) => return Pending::Blocked(waiter).into(),
         }
         let has_failed = called.result.is_err() || called.replied_error;
-        self.count(row, called.counts, has_failed);
+        self.count(row, session, called.counts, has_failed);
         // A job's time is charged when it is done.
         if called.job.is_none() && self.stopwatch.end_command(row.number) {
             let nanoseconds = self.stopwatch.last_command_nanoseconds();
@@ -423,8 +434,9 @@ impl Dispatcher {
             self.write_error(error, session.protocol, output);
         }
         if self.serving.is_none() && self.journal.has_written() {
+            let told = self.journal.told();
             let written = self.journal.take_written();
-            self.server.invalidate(&written, Some(session.id));
+            self.server.invalidate(&written, told, Some(session.id));
             self.serve_blocked(written);
         } else if self.serving.is_none() && self.server.has_deferred_keys() {
             self.serve_blocked(Vec::new());
@@ -453,9 +465,10 @@ impl Dispatcher {
         Outcome::Done
     }
 
-    fn count(&mut self, row: Row, counts: LookupCounts, failed: bool) {
+    fn count(&mut self, row: Row, session: &Session, counts: LookupCounts, failed: bool) {
         let metrics = &*self.metrics;
         add(&metrics.commands, 1);
+        session.commands.set(session.commands.get() + 1);
         self.last_command = row.number;
         let command = &metrics.by_command[row.number];
         add(&command.calls, 1);
@@ -481,10 +494,10 @@ impl Dispatcher {
     }
 
     /// Counts a blocking command that ended without being run again: on a timeout, or by CLIENT UNBLOCK.
-    pub fn count_unserved(&mut self, arguments: &[Box<[u8]>]) {
+    pub fn count_unserved(&mut self, session: &Session, arguments: &[Box<[u8]>]) {
         let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         if let Ok(row) = transactions::resolve(&arguments) {
-            self.count(row, LookupCounts::default(), false);
+            self.count(row, session, LookupCounts::default(), false);
         }
     }
 

@@ -198,6 +198,8 @@ impl Dispatcher {
         std::mem::swap(&mut run.journal, &mut self.journal);
         std::mem::swap(&mut run.keys, &mut self.keys);
         std::mem::swap(&mut run.hashes, &mut self.hashes);
+        let commands = session.commands.get() + run.session.commands.take();
+        session.commands.set(commands);
         let mut called = std::mem::take(&mut run.called);
         let done = match run.done.take() {
             Some(Err(obstacle)) => Err(obstacle),

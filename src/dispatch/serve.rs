@@ -6,6 +6,7 @@
 
 use super::blocked::{DatabaseKey, Waiter, WaiterState, Wake};
 use super::{Dispatcher, Outcome, Request, Serving};
+use crate::clock;
 use crate::commands::Session;
 use crate::commands::acl::{self, LogContext};
 use crate::commands::table::Row;
@@ -44,8 +45,9 @@ impl Dispatcher {
                 }
                 is_gone = matches!(self.serve_one(&waiter, &key), Tried::KeyIsGone);
                 if self.journal.has_written() {
+                    let told = self.journal.told();
                     let written = self.journal.take_written();
-                    self.server.invalidate(&written, Some(waiter.client));
+                    self.server.invalidate(&written, told, Some(waiter.client));
                     queue.extend(written);
                 }
             }
@@ -53,6 +55,8 @@ impl Dispatcher {
     }
 
     fn serve_one(&mut self, waiter: &Arc<Waiter>, key: &DatabaseKey) -> Tried {
+        // A transaction may have taken so long that what it wrote has expired.
+        self.now_ms = clock::now_ms();
         let mut state = waiter.state.lock();
         let WaiterState::Waiting(session) = &mut *state else {
             return Tried::Over;

@@ -25,6 +25,8 @@ pub struct Journal {
     touched: Vec<(u32, u64)>,
     events: Vec<KeyEvent>,
     written: Vec<(u32, Box<[u8]>)>,
+    /// So many of `written` are known already to those who had read them.
+    told: usize,
     /// Database and hash of the entry that is being changed while its effect is not noted yet.
     applying: Option<(u32, u64)>,
     /// The memory of a command that could have been rolled back, for the next one.
@@ -98,8 +100,7 @@ impl Journal {
 
     /// Notes that a key was written, for those who wait for it.
     pub fn push_written(&mut self, database: u32, key: &[u8]) {
-        let is_noted = self
-            .written
+        let is_noted = self.written[self.told..]
             .last()
             .is_some_and(|(noted, last)| *noted == database && **last == *key);
         if !is_noted {
@@ -114,7 +115,20 @@ impl Journal {
 
     /// Databases and keys that were written since the last call, in order.
     pub fn take_written(&mut self) -> Vec<(u32, Box<[u8]>)> {
+        self.told = 0;
         std::mem::take(&mut self.written)
+    }
+
+    /// What was written since the last call, for those who have read it. They are told before one of them reads again, or
+    /// it would hear of changes that it has seen.
+    pub fn untold(&mut self) -> &[(u32, Box<[u8]>)] {
+        let first = std::mem::replace(&mut self.told, self.written.len());
+        &self.written[first..]
+    }
+
+    /// How many of what was written [`Journal::untold`] has given out.
+    pub fn told(&self) -> usize {
+        self.told
     }
 
     /// The encoded effects.
@@ -162,6 +176,20 @@ pub fn is_pending(shard: &Shard, database: u32, hash: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_again_after_it_was_told_is_noted_again() {
+        let key = |name: &str| (0, Box::from(name.as_bytes()));
+        let mut journal = Journal::default();
+        journal.push_written(0, b"a");
+        journal.push_written(0, b"a");
+        assert_eq!(journal.untold(), [key("a")]);
+        assert_eq!((journal.untold().len(), journal.told()), (0, 1));
+        journal.push_written(0, b"a");
+        assert_eq!(journal.untold(), [key("a")]);
+        assert_eq!(journal.take_written(), [key("a"), key("a")]);
+        assert_eq!(journal.told(), 0);
+    }
 
     #[test]
     fn an_interrupted_effect_is_known_and_its_entry_touched() {

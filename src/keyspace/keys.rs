@@ -161,6 +161,8 @@ pub struct Keys<'a> {
     pub notes_written: bool,
     /// Set while nothing may be written: what has expired is hidden, but not removed.
     pub keeps_expired: bool,
+    /// Keys whose deadline has passed are found like others (DEBUG OBJECT).
+    pub sees_expired: bool,
     /// The classes of events that somebody wants; [`Keys::notify`] keeps no others.
     pub listens_to: EventClasses,
     /// Set while the LFU policy is in force: the frequency counter is kept, with this log factor.
@@ -224,6 +226,7 @@ impl<'a> Keys<'a> {
             no_touch: false,
             notes_written: false,
             keeps_expired: false,
+            sees_expired: false,
             listens_to: EventClasses::NONE,
             frequency_log_factor: None,
             #[cfg(test)]
@@ -323,9 +326,10 @@ impl<'a> Keys<'a> {
     }
 
     fn is_expired(&self, entry: &Entry) -> bool {
-        entry
-            .deadline_ms()
-            .is_some_and(|deadline_ms| deadline_ms <= self.now_ms)
+        !self.sees_expired
+            && entry
+                .deadline_ms()
+                .is_some_and(|deadline_ms| deadline_ms <= self.now_ms)
     }
 
     /// Finds a live, unexpired entry without counting or touching.
@@ -550,6 +554,11 @@ impl<'a> Keys<'a> {
             memory_bytes: entry.allocated_bytes() + 8 + boxed_bytes,
             is_clean: entry.is_clean(),
         })
+    }
+
+    /// What the command has written so far and nobody was told of; see [`Journal::untold`].
+    pub fn untold(&mut self) -> &[(u32, Box<[u8]>)] {
+        self.journal.untold()
     }
 
     /// Ends the command: what it changed becomes one log record. Returns its LSN, or `None` if nothing changed.

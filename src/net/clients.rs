@@ -43,6 +43,10 @@ pub struct ClientRecord {
     pub protocol: AtomicU32,
     /// Commands so far.
     pub commands: AtomicU64,
+    /// Bytes that came from it so far.
+    pub received_bytes: AtomicU64,
+    /// Bytes that its socket took so far.
+    pub sent_bytes: AtomicU64,
     /// CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
     /// True while it waits in a blocking command.
@@ -139,6 +143,8 @@ impl Clients {
             watched: AtomicU32::new(0),
             protocol: AtomicU32::new(2),
             commands: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             names: Mutex::default(),
@@ -378,7 +384,7 @@ impl ClientRecord {
             lines,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user={} redir={} resp={} lib-name={} lib-ver={} watch={}",
+             user={} redir={} resp={} lib-name={} lib-ver={} watch={} tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id,
             self.address,
             self.local_address,
@@ -404,6 +410,9 @@ impl ClientRecord {
             names.library_name,
             names.library_version,
             self.watched.load(Relaxed),
+            self.received_bytes.load(Relaxed),
+            self.sent_bytes.load(Relaxed),
+            self.commands.load(Relaxed),
         );
     }
 }

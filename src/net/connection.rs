@@ -107,6 +107,8 @@ impl Connection {
                 Step::Again => self.run_left_over(),
                 Step::Wait(arguments, pending) => {
                     self.finish_slowly(arguments, pending).await;
+                    let record = &self.registration.record;
+                    record.commands.store(self.session.commands.get(), Relaxed);
                     if self.session.closing {
                         Step::Close
                     } else {
@@ -149,7 +151,7 @@ impl Connection {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            crate::metrics::add(&worker.dispatcher.metrics().input_bytes, count as u64);
+            worker.note_received(&self.registration.record, count);
             let limit = worker.dispatcher.settings().query_buffer_limit_bytes as usize;
             if self.input.len() > limit {
                 return Poll::Ready(Err(io::Error::other("the query buffer limit is reached")));
@@ -169,7 +171,7 @@ impl Connection {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(count)) => {
-                crate::metrics::add(&worker.dispatcher.metrics().input_bytes, count as u64);
+                worker.note_received(&self.registration.record, count);
                 let (step, consumed) = self.run_batch(worker, &mut input);
                 self.input.extend_from_slice(&input[consumed..]);
                 // Not `?`: the worker gets its buffer back also when the client is gone.
@@ -213,7 +215,7 @@ impl Connection {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        crate::metrics::add(&worker.dispatcher.metrics().output_bytes, sent as u64);
+        worker.note_sent(&self.registration.record, sent);
         self.output.extend_from_slice(&worker.output[sent..]);
         let record = &self.registration.record;
         record.output_bytes.store(self.output.len(), Relaxed);
@@ -395,6 +397,18 @@ impl Connection {
         None
     }
 
+    /// Counts bytes that came from the client.
+    pub(super) fn note_received(&self, count: usize) {
+        let worker = self.worker.borrow();
+        worker.note_received(&self.registration.record, count);
+    }
+
+    /// Counts bytes that its socket took.
+    pub(super) fn note_sent(&self, count: usize) {
+        let worker = self.worker.borrow();
+        worker.note_sent(&self.registration.record, count);
+    }
+
     fn note_activity(&self, worker: &Worker, input_left: usize) {
         let record = &self.registration.record;
         record.last_interaction_ms.store(clock::now_ms(), Relaxed);
@@ -412,6 +426,7 @@ impl Connection {
             .as_ref()
             .map_or(u32::MAX, |transaction| transaction.queue.len() as u32);
         record.queued.store(queued, Relaxed);
+        record.commands.store(self.session.commands.get(), Relaxed);
         record
             .last_command
             .store(worker.dispatcher.last_command(), Relaxed);
@@ -458,10 +473,7 @@ impl Connection {
                 result?;
             }
         }
-        crate::metrics::add(
-            &self.worker.borrow().dispatcher.metrics().output_bytes,
-            sent as u64,
-        );
+        self.note_sent(sent);
         self.output = Vec::new();
         self.over_soft_limit_since_ms = None;
         self.registration.record.output_bytes.store(0, Relaxed);

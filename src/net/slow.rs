@@ -38,7 +38,13 @@ impl Connection {
                 Pending::Blocked(waiter) => return self.wait_blocked(&waiter).await,
                 Pending::Sequential(queue) => return Box::pin(self.run_sequentially(queue)).await,
                 Pending::WaitForMemory if has_waited => {
-                    return self.write_error(&CommandError::OUT_OF_MEMORY);
+                    let worker = self.worker.borrow();
+                    return worker.dispatcher.refuse(
+                        &mut self.session,
+                        &borrowed,
+                        CommandError::OUT_OF_MEMORY,
+                        &mut self.output,
+                    );
                 }
                 Pending::Job(job) => {
                     let took = self.run_job(job).await;
@@ -137,7 +143,8 @@ impl Connection {
                 let reply = &mut Reply::new(&mut self.output, self.session.protocol);
                 waiter.request.timeout_reply.write(reply);
                 let mut worker = self.worker.borrow_mut();
-                worker.dispatcher.count_unserved(&waiter.arguments);
+                let session = &self.session;
+                worker.dispatcher.count_unserved(session, &waiter.arguments);
             }
         }
         crate::dispatch::apply_reply_mode(&mut self.session, start, &mut self.output);
@@ -175,7 +182,10 @@ impl Connection {
             while !self.output.is_empty() {
                 match self.stream.poll_write(context, &self.output) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(count)) if count > 0 => drop(self.output.drain(..count)),
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        drop(self.output.drain(..count));
+                        self.note_sent(count);
+                    }
                     Poll::Ready(_) => return Poll::Ready(()),
                 }
             }
@@ -183,7 +193,7 @@ impl Connection {
                 self.input.reserve(4096);
                 match self.stream.poll_read(context, &mut self.input) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Ready(Ok(count)) if count > 0 => self.note_received(count),
                     Poll::Ready(_) => return Poll::Ready(()),
                 }
             }

@@ -1,11 +1,11 @@
 //! A worker thread: a tokio runtime of its own, its connections, and the buffers they share.
 
-use super::clients::Registration;
+use super::clients::{ClientRecord, Registration};
 use super::connection::{Connection, RequestEnd, refusal};
 use super::stream::Stream;
 use crate::config::AppendFsync;
 use crate::dispatch::Dispatcher;
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{WorkerMetrics, add};
 use crate::resp::ArgumentRange;
 use crate::server::Server;
 use std::cell::RefCell;
@@ -69,6 +69,18 @@ impl Worker {
         settings.appendonly
             && settings.appendfsync == AppendFsync::Always
             && self.dispatcher.last_lsn() != self.durable_from
+    }
+
+    /// Counts bytes that came from a client.
+    pub fn note_received(&self, record: &ClientRecord, count: usize) {
+        add(&self.dispatcher.metrics().input_bytes, count as u64);
+        add(&record.received_bytes, count as u64);
+    }
+
+    /// Counts bytes that a client's socket took.
+    pub fn note_sent(&self, record: &ClientRecord, count: usize) {
+        add(&self.dispatcher.metrics().output_bytes, count as u64);
+        add(&record.sent_bytes, count as u64);
     }
 
     /// Gives memory back that a large reply needed.
@@ -162,7 +174,7 @@ fn register(
     let worker = worker.borrow();
     let limit = worker.dispatcher.server().settings.current().0.maxclients as usize;
     let clients = Arc::clone(&worker.dispatcher.server().clients);
-    crate::metrics::add(&worker.dispatcher.metrics().connections, 1);
+    add(&worker.dispatcher.metrics().connections, 1);
     clients.register(stream.descriptor(), address, local_address, limit)
 }
 

@@ -3,6 +3,7 @@
 use super::Server;
 use crate::clock;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -46,7 +47,9 @@ pub(super) fn run(server: &Arc<Server>) {
     }
     while !*server.shutdown.borrow() {
         std::thread::sleep(TICK);
-        tick(server);
+        if !server.cron_is_paused.load(Relaxed) {
+            tick(server);
+        }
         if !lazy_is_complete {
             lazy_is_complete = load_some(server);
         }

@@ -340,6 +340,9 @@ impl Server {
     fn info_replication(&self, text: &mut String) {
         field(text, "role", "master");
         field(text, "connected_slaves", 0);
+        if self.settings.current().0.asks_for_replicas() {
+            field(text, "min_slaves_good_slaves", 0);
+        }
         field(text, "master_failover_state", "no-failover");
         field(text, "master_replid", &self.run_id);
         field(text, "master_repl_offset", 0);

@@ -9,6 +9,7 @@ use crate::keyspace::{EventClasses, KeyEvent};
 use crate::pubsub::ChannelKind;
 use crate::tier::EventSink;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 /// The channels and messages of an event.
 fn messages(event: &KeyEvent, wanted: EventClasses) -> impl Iterator<Item = (Vec<u8>, &[u8])> {
@@ -79,6 +80,13 @@ impl EventSink for ServerEvents {
     fn written(&self, keys: Vec<(u32, Box<[u8]>)>) {
         if let Some(server) = self.server() {
             server.written(keys, None);
+        }
+    }
+
+    fn took(&self, event: &'static str, time: Duration) {
+        if let Some(server) = self.server() {
+            let settings = server.settings.current().0;
+            server.note_latency(&settings, event, time.as_millis() as u64);
         }
     }
 }

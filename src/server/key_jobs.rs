@@ -135,7 +135,7 @@ impl Server {
         }
         if journal.has_written() {
             let written = journal.take_written();
-            self.invalidate(&written, None);
+            self.invalidate(&written, 0, None);
             self.serve_blocked(written);
         }
         let waits = self.settings.current().0.appendfsync == AppendFsync::Always;

@@ -103,6 +103,11 @@ impl Messaging for Server {
         self.tracking.remember(&self.clients, id, key);
     }
 
+    fn tell_readers(&self, writer: u64, written: &[DatabaseKey]) {
+        let keys = written.iter().map(|(_, key)| &**key);
+        self.tracking.tell_readers(&self.clients, keys, writer);
+    }
+
     fn pause(&self, until_ms: u64, pauses_reads: bool) {
         self.tier.hold_expiry_until(until_ms);
         self.pause.begin(until_ms, pauses_reads);
@@ -131,17 +136,17 @@ impl Server {
     /// Tells those who track keys that these changed, and serves those who wait for them. `writer` is the client that
     /// changed them.
     pub fn written(&self, written: Vec<DatabaseKey>, writer: Option<u64>) {
-        self.invalidate(&written, writer);
+        self.invalidate(&written, 0, writer);
         if self.blocked.any() {
             self.serve_blocked(written);
         }
     }
 
-    /// Tells those who track keys that these changed.
-    pub fn invalidate(&self, written: &[DatabaseKey], writer: Option<u64>) {
+    /// Tells those who track keys that these changed; who has read one of the first `told` knows it.
+    pub fn invalidate(&self, written: &[DatabaseKey], told: usize, writer: Option<u64>) {
         if self.tracking.any() {
             let keys = written.iter().map(|(_, key)| &**key);
-            self.tracking.invalidate(&self.clients, keys, writer);
+            self.tracking.invalidate(&self.clients, keys, told, writer);
         }
     }
 

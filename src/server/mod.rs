@@ -99,6 +99,8 @@ pub struct Server {
     last_save: Mutex<LastSave>,
     background_save: AtomicBool,
     operations: Mutex<cron::Rates>,
+    /// DEBUG PAUSE-CRON.
+    cron_is_paused: AtomicBool,
     /// BGSAVE SCHEDULE while a snapshot was running: take another one after it.
     save_again: AtomicBool,
     /// This server, for threads that outlive a call.

@@ -31,14 +31,18 @@ impl Server {
             let limit = usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX);
             self.slow_log.note(session, arguments, microseconds, limit);
         }
-        let milliseconds = microseconds / 1000;
+        let event = if row.spec.flags.has(Flags::FAST) {
+            "fast-command"
+        } else {
+            "command"
+        };
+        self.note_latency(settings, event, microseconds / 1000);
+    }
+
+    /// Shows the latency monitor what took so long, if that is as long as it asks for.
+    pub(super) fn note_latency(&self, settings: &Settings, event: &'static str, milliseconds: u64) {
         let threshold_ms = settings.latency_monitor_threshold_ms;
         if threshold_ms > 0 && milliseconds >= threshold_ms {
-            let event = if row.spec.flags.has(Flags::FAST) {
-                "fast-command"
-            } else {
-                "command"
-            };
             let at_seconds = crate::clock::now_ms() / 1000;
             self.latency_monitor.note(event, at_seconds, milliseconds);
         }
@@ -61,6 +65,7 @@ impl Server {
             return;
         }
         self.inside.commands.fetch_add(1, Relaxed);
+        session.commands.set(session.commands.get() + 1);
         command.calls.fetch_add(1, Relaxed);
         command.nanoseconds.fetch_add(ran.nanoseconds, Relaxed);
         if ran.has_failed {

@@ -428,6 +428,10 @@ impl Services for Server {
         self.tier.set_active_expire(on);
     }
 
+    fn pause_cron(&self, paused: bool) {
+        self.cron_is_paused.store(paused, Ordering::Relaxed);
+    }
+
     fn memory_report(&self) -> MemoryReport {
         let memory = self.tier.memory();
         let (input_bytes, output_bytes) = self.clients.buffer_bytes();

@@ -65,6 +65,11 @@ pub fn start(settings: Settings) -> Result<Running, InternalError> {
     if cold.is_some() {
         warn_of_small_memory(settings.maxmemory_bytes);
     }
+    if settings.asks_for_replicas() {
+        tracing::warn!(
+            "min-replicas-to-write is set and there are no replicas: all writes are refused"
+        );
+    }
     let bridge = cold
         .as_ref()
         .map(|cold| Arc::new(ColdBridge::new(Arc::clone(cold))));
@@ -231,6 +236,7 @@ fn assemble(
         background_save: AtomicBool::new(false),
         save_again: AtomicBool::new(false),
         operations: Mutex::default(),
+        cron_is_paused: AtomicBool::new(false),
         shutdown: watch::Sender::new(false),
         this: this.clone(),
         settings: SharedSettings::new(settings),

@@ -46,11 +46,18 @@ struct DueKey {
 }
 
 impl Tier {
-    /// One round: hot, then cold.
+    /// One round: hot, then cold. The latency monitor hears how long it took.
     ///
     /// # Errors
     /// RocksDB or the snapshot failed.
     pub(super) fn expire_round(&self, hand: &mut ExpiryHand) -> Result<(), InternalError> {
+        let started = Instant::now();
+        let expired = self.expire_some(hand);
+        self.ports.events.took("expire-cycle", started.elapsed());
+        expired
+    }
+
+    fn expire_some(&self, hand: &mut ExpiryHand) -> Result<(), InternalError> {
         if !self.expires.load(Ordering::Relaxed) {
             return Ok(());
         }

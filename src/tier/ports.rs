@@ -3,6 +3,7 @@
 use crate::error::InternalError;
 use crate::keyspace::{EventClasses, KeyEvent, Recorder};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The write-ahead rule: a cold write or delete happens only when the log is durable past what it reflects.
 pub trait Durability: Send + Sync {
@@ -33,6 +34,8 @@ pub trait EventSink: Send + Sync {
     fn hears_writes(&self) -> bool;
     /// Tells them. Called without shard locks.
     fn written(&self, keys: Vec<(u32, Box<[u8]>)>);
+    /// A round of background work took so long, under its name in the latency monitor.
+    fn took(&self, event: &'static str, time: Duration);
 }
 
 /// Nobody listens.
@@ -48,6 +51,8 @@ impl EventSink for () {
     }
 
     fn written(&self, _keys: Vec<(u32, Box<[u8]>)>) {}
+
+    fn took(&self, _event: &'static str, _time: Duration) {}
 }
 
 /// A server without a log: there is nothing to wait for.

@@ -187,17 +187,32 @@ impl Tracking {
         self.forget_surplus(clients, &mut inner);
     }
 
-    /// Tells everybody who has to know that these keys changed. `writer` is the client that changed them; `None`: none did.
+    /// Tells those who have read these keys that client `writer` changed them.
+    pub fn tell_readers<'k>(
+        &self,
+        clients: &Clients,
+        keys: impl Iterator<Item = &'k [u8]>,
+        writer: u64,
+    ) {
+        let mut inner = self.inner.lock();
+        keys.for_each(|key| inner.tell_readers(clients, key, Some(writer)));
+    }
+
+    /// Tells everybody who has to know that these keys changed; those who have read one of the first `told` know it.
+    /// `writer` is the client that changed them; `None`: none did.
     pub fn invalidate<'k>(
         &self,
         clients: &Clients,
         keys: impl Iterator<Item = &'k [u8]>,
+        told: usize,
         writer: Option<u64>,
     ) {
         let mut inner = self.inner.lock();
         let mut broadcast: BTreeMap<Box<[u8]>, BTreeSet<&[u8]>> = BTreeMap::new();
-        for key in keys {
-            inner.tell_readers(clients, key, writer);
+        for (position, key) in keys.enumerate() {
+            if position >= told {
+                inner.tell_readers(clients, key, writer);
+            }
             for prefix in inner.prefixes.keys() {
                 if key.starts_with(prefix) {
                     broadcast.entry(prefix.clone()).or_default().insert(key);

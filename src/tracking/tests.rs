@@ -46,7 +46,7 @@ impl Fixture {
     fn write(&self, number: usize, keys: &[&str]) {
         let keys = keys.iter().map(|key| key.as_bytes());
         self.tracking
-            .invalidate(&self.clients, keys, Some(self.id(number)));
+            .invalidate(&self.clients, keys, 0, Some(self.id(number)));
     }
 
     /// What a client was told, without lengths and line ends.

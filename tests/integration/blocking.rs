@@ -1,7 +1,7 @@
 //! Clients that wait for others: blocking commands, pauses, published messages, invalidations.
 
 use crate::harness::{Server, wait_until};
-use crate::wire::{Client, Reply};
+use crate::wire::{Client, Reply, encode};
 
 const OPTIONS: &str = "--maxmemory 64mb";
 
@@ -268,4 +268,64 @@ fn readers_hear_of_writes_expiry_and_flushes() {
     writer.ok("FLUSHALL");
     let expected = Reply::Push(vec![Reply::bulk("invalidate"), Reply::Null]);
     assert_eq!(reader.read(), expected);
+}
+
+/// In a transaction and in a script: what was written before it was read is known, what is written after it is news.
+#[test]
+fn who_reads_what_it_has_just_written_does_not_hear_of_it() {
+    let server = Server::start(OPTIONS);
+    let (mut client, mut other) = (server.client(), server.client());
+    for client in [&mut client, &mut other] {
+        client.line("HELLO 3");
+        client.ok("CLIENT TRACKING ON");
+    }
+    let told = |key: &str| Reply::Push(vec![Reply::bulk("invalidate"), array(&[key])]);
+    let pong = Reply::Simple("PONG".to_owned());
+    for (key, queue, is_news) in [
+        ("a", &["SET a 1", "GET a"][..], false),
+        ("b", &["SET b 1", "GET b", "SET b 2"], true),
+    ] {
+        let script: String = queue
+            .iter()
+            .map(|line| format!("redis.call('{}') ", line.replace(' ', "', '")))
+            .collect();
+        for kind in ["transaction", "script"] {
+            for client in [&mut client, &mut other] {
+                client.line(&format!("GET {key}"));
+            }
+            if kind == "script" {
+                client.call(&["EVAL", &script, "1", key]);
+            } else {
+                client.ok("MULTI");
+                queue.iter().for_each(|line| drop(client.line(line)));
+                client.line("EXEC");
+            }
+            // Both had read the key before.
+            assert_eq!(client.read(), told(key), "{kind} {queue:?}");
+            assert_eq!(other.read(), told(key), "{kind} {queue:?}");
+            if is_news {
+                assert_eq!(client.read(), told(key), "{kind} {queue:?}");
+            }
+            assert_eq!(client.line("PING"), pong, "{kind} {queue:?}");
+            assert_eq!(other.line("PING"), pong, "{kind} {queue:?}");
+        }
+    }
+}
+
+/// What a transaction wrote may have expired before it ended: who waits for it goes on waiting.
+#[test]
+fn what_has_expired_within_its_transaction_serves_nobody() {
+    let server = Server::start(OPTIONS);
+    let (mut waiter, mut writer) = (server.client(), server.client());
+    writer.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    waiter
+        .send_bytes(&encode(&["BLPOP", "list", "1"]))
+        .expect("it is connected");
+    wait_until("it waits", || server.info("blocked_clients") == "1");
+    writer.ok("MULTI");
+    for line in ["RPUSH list a", "PEXPIRE list 20", "DEBUG SLEEP 0.05"] {
+        writer.line(line);
+    }
+    assert_eq!(writer.line("EXEC").items().len(), 3);
+    assert_eq!(waiter.read(), Reply::NullArray);
 }

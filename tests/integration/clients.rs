@@ -45,6 +45,55 @@ fn server_info(client: &mut Client, field: &str) -> String {
         .to_owned()
 }
 
+/// `tot-net-in`, `tot-net-out` and `tot-cmds` of a client.
+fn totals(client: &mut Client, id: i64) -> [u64; 3] {
+    let line = client.line(&format!("CLIENT LIST ID {id}")).text();
+    ["tot-net-in", "tot-net-out", "tot-cmds"].map(|name| {
+        let mut words = line.split_whitespace();
+        let value = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        value.and_then(|value| value.parse().ok()).expect(name)
+    })
+}
+
+#[test]
+fn client_list_counts_bytes_and_commands_of_each_client() {
+    let server = Server::start(OPTIONS);
+    let (mut watcher, mut client) = (server.client(), server.client());
+    let id = client.line("CLIENT ID").integer();
+    let [input, output, commands] = totals(&mut watcher, id);
+    let blpop = encode(&["BLPOP", "list", "0"]);
+    client.send_bytes(&blpop).expect("it is connected");
+    let waits = [input + blpop.len() as u64, output, commands];
+    wait_until("it waits", || totals(&mut watcher, id) == waits);
+    watcher.line("RPUSH list a");
+    assert_eq!(client.read(), Reply::bulks(["list", "a"]));
+    let reply_bytes = "*2\r\n$4\r\nlist\r\n$1\r\na\r\n".len() as u64;
+    let served = [waits[0], output + reply_bytes, commands + 1];
+    wait_until("it was served", || totals(&mut watcher, id) == served);
+    client.call(&["EVAL", "redis.call('ping') return redis.call('ping')", "0"]);
+    wait_until("the script's commands count", || {
+        totals(&mut watcher, id)[2] == served[2] + 3
+    });
+    client.ok("MULTI");
+    client.line("PING");
+    client.line("EXEC");
+    wait_until("those of a transaction too", || {
+        totals(&mut watcher, id)[2] == served[2] + 6
+    });
+}
+
+#[test]
+fn reset_forgets_the_name_and_keeps_the_library() {
+    let server = Server::start(OPTIONS);
+    let mut client = server.client();
+    client.ok("CLIENT SETNAME tester");
+    client.ok("CLIENT SETINFO LIB-NAME library");
+    assert_eq!(client.line("RESET"), Reply::Simple("RESET".to_owned()));
+    let shown = client.line("CLIENT INFO").text();
+    assert!(shown.contains(" name= "), "{shown}");
+    assert!(shown.contains(" lib-name=library "), "{shown}");
+}
+
 #[test]
 fn client_kill_ends_those_who_match() {
     let server = Server::start(OPTIONS);

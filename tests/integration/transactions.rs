@@ -50,6 +50,39 @@ fn exec_runs_the_queue_and_discard_forgets_it() {
     );
 }
 
+#[test]
+fn exec_is_refused_if_a_queued_command_would_be() {
+    let server = Server::start(OPTIONS);
+    let (mut client, mut other) = (server.client(), server.client());
+    client.ok("SET text value");
+    for (directive, set, usual, code) in [
+        ("min-replicas-to-write", "2", "0", "NOREPLICAS"),
+        ("maxmemory", "1", "64mb", "OOM"),
+    ] {
+        for (queue, is_refused) in [("GET text", false), ("SET text other", true)] {
+            client.ok("MULTI");
+            for line in [queue, "PING"] {
+                assert_eq!(client.line(line), queued(), "{directive}: {line}");
+            }
+            other.ok(&format!("CONFIG SET {directive} {set}"));
+            let reply = client.line("EXEC");
+            other.ok(&format!("CONFIG SET {directive} {usual}"));
+            if is_refused {
+                let text = format!("EXECABORT Transaction discarded because of: {code} ");
+                assert!(reply.error().starts_with(&text), "{reply:?}");
+            } else {
+                assert_eq!(reply.items()[0], Reply::bulk("value"), "{directive}");
+            }
+        }
+    }
+    assert_eq!(client.line("GET text"), Reply::bulk("value"));
+    other.ok("CONFIG SET min-replicas-to-write 1");
+    client.ok("MULTI");
+    assert!(client.line("DEL text").error().starts_with("NOREPLICAS "));
+    assert!(client.line("EXEC").error().starts_with("EXECABORT"));
+    assert_eq!(server.info("min_slaves_good_slaves"), "0");
+}
+
 /// What is done to a watched key by somebody else, and whether EXEC has to fail then.
 const MEANWHILE: &[(&str, bool)] = &[
     ("SET watched other", true),

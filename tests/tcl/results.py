@@ -44,8 +44,9 @@ def _detail(following):
     return second if second[10:] == first else first
 
 
-def parse(text):
-    """The tests in the output of one unit, and whether the suite came to its end."""
+def parse(text, left_out):
+    """The tests in the output of one unit, and whether the suite came to its end. Those of `left_out` (why, by name) were not
+    run: they count as failed."""
     tests = []
     lines = text.splitlines()
     for position, line in enumerate(lines):
@@ -64,6 +65,8 @@ def parse(text):
                 tests.append(Test("err", failed.group(1), _detail(lines[position + 1 :])))
             else:
                 tests.append(Test("err", "(outside a test)", _detail([rest, *lines[position + 1 :]])))
+        elif kind == "skip" and rest in left_out:
+            tests.append(Test("err", rest, f"left out: {left_out[rest]}"))
         elif kind in ("ignore", "skip"):
             tests.append(Test("skip", rest))
     return tests, False

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import results  # noqa: E402
 from checkout import Checkout, CheckoutFailed  # noqa: E402
 from chill import Chiller  # noqa: E402
+from left_out import left_out  # noqa: E402
 from support.server import Server, ServerFailed, free_port  # noqa: E402
 
 # What a profile leaves out, by the tags of the tests.
@@ -62,13 +63,18 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def is_redis(arguments):
+    """Whether the server is the reference and not Larder."""
+    return "redis" in os.path.basename(arguments.binary)
+
+
 def directives_of(arguments, checkout):
     """The settings that the server is started with; later ones win."""
     directives = {"save": [""], "appendonly": ["no"]}
     if arguments.profile == "full":
         # Tests of the log turn it on and off, which needs one from the start.
         directives["appendonly"] = ["yes"]
-        if checkout.version().startswith("7.0.") and "redis" not in os.path.basename(arguments.binary):
+        if checkout.version().startswith("7.0.") and not is_redis(arguments):
             directives["legacy-encoding-names"] = ["yes"]
     if arguments.tiny_memory:
         directives["maxmemory"] = [arguments.tiny_memory]
@@ -78,7 +84,16 @@ def directives_of(arguments, checkout):
     return [[name, *values] for name, values in directives.items()]
 
 
-def flags_of(arguments):
+def left_out_of(arguments, checkout):
+    """The tests that are not run, and why. Another server than Larder runs all."""
+    if is_redis(arguments):
+        return {}
+    maxdisk = [values for name, *values in directives_of(arguments, checkout) if name == "maxdisk"]
+    denied = PROFILES[arguments.profile][0] + arguments.deny
+    return left_out(checkout.version(), denied, has_cold_tier=maxdisk != [["0"]])
+
+
+def flags_of(arguments, left_out_tests):
     """The flags of the suite that are the same for all units."""
     denied, flags = PROFILES[arguments.profile]
     if arguments.encoding:
@@ -89,6 +104,8 @@ def flags_of(arguments):
     flags += ["--tags", " ".join("-" + tag for tag in denied) or "-none:none"]
     for test in arguments.only:
         flags += ["--only", test]
+    for test in left_out_tests:
+        flags += ["--skiptest", test]
     return flags + (["--singledb"] if arguments.single_database else [])
 
 
@@ -99,6 +116,7 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self.arguments, self.units, self.done, self.report = arguments, units, done, report
         self.checkout = Checkout(arguments.suite, arguments.without_functions)
+        self.left_out = left_out_of(arguments, self.checkout)
         self.server = None
         self.failure = None
 
@@ -127,7 +145,7 @@ class Worker(threading.Thread):
         with Chiller(self.server.port) if self.arguments.chill else contextlib.nullcontext():
             output, timed_out = self.run_suite(name)
         unit = results.Unit(name, seconds=round(time.monotonic() - started))
-        unit.tests, ended = results.parse(output)
+        unit.tests, ended = results.parse(output, self.left_out)
         unit.demotions = max(self.server.figure("demotions") - demotions, 0)
         if timed_out:
             unit.status = "TIMEOUT"
@@ -161,7 +179,7 @@ class Worker(threading.Thread):
         """The output of the unit, and whether its time was up."""
         for _ in range(ATTEMPTS):
             base = free_port(22000, 6000) + 32
-            flags = [*flags_of(self.arguments), "--port", str(self.server.port), "--single", unit]
+            flags = [*flags_of(self.arguments, self.left_out), "--port", str(self.server.port), "--single", unit]
             flags += ["--baseport", str(base), "--portcount", "30", "--timeout", str(self.arguments.unit_seconds)]
             output, timed_out = run_with_limit(["./runtest", *flags], self.checkout.path, self.arguments.unit_seconds + 10)
             if "address already in use" not in output and "Can't find a non busy port" not in output:

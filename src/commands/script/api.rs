@@ -29,9 +29,12 @@ fn outside() -> Error {
     plain_error("no script is running")
 }
 
-fn call(stack: &mut Stack, raises: bool) -> std::result::Result<(), Failure> {
-    current::with(|running| running.call(stack, raises))
-        .unwrap_or_else(|| Err(Failure::Raise(outside())))
+fn call(stack: &mut Stack, raises: bool, ignores_block: bool) -> std::result::Result<(), Failure> {
+    let called = current::with(|running| {
+        running.context.ignores_block = ignores_block;
+        running.call(stack, raises)
+    });
+    called.unwrap_or_else(|| Err(Failure::Raise(outside())))
 }
 
 /// The number that Lua's `tonumber` sees in a value; 0 if it is none, as in C.
@@ -190,16 +193,26 @@ fn may_run(_: &Lua, arguments: Variadic<Value>) -> Result<bool> {
     current::with(may_run).ok_or_else(outside)
 }
 
-/// Whose words a table's functions use in their errors: it is there as `redis` and, as in Valkey, as `server`.
-pub type Dialect = fn(Error) -> Error;
-
-/// The errors of `redis`.
-pub fn of_redis(error: Error) -> Error {
-    error
+/// Whose words a table's functions use in their errors, and whose rules hold where they differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The table `redis`.
+    Redis,
+    /// The table `server`, for scripts written for Valkey.
+    Valkey,
 }
 
-/// The errors of `server`.
-pub fn of_valkey(error: Error) -> Error {
+impl Dialect {
+    /// An error of ours in these words.
+    fn words(self, error: Error) -> Error {
+        match self {
+            Dialect::Redis => error,
+            Dialect::Valkey => in_words_of_valkey(error),
+        }
+    }
+}
+
+fn in_words_of_valkey(error: Error) -> Error {
     const PAIRS: [(&str, &str); 4] = [
         ("redis.", "server."),
         ("Lua redis lib command arguments", "Command arguments"),
@@ -239,30 +252,33 @@ fn fill_common(lua: &Lua, redis: &Table) -> Result<()> {
 /// What scripts of both kinds have.
 fn fill_redis(lua: &Lua, redis: &Table, dialect: Dialect) -> Result<()> {
     fill_common(lua, redis)?;
-    redis.raw_set(
-        "call",
-        raw::function(lua, |stack| call(stack, true), dialect)?,
-    )?;
-    redis.raw_set(
-        "pcall",
-        raw::function(lua, |stack| call(stack, false), dialect)?,
-    )?;
+    let words = move |error| dialect.words(error);
+    let (raising, catching): (raw::Body, raw::Body) = match dialect {
+        Dialect::Redis => (
+            |stack| call(stack, true, false),
+            |stack| call(stack, false, false),
+        ),
+        Dialect::Valkey => (
+            |stack| call(stack, true, true),
+            |stack| call(stack, false, true),
+        ),
+    };
+    redis.raw_set("call", raw::function(lua, raising, words)?)?;
+    redis.raw_set("pcall", raw::function(lua, catching, words)?)?;
     redis.raw_set(
         "setresp",
-        lua.create_function(move |lua, arguments| set_protocol(lua, arguments).map_err(dialect))?,
+        lua.create_function(move |lua, arguments| set_protocol(lua, arguments).map_err(words))?,
     )?;
     redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
     redis.raw_set("error_reply", lua.create_function(error_reply)?)?;
     redis.raw_set("status_reply", lua.create_function(status_reply)?)?;
     redis.raw_set(
         "set_repl",
-        lua.create_function(move |lua, arguments| {
-            set_replication(lua, arguments).map_err(dialect)
-        })?,
+        lua.create_function(move |lua, arguments| set_replication(lua, arguments).map_err(words))?,
     )?;
     redis.raw_set(
         "acl_check_cmd",
-        lua.create_function(move |lua, arguments| may_run(lua, arguments).map_err(dialect))?,
+        lua.create_function(move |lua, arguments| may_run(lua, arguments).map_err(words))?,
     )?;
     for (name, flags) in REPLICATION_FLAGS {
         redis.raw_set(name, flags)?;
@@ -293,7 +309,7 @@ pub fn redis_of_functions(lua: &Lua, dialect: Dialect) -> Result<(Table, Table)>
     fill_redis(lua, &redis, dialect)?;
     fill_common(lua, &load)?;
     let register = lua.create_function(move |lua, arguments| {
-        super::registration::register(lua, arguments).map_err(dialect)
+        super::registration::register(lua, arguments).map_err(|error| dialect.words(error))
     })?;
     load.raw_set("register_function", register)?;
     Ok((redis, load))

@@ -226,16 +226,16 @@ fn made(
 impl Engine {
     fn for_scripts(flushes: u64) -> mlua::Result<Engine> {
         let lua = Engine::new_state()?;
-        let redis = api::redis_of_scripts(&lua, api::of_redis)?;
-        let server = api::redis_of_scripts(&lua, api::of_valkey)?;
+        let redis = api::redis_of_scripts(&lua, api::Dialect::Redis)?;
+        let server = api::redis_of_scripts(&lua, api::Dialect::Valkey)?;
         let load = (lua.create_table()?, lua.create_table()?);
         Engine::new(lua, (redis, server), load, flushes)
     }
 
     fn for_functions() -> mlua::Result<Engine> {
         let lua = Engine::new_state()?;
-        let (redis, load_redis) = api::redis_of_functions(&lua, api::of_redis)?;
-        let (server, load_server) = api::redis_of_functions(&lua, api::of_valkey)?;
+        let (redis, load_redis) = api::redis_of_functions(&lua, api::Dialect::Redis)?;
+        let (server, load_server) = api::redis_of_functions(&lua, api::Dialect::Valkey)?;
         Engine::new(lua, (redis, server), (load_redis, load_server), 0)
     }
 

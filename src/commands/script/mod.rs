@@ -50,6 +50,9 @@ fn may_start(
             "ERR Can not execute a script with write flag using *_ro command.",
         ));
     }
+    if context.settings.asks_for_replicas() {
+        return Err(CommandError::NO_REPLICAS);
+    }
     if !flags.has(ScriptFlags::ALLOW_OOM) && context.services.is_out_of_memory() {
         return Err(CommandError::fixed(
             "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",

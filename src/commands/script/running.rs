@@ -325,6 +325,9 @@ impl<'r, 'c> Running<'r, 'c> {
             )
             .into());
         }
+        if writes && !self.has_written && context.settings.asks_for_replicas() {
+            return Err(CommandError::NO_REPLICAS.into());
+        }
         let may_be_refused = flags.has(Flags::DENYOOM) && !self.allows_oom && !self.has_written;
         if may_be_refused && self.context.services.is_out_of_memory() {
             return Err(CommandError::OUT_OF_MEMORY.into());

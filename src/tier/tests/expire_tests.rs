@@ -193,6 +193,15 @@ fn a_full_log_and_the_switch_both_keep_keys_where_they_are() {
 }
 
 #[test]
+fn the_latency_monitor_hears_of_each_round() {
+    let fixture = Fixture::new();
+    expire_all(&fixture);
+    let rounds = fixture.log.rounds.lock();
+    assert!(!rounds.is_empty());
+    assert!(rounds.iter().all(|round| *round == "expire-cycle"));
+}
+
+#[test]
 fn deadlines_of_a_flushed_database_are_forgotten_when_they_come_due() {
     let fixture = Fixture::new();
     let soon_ms = clock::now_ms() + 300;

@@ -27,6 +27,8 @@ pub struct TestLog {
     /// Set: all events are wanted.
     pub listens: AtomicBool,
     pub events: Mutex<Vec<KeyEvent>>,
+    /// The names of rounds whose time was told.
+    pub rounds: Mutex<Vec<&'static str>>,
     /// Runs once, the next time that durability is asked for: in the middle of a batch.
     pub interruption: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -67,6 +69,10 @@ impl EventSink for TestLog {
     }
 
     fn written(&self, _keys: Vec<(u32, Box<[u8]>)>) {}
+
+    fn took(&self, event: &'static str, _time: std::time::Duration) {
+        self.rounds.lock().push(event);
+    }
 }
 
 impl Durability for TestLog {
