@@ -111,6 +111,9 @@ pub enum InternalError {
     /// RocksDB failed.
     #[error("cold tier: {0}")]
     Cold(#[from] rocksdb::Error),
+    /// The server is ending: what this was for does not matter any more.
+    #[error("the server is shutting down")]
+    Stopping,
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),

@@ -54,6 +54,11 @@ impl Connection {
                 Pending::Fetch(tickets) => {
                     match fetch_all(&self.server(), &tickets).await {
                         Ok(found) => fetched = found,
+                        Err(error) if matches!(*error, InternalError::Stopping) => {
+                            // As for any request that comes too late: the connection ends without a reply to it.
+                            self.session.closing = true;
+                            return;
+                        }
                         Err(error) => {
                             tracing::error!(%error, "a key could not be read from the cold tier");
                             let text = format!("ERR internal error: {error}");

@@ -107,11 +107,7 @@ impl Pool {
                 Some(receiver) => receiver.await.ok(),
                 None => None,
             };
-            let stopped = || {
-                Err(Arc::new(InternalError::Other(
-                    "the I/O threads have stopped".into(),
-                )))
-            };
+            let stopped = || Err(Arc::new(InternalError::Stopping));
             let record = answer.unwrap_or_else(stopped)?;
             Ok(Fetched {
                 cold_key,

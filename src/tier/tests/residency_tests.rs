@@ -237,3 +237,32 @@ fn a_flushed_database_shows_nothing_of_its_past() {
     assert_eq!(fixture.keyspace.key_counts(0), (0, 0));
     assert!(fixture.tier.everything_is_hot());
 }
+
+/// What a client asks for while the server ends is no failure, and not to be reported as one.
+#[test]
+fn a_fetch_that_comes_after_the_end_says_so() {
+    let fixture = Fixture::new();
+    fixture.set(b"key", b"value", None);
+    fixture.tier.demote_all(0).expect("demoted");
+    let hash = fixture.keyspace.hash(b"key");
+    let request = KeyRequest {
+        database: 0,
+        generation: 0,
+        hash,
+        key: b"key",
+        only_looks: false,
+        now_ms: 0,
+    };
+    let departures = fixture.keyspace.lock(Keyspace::shard_of(hash)).departures;
+    let ticket = super::super::FetchTicket::for_key(&request, departures);
+    fixture.tier.stop();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let fetched = runtime.block_on(fixture.tier.fetch(&ticket));
+    let error = fetched.err().expect("nobody reads any more");
+    assert!(
+        matches!(*error, crate::error::InternalError::Stopping),
+        "{error}"
+    );
+}
