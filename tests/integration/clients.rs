@@ -60,7 +60,15 @@ fn client_list_counts_bytes_and_commands_of_each_client() {
     let server = Server::start(OPTIONS);
     let (mut watcher, mut client) = (server.client(), server.client());
     let id = client.line("CLIENT ID").integer();
-    let [input, output, commands] = totals(&mut watcher, id);
+    // A reply may be read before it is counted.
+    let [input, output, commands] = [
+        encode(&["CLIENT", "ID"]).len() as u64,
+        format!(":{id}\r\n").len() as u64,
+        1,
+    ];
+    wait_until("its first command is counted", || {
+        totals(&mut watcher, id) == [input, output, commands]
+    });
     let blpop = encode(&["BLPOP", "list", "0"]);
     client.send_bytes(&blpop).expect("it is connected");
     let waits = [input + blpop.len() as u64, output, commands];
