@@ -94,15 +94,20 @@ fn reload(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> 
     Ok(())
 }
 
+/// The 0 or 1 of a switch, of a client that may use DEBUG.
+fn switch(context: &Context<'_>, arguments: &[&[u8]]) -> Result<bool, CommandError> {
+    allow_debug(context)?;
+    let number = parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)?;
+    Ok(number != 0)
+}
+
 fn set_active_expire(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    allow_debug(context)?;
-    context
-        .services
-        .set_active_expire(parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0);
+    let on = switch(context, arguments)?;
+    context.services.set_active_expire(on);
     reply.ok();
     Ok(())
 }
@@ -112,8 +117,7 @@ fn pause_cron(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    allow_debug(context)?;
-    let paused = parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0;
+    let paused = switch(context, arguments)?;
     context.services.pause_cron(paused);
     reply.ok();
     Ok(())
@@ -125,8 +129,7 @@ fn set_disable_deny_scripts(
     arguments: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    allow_debug(context)?;
-    let on = parse_integer(arguments[2]).ok_or(CommandError::NOT_INTEGER)? != 0;
+    let on = switch(context, arguments)?;
     let scripts = context.services.scripts();
     scripts.allows_administration.store(on, Ordering::Relaxed);
     reply.ok();

@@ -90,6 +90,12 @@ enum Unfinished {
     Obstacle(Obstacle),
 }
 
+impl From<Obstacle> for Unfinished {
+    fn from(obstacle: Obstacle) -> Unfinished {
+        Unfinished::Obstacle(obstacle)
+    }
+}
+
 impl Bench<'_> {
     /// Runs a command; one that has to start over does so. Its reply is appended to `output`.
     pub fn run(
@@ -129,10 +135,8 @@ impl Bench<'_> {
         output: &mut Vec<u8>,
     ) -> Result<(), Unfinished> {
         let server = self.server;
-        let slow = &server.scripts.slow;
         let hashes = (locking == Locking::DeclaredKeys).then_some(self.hashes);
         let is_serving = self.serving.is_some();
-        let may_block = !session.must_not_block;
         let mut context = Context {
             keys: Keys::without_locks(
                 &server.keyspace,
@@ -141,6 +145,7 @@ impl Bench<'_> {
                 session.database,
                 self.now_ms,
             ),
+            may_block: !session.must_not_block,
             session,
             settings: self.settings,
             services: server,
@@ -149,16 +154,14 @@ impl Bench<'_> {
             // A command that waited was shown when it began to.
             is_monitored: !is_serving && server.monitors.any(),
             by_script: false,
-            may_block,
             ignores_block: false,
             blocked: None,
             job: None,
             retry: None,
         };
         let keys = &mut context.keys;
-        if !keys.hold_unless(hashes, &|| slow.any()) {
-            let obstacle = give_up(server, self.serving.as_deref());
-            return Err(Unfinished::Obstacle(obstacle));
+        if !keys.hold_unless(hashes, &|| server.scripts.slow.any()) {
+            return Err(give_up(server, self.serving.as_deref()).into());
         }
         configure(keys, row, context.session, server, self.settings);
         if let [named] = self.keys
@@ -174,15 +177,15 @@ impl Bench<'_> {
                 false => Reading::Fetched(fetched),
             };
             let missing = make_resident(server, keys, named, arguments, only_looks, reading)
-                .map_err(|error| Unfinished::Obstacle(Obstacle::Failed(internal(&error))))?;
+                .map_err(|error| Obstacle::Failed(internal(&error)))?;
             if !missing.is_empty() {
-                return Err(Unfinished::Obstacle(Obstacle::Fetch(missing)));
+                return Err(Obstacle::Fetch(missing).into());
             }
         }
         if let Some(serving) = &mut self.serving
             && !serving.may_be_ready(keys)
         {
-            return Err(Unfinished::Obstacle(Obstacle::StillBlocked));
+            return Err(Obstacle::StillBlocked.into());
         }
         if row.spec.flags.has(Flags::RUNS_SCRIPT) {
             keys.keep_former();

@@ -1,9 +1,31 @@
 //! From which tier a key is served, and what becomes of it.
 
-use super::super::{KeyRequest, Residency};
+use super::super::{FetchTicket, KeyRequest, Residency};
 use super::fixture::{Fixture, text_of};
 use crate::keyspace::{Keyspace, Temperature};
 use storage_format::{Effect, Items, Side};
+
+/// A read of "key" by a command that may change it, and the ticket to fetch it as things are now.
+fn request_and_ticket(fixture: &Fixture) -> (KeyRequest<'static>, FetchTicket) {
+    let hash = fixture.keyspace.hash(b"key");
+    let request = KeyRequest {
+        database: 0,
+        generation: 0,
+        hash,
+        key: b"key",
+        only_looks: false,
+        now_ms: 0,
+    };
+    let departures = fixture.keyspace.lock(Keyspace::shard_of(hash)).departures;
+    let ticket = FetchTicket::for_key(&request, departures);
+    (request, ticket)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+}
 
 #[test]
 fn nothing_cold_means_no_look() {
@@ -111,20 +133,9 @@ fn a_fetch_is_void_after_a_departure() {
     let fixture = Fixture::new();
     fixture.set(b"key", b"old", None);
     fixture.tier.demote_all(0).expect("demoted");
-    let hash = fixture.keyspace.hash(b"key");
-    let request = KeyRequest {
-        database: 0,
-        generation: 0,
-        hash,
-        key: b"key",
-        only_looks: false,
-        now_ms: 0,
-    };
-    let departures = fixture.keyspace.lock(Keyspace::shard_of(hash)).departures;
-    let ticket = super::super::FetchTicket::for_key(&request, departures);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let (request, ticket) = request_and_ticket(&fixture);
+    let hash = request.hash;
+    let runtime = runtime();
     let fetched = runtime.block_on(fixture.tier.fetch(&ticket)).expect("read");
     fixture.set(b"key", b"new", None);
     fixture.tier.demote_all(0).expect("demoted");
@@ -145,20 +156,9 @@ fn a_fetch_is_void_after_its_record_was_deleted_below_a_live_key() {
     let fixture = Fixture::new();
     fixture.set(b"key", b"old", Some(crate::clock::now_ms() + 1_000_000));
     fixture.tier.demote_all(0).expect("demoted");
-    let hash = fixture.keyspace.hash(b"key");
-    let request = KeyRequest {
-        database: 0,
-        generation: 0,
-        hash,
-        key: b"key",
-        only_looks: false,
-        now_ms: 0,
-    };
-    let departures = fixture.keyspace.lock(Keyspace::shard_of(hash)).departures;
-    let ticket = super::super::FetchTicket::for_key(&request, departures);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let (request, ticket) = request_and_ticket(&fixture);
+    let hash = request.hash;
+    let runtime = runtime();
     let fetched = runtime.block_on(fixture.tier.fetch(&ticket)).expect("read");
     assert!(fixture.delete(b"key"));
     fixture.set(b"key", b"new", None);
@@ -183,17 +183,7 @@ fn waiters_for_one_key_share_one_read() {
     let fixture = Fixture::new();
     fixture.set(b"key", b"value", None);
     fixture.tier.demote_all(0).expect("demoted");
-    let hash = fixture.keyspace.hash(b"key");
-    let request = KeyRequest {
-        database: 0,
-        generation: 0,
-        hash,
-        key: b"key",
-        only_looks: false,
-        now_ms: 0,
-    };
-    let departures = fixture.keyspace.lock(Keyspace::shard_of(hash)).departures;
-    let ticket = super::super::FetchTicket::for_key(&request, departures);
+    let (_, ticket) = request_and_ticket(&fixture);
     // Both threads of the pool are kept busy, so that the requests meet.
     let (release, wait) = crossbeam_channel::bounded::<()>(0);
     for _ in 0..2 {
@@ -204,9 +194,7 @@ fn waiters_for_one_key_share_one_read() {
     }
     let waiting: Vec<_> = (0..50).map(|_| fixture.tier.fetch(&ticket)).collect();
     drop(release);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime();
     let found: Vec<_> = waiting
         .into_iter()
         .map(|fetch| runtime.block_on(fetch).expect("read"))
@@ -244,21 +232,9 @@ fn a_fetch_that_comes_after_the_end_says_so() {
     let fixture = Fixture::new();
     fixture.set(b"key", b"value", None);
     fixture.tier.demote_all(0).expect("demoted");
-    let hash = fixture.keyspace.hash(b"key");
-    let request = KeyRequest {
-        database: 0,
-        generation: 0,
-        hash,
-        key: b"key",
-        only_looks: false,
-        now_ms: 0,
-    };
-    let departures = fixture.keyspace.lock(Keyspace::shard_of(hash)).departures;
-    let ticket = super::super::FetchTicket::for_key(&request, departures);
+    let (_, ticket) = request_and_ticket(&fixture);
     fixture.tier.stop();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime();
     let fetched = runtime.block_on(fixture.tier.fetch(&ticket));
     let error = fetched.err().expect("nobody reads any more");
     assert!(
