@@ -88,9 +88,7 @@ impl Dispatcher {
                 }
             }
         }
-        if self.settings.asks_for_replicas()
-            && any(of, |row, arguments| self.writes(row, arguments))
-        {
+        if self.lacks_replicas(row, session, arguments) {
             return reject(CommandError::NO_REPLICAS);
         }
         let pause = &self.server.pause;
@@ -108,6 +106,14 @@ impl Dispatcher {
             return Ok(Admitted::Queue);
         }
         Ok(Admitted::Run(row))
+    }
+
+    /// True for a write that `min-replicas-to-write` forbids: there are never any replicas.
+    pub(super) fn lacks_replicas(&self, row: Row, session: &Session, arguments: &[&[u8]]) -> bool {
+        self.settings.asks_for_replicas()
+            && any((row, session, arguments), |row, arguments| {
+                self.writes(row, arguments)
+            })
     }
 
     /// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
