@@ -117,8 +117,9 @@ pub trait Services: super::messaging::Messaging {
     fn sync_log(&self) -> Result<(), CommandError>;
     /// Unix time in seconds of the last complete snapshot.
     fn last_save_seconds(&self) -> u64;
-    /// Makes what is in memory durable, throws it away, and loads it again (DEBUG RELOAD).
-    fn reload(&self) -> Result<(), CommandError>;
+    /// Makes what is in memory durable, throws it away, and loads it again (DEBUG RELOAD). Without a snapshot it is the log that
+    /// makes it durable; false: there is none, and nothing was done.
+    fn reload(&self, takes_snapshot: bool) -> Result<bool, CommandError>;
     /// Ends the server. Returns only if that fails.
     fn shut_down(&self, save: ShutdownSave, now: bool, force: bool) -> Result<(), CommandError>;
 

@@ -321,18 +321,27 @@ impl Services for Server {
         self.last_save.lock().at_ms / 1000
     }
 
-    fn reload(&self) -> Result<(), CommandError> {
+    fn reload(&self, takes_snapshot: bool) -> Result<bool, CommandError> {
         const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
-        while self.background_save.swap(true, Ordering::AcqRel) {
-            std::thread::sleep(PAUSE);
+        if takes_snapshot {
+            while self.background_save.swap(true, Ordering::AcqRel) {
+                std::thread::sleep(PAUSE);
+            }
+            let result = self.take_snapshot().map_err(failed);
+            self.background_save.store(false, Ordering::Release);
+            result?;
+        } else if let Some(log) = self.journaling.log() {
+            log.sync_now().map_err(failed)?;
+        } else {
+            tracing::warn!(
+                "nothing is reloaded: the last snapshot is older than what is in memory, and there is no log"
+            );
+            return Ok(false);
         }
-        let result = self.take_snapshot().map_err(failed);
-        self.background_save.store(false, Ordering::Release);
-        result?;
         for database in 0..self.keyspace.databases() {
             self.tier.demote_all(database).map_err(failed)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn shut_down(&self, save: ShutdownSave, _now: bool, force: bool) -> Result<(), CommandError> {
