@@ -24,7 +24,7 @@ use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
 use crate::pubsub::PubSub;
-use crate::tier::{Cold, ColdBudget, Ports, Tier};
+use crate::tier::{Cold, ColdBudget, EventSink, Ports, Tier};
 use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -244,6 +244,9 @@ fn assemble(
         tier,
     });
     events.set_server(&server);
+    if let Some(log) = server.journaling.log() {
+        log.observe_syncs(Box::new(move |took| events.took("aof-fsync-always", took)));
+    }
     server
 }
 

@@ -51,10 +51,7 @@ impl Tier {
     /// # Errors
     /// RocksDB or the snapshot failed.
     pub(super) fn expire_round(&self, hand: &mut ExpiryHand) -> Result<(), InternalError> {
-        let started = Instant::now();
-        let expired = self.expire_some(hand);
-        self.ports.events.took("expire-cycle", started.elapsed());
-        expired
+        self.timed("expire-cycle", || self.expire_some(hand))
     }
 
     fn expire_some(&self, hand: &mut ExpiryHand) -> Result<(), InternalError> {
@@ -121,7 +118,7 @@ impl Tier {
         let recorder = &*self.ports.recorder;
         let mut keys = self.lock_due(round, due.database, due.hash);
         keys.no_touch = true;
-        keys.exists(&due.key);
+        self.timed("expire-del", || keys.exists(&due.key));
         let (expired, fields) = (keys.counts.expired, keys.counts.expired_fields);
         keys.commit();
         drop(keys);
@@ -213,7 +210,8 @@ impl Tier {
         if !cold.is_still_due(due)? {
             return Ok(true);
         }
-        if !keys.delete_cold(&due.key, due.lsn, Some(due.deadline_ms)) {
+        let deletion = || keys.delete_cold(&due.key, due.lsn, Some(due.deadline_ms));
+        if !self.timed("expire-del", deletion) {
             return Ok(false);
         }
         self.warm.remove(&due.index_key().cold_key.to_vec());

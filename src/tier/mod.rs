@@ -57,6 +57,7 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use storage_format::record::ColdKey;
 
 /// See the module's comment. One for each server.
@@ -162,6 +163,14 @@ impl Tier {
         if journal.has_written() {
             self.ports.events.written(journal.take_written());
         }
+    }
+
+    /// Does something of which the latency monitor hears how long it took.
+    fn timed<R>(&self, event: &'static str, work: impl FnOnce() -> R) -> R {
+        let started = Instant::now();
+        let outcome = work();
+        self.ports.events.took(event, started.elapsed());
+        outcome
     }
 
     /// Runs a job on one of the I/O threads.

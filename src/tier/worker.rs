@@ -83,7 +83,7 @@ impl Tier {
             return Ok(());
         }
         match self.cold.as_deref() {
-            None => self.evict_hot(hand),
+            None => self.timed("eviction-cycle", || self.evict_hot(hand)),
             Some(_) if self.disk_is_full.load(Ordering::Acquire) => {
                 self.budget.set_exhausted(true);
                 Ok(())

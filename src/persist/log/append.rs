@@ -7,7 +7,7 @@
 use super::inventory::Inventory;
 use super::replay::LogEnd;
 use super::segment::Segment;
-use super::sync::Syncer;
+use super::sync::{SyncObserver, Syncer};
 use super::{LogOptions, SEGMENT_BYTES_MIN, SyncPolicy};
 use crate::error::InternalError;
 use crate::keyspace::Recorder;
@@ -173,6 +173,11 @@ impl Log {
     /// As [`Log::ensure_durable`].
     pub fn sync_now(&self) -> Result<(), InternalError> {
         self.ensure_durable(u64::MAX)
+    }
+
+    /// Has `observer` told how long each sync took that replies wait for (`appendfsync always`). The first one counts.
+    pub fn observe_syncs(&self, observer: SyncObserver) {
+        self.shared.syncer.observe(observer);
     }
 
     /// Sets `appendfsync`.

@@ -9,8 +9,8 @@ use super::append::Shared;
 use super::segment::SegmentFile;
 use crate::error::InternalError;
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -36,7 +36,12 @@ pub struct Syncer {
     advanced: Condvar,
     has_failed: AtomicBool,
     syncs: AtomicU64,
+    /// Hears how long a sync took that replies waited for.
+    observer: OnceLock<SyncObserver>,
 }
+
+/// Is told how long a sync took.
+pub type SyncObserver = Box<dyn Fn(Duration) + Send + Sync>;
 
 impl Syncer {
     /// A syncer for a log of which everything up to `durable_lsn` is synced.
@@ -55,6 +60,7 @@ impl Syncer {
             advanced: Condvar::new(),
             has_failed: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
+            observer: OnceLock::new(),
         }
     }
 
@@ -77,6 +83,12 @@ impl Syncer {
     pub fn set_policy(&self, policy: SyncPolicy) {
         self.requests.lock().policy = policy;
         self.requested.notify_all();
+    }
+
+    /// Has `observer` told of each sync under the policy [`SyncPolicy::Always`]. The first one counts.
+    pub fn observe(&self, observer: SyncObserver) {
+        // A second observer of one log would be that of a second server.
+        let _ = self.observer.set(observer);
     }
 
     /// True once a sync has failed.
@@ -216,11 +228,18 @@ impl Shared {
             return Ok(());
         }
         let finished = std::mem::take(&mut *self.syncer.finished.lock());
+        let started = Instant::now();
         for (file, end) in &finished {
             file.sync(*end)?;
         }
         active.sync(position)?;
+        let took = started.elapsed();
         self.syncer.publish(lsn);
+        if let Some(observer) = self.syncer.observer.get()
+            && self.syncer.policy() == SyncPolicy::Always
+        {
+            observer(took);
+        }
         Ok(())
     }
 }

@@ -193,12 +193,24 @@ fn a_full_log_and_the_switch_both_keep_keys_where_they_are() {
 }
 
 #[test]
-fn the_latency_monitor_hears_of_each_round() {
+fn the_latency_monitor_hears_of_each_round_and_each_key_that_goes() {
     let fixture = Fixture::new();
     expire_all(&fixture);
-    let rounds = fixture.log.rounds.lock();
+    let rounds = std::mem::take(&mut *fixture.log.rounds.lock());
     assert!(!rounds.is_empty());
     assert!(rounds.iter().all(|round| *round == "expire-cycle"));
+    let soon_ms = clock::now_ms() + 20;
+    fixture.set(b"hot", b"value", Some(soon_ms));
+    fixture.set(b"cold", b"value", Some(soon_ms));
+    fixture
+        .tier
+        .demote_keys(0, &[b"cold".to_vec()])
+        .expect("demoted");
+    pass(soon_ms);
+    expire_all(&fixture);
+    let rounds = fixture.log.rounds.lock();
+    let deletions = rounds.iter().filter(|round| **round == "expire-del");
+    assert_eq!(deletions.count(), 2);
 }
 
 #[test]
