@@ -35,6 +35,17 @@ pub enum ShutdownSave {
     NoSave,
 }
 
+/// The client that asks for clients, and what its line shows of the command it asks with.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Its id.
+    pub id: u64,
+    /// The command's full name.
+    pub command: &'static str,
+    /// Bytes of its name and arguments.
+    pub argument_bytes: usize,
+}
+
 /// Which clients CLIENT LIST or CLIENT KILL mean; all conditions must hold.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFilter {
@@ -50,8 +61,8 @@ pub struct ClientFilter {
     pub user: Option<String>,
     /// Leave out the caller (its id).
     pub skip_id: Option<u64>,
-    /// Who asks, and with which command: that is what its line shows as `cmd`.
-    pub caller: Option<(u64, &'static str)>,
+    /// Who asks, and how.
+    pub caller: Option<Caller>,
     /// Older than so many seconds.
     pub older_than_seconds: Option<u64>,
 }

@@ -142,12 +142,7 @@ impl Dispatcher {
     /// Puts a command into the queue of the transaction.
     pub(super) fn enqueue(&self, session: &mut Session, arguments: &[&[u8]]) {
         if let Some(transaction) = &mut session.transaction {
-            transaction.queue.push(
-                arguments
-                    .iter()
-                    .map(|argument| Box::from(*argument))
-                    .collect(),
-            );
+            transaction.push(arguments);
         }
     }
 }
