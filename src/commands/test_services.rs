@@ -201,7 +201,7 @@ impl Services for TestServices {
             (seen, last) = (seen + 1, Some(position(hash)));
             let wanted = request
                 .pattern
-                .is_none_or(|pattern| crate::glob::matches(pattern, &key));
+                .is_none_or(|pattern| crate::glob::selects(pattern, &key));
             if wanted && request.kind.is_none_or(|wanted| wanted == kind) {
                 found(&key);
             }

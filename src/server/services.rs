@@ -157,7 +157,7 @@ impl Services for Server {
         let accepts = |key: &[u8]| {
             request
                 .pattern
-                .is_none_or(|pattern| glob::matches(pattern, key))
+                .is_none_or(|pattern| glob::selects(pattern, key))
         };
         self.tier
             .scan(

@@ -266,7 +266,7 @@ fn readers_hear_of_writes_expiry_and_flushes() {
     assert_eq!(reader.read(), told("key"), "it expires");
     reader.line("GET key");
     writer.ok("FLUSHALL");
-    let expected = Reply::Push(vec![Reply::bulk("invalidate"), Reply::Null]);
+    let expected = Reply::Push(vec![Reply::bulk("invalidate"), Reply::Nothing]);
     assert_eq!(reader.read(), expected);
 }
 
