@@ -7,13 +7,13 @@
 use super::entry::{Body, Entry, EntryRef};
 use super::field_expiry::has_due_fields;
 use super::journal::{Journal, Recorder, is_pending, stamp};
+use super::lock_watch::ShardGuard;
 use super::shard::Shard;
 use super::shards::{Keyspace, SHARDS};
 use super::table::Place;
 use crate::error::CommandError;
 use crate::event_classes::EventClasses;
 use crate::value::{Hash, List, Set, SortedSet, Stream, Value};
-use parking_lot::MutexGuard;
 use storage_format::ValueKind;
 
 /// Look-ups by commands that only read, for `keyspace_hits` and `keyspace_misses`.
@@ -62,18 +62,14 @@ pub struct EntryInfo {
 /// The guards of the shards a command needs. One is the usual case and costs no allocation.
 #[derive(Default)]
 pub(super) struct Guards<'a> {
-    first: Option<(usize, MutexGuard<'a, Shard>)>,
-    more: Vec<(usize, MutexGuard<'a, Shard>)>,
+    first: Option<(usize, ShardGuard<'a>)>,
+    more: Vec<(usize, ShardGuard<'a>)>,
 }
 
 impl<'a> Guards<'a> {
     /// Locks the shards of hashes, in order; false as soon as `lock` gives none.
     #[inline]
-    fn lock(
-        &mut self,
-        hashes: &[u64],
-        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
-    ) -> bool {
+    fn lock(&mut self, hashes: &[u64], lock: impl Fn(usize) -> Option<ShardGuard<'a>>) -> bool {
         match hashes {
             [] => {}
             [hash] => {
@@ -99,7 +95,7 @@ impl<'a> Guards<'a> {
     fn lock_more(
         &mut self,
         shards: impl IntoIterator<Item = usize>,
-        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
+        lock: impl Fn(usize) -> Option<ShardGuard<'a>>,
     ) -> bool {
         let lock = |shard| Some((shard, lock(shard)?));
         let locked: Option<Vec<_>> = shards.into_iter().map(lock).collect();

@@ -250,6 +250,7 @@ impl Services for Server {
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
         self.serve_blocked(self.blocked.keys_of(&[first, second]));
+        self.wait_before_reply(self.journaling.last_lsn())?;
         self.snapshotter.note_generations().map_err(failed)
     }
 

@@ -286,6 +286,12 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Running {
+    /// For tests: the server itself.
+    #[cfg(test)]
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
     /// The port that is listened on.
     pub fn port(&self) -> u16 {
         self.server.settings.current().0.port

@@ -11,6 +11,7 @@
 
 use super::cold_options::{ColdBudget, DEADLINES, RECORDS, database_options, families};
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use parking_lot::Mutex;
 use rocksdb::{
     BoundColumnFamily, Cache, DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ErrorKind,
@@ -177,6 +178,7 @@ impl Cold {
         if self.is_empty() {
             return Ok(None);
         }
+        lock_watch::waits("a cold record");
         Ok(self
             .database
             .get_pinned_cf_opt(&self.records(), cold_key, &self.read_options)?)
@@ -230,6 +232,7 @@ impl Cold {
 
     /// The records of a generation from a hash on, in hash order, as they stand now.
     pub fn cursor(&self, generation: u32, from_hash: u64) -> ColdCursor<'_> {
+        lock_watch::waits("cold records");
         let raw = self
             .database
             .raw_iterator_cf_opt(&self.records(), generation_options(generation));
@@ -254,6 +257,7 @@ impl Cold {
         if self.is_empty() || self.front_ms.load(Ordering::Acquire) > now_ms {
             return Ok(due);
         }
+        lock_watch::waits("the index of deadlines");
         let from_ms = self.front_ms.swap(now_ms + 1, Ordering::AcqRel);
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound((now_ms + 1).to_be_bytes());
@@ -318,6 +322,7 @@ impl Cold {
     /// # Errors
     /// RocksDB cannot write.
     pub fn flush(&self) -> Result<(), InternalError> {
+        lock_watch::waits("a flush of the cold tier");
         let mut options = FlushOptions::default();
         options.set_wait(true);
         let (records, deadlines) = (self.records(), self.deadlines());
@@ -420,6 +425,7 @@ pub struct ColdSnapshot<'a> {
 impl ColdSnapshot<'_> {
     /// As [`Cold::cursor`], at that moment.
     pub fn cursor(&self, generation: u32, from_hash: u64) -> ColdCursor<'_> {
+        lock_watch::waits("cold records");
         let raw = self
             .snapshot
             .raw_iterator_cf_opt(&self.cold.records(), generation_options(generation));

@@ -13,6 +13,7 @@ use super::cold::Cold;
 use super::settings::{MaxmemoryPolicy, TierSettings};
 use crate::clock;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use crate::keyspace::shard::Shard;
 use crate::keyspace::{EventClasses, Journal, Keys, Keyspace, SHARDS};
 use std::sync::atomic::Ordering;
@@ -278,10 +279,8 @@ impl Tier {
             return Ok(false);
         }
         // The cursor read it a moment ago, so this comes from the block cache; it may have changed since.
-        if cold
-            .get(generation, hash, key)?
-            .is_none_or(|record| record.lsn != lsn)
-        {
+        let record = lock_watch::may_wait(|| cold.get(generation, hash, key))?;
+        if record.is_none_or(|record| record.lsn != lsn) {
             return Ok(false);
         }
         keys.listens_to = self.ports.events.listens_to();

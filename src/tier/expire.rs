@@ -225,7 +225,7 @@ impl Tier {
 
     /// Index entries of databases that were flushed.
     fn forget_dead(&self, cold: &Cold, dead: &[&DueRecord]) -> Result<(), InternalError> {
-        let _hand = self.writer.lock();
+        let _hand = self.lock_writer();
         let mut batch = ColdWrite::new(cold);
         dead.iter().for_each(|record| batch.forget_due(record));
         batch.commit()

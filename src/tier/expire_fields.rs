@@ -10,6 +10,7 @@ use super::cold_write::ColdWrite;
 use super::expire::Round;
 use super::residency::KeyRequest;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use std::sync::atomic::Ordering;
 
 impl Tier {
@@ -63,13 +64,14 @@ impl Tier {
     }
 
     fn is_of_record(&self, cold: &Cold, due: &DueRecord) -> Result<bool, InternalError> {
-        let record = cold.get(due.generation, due.hash, &due.key)?;
+        // The hash is promoted next, under the same lock.
+        let record = lock_watch::may_wait(|| cold.get(due.generation, due.hash, &due.key))?;
         Ok(record.is_some_and(|record| record.lsn == due.lsn))
     }
 
     /// Deletes the index entry unless it was written anew meanwhile.
     fn forget_hint(&self, cold: &Cold, due: &DueRecord) -> Result<bool, InternalError> {
-        let _hand = self.writer.lock();
+        let _hand = self.lock_writer();
         if cold.is_still_due(due)? {
             let mut batch = ColdWrite::new(cold);
             batch.forget_due(due);

@@ -12,6 +12,7 @@ use super::cold::Cold;
 use crate::clock;
 use crate::error::InternalError;
 use crate::keyspace::Keyspace;
+use crate::keyspace::lock_watch;
 use crate::keyspace::shard::Shard;
 use crate::keyspace::table::SHARD_BITS;
 use std::collections::HashSet;
@@ -104,8 +105,10 @@ impl Tier {
                 return Ok(merge(hot, Vec::new(), last_hash));
             };
             if tries >= UNLOCKED_TRIES {
-                let (cold, last_hash) =
-                    cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)?;
+                // Else a busy shard might keep this step from ever ending.
+                let (cold, last_hash) = lock_watch::may_wait(|| {
+                    cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)
+                })?;
                 return Ok(merge(hot, cold, last_hash));
             }
             let departures = shard.departures;

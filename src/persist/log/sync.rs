@@ -8,6 +8,7 @@ use super::SyncPolicy;
 use super::append::Shared;
 use super::segment::SegmentFile;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -91,6 +92,12 @@ impl Syncer {
         let _ = self.observer.set(observer);
     }
 
+    /// For tests: no sync ends before this is dropped.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> parking_lot::MutexGuard<'_, Vec<(Arc<SegmentFile>, usize)>> {
+        self.finished.lock()
+    }
+
     /// True once a sync has failed.
     pub fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
@@ -138,6 +145,7 @@ impl Syncer {
         if self.durable_lsn() >= lsn {
             return Ok(());
         }
+        lock_watch::waits("a sync of the log");
         self.request(lsn);
         let mut requests = self.requests.lock();
         while self.durable_lsn() < lsn && requests.failure.is_none() && !requests.stopped {
