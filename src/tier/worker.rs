@@ -92,6 +92,16 @@ impl Tier {
         }
     }
 
+    /// Logs why keys cannot be moved.
+    fn report_failure(&self, error: &InternalError) {
+        if let Some(cold) = self.cold.as_deref().filter(|_| error.is_full_disk()) {
+            let directory = cold.path().display();
+            tracing::error!(%error, %directory, "the disk of the cold tier is full: what needs memory is refused until there is space");
+        } else {
+            tracing::error!(%error, "keys cannot be moved to the cold tier");
+        }
+    }
+
     fn keep_house(&self, hand: &mut EvictionHand) -> Result<(), InternalError> {
         self.warm.maintain();
         let Some(cold) = self.cold.as_deref() else {
@@ -132,7 +142,8 @@ fn watch_memory(tier: &Weak<Tier>) {
         Timer::new(DRAIN_INTERVAL),
         Timer::new(HOUSEKEEPING_INTERVAL),
     );
-    let mut failed_at: Option<Instant> = None;
+    // When the last attempt failed, and why.
+    let mut failure: Option<(Instant, String)> = None;
     memory::decay_quickly();
     loop {
         let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else {
@@ -140,7 +151,8 @@ fn watch_memory(tier: &Weak<Tier>) {
         };
         let budget = Arc::clone(&tier.budget);
         budget.sample();
-        if failed_at.is_none_or(|at| at.elapsed() > PAUSE_AFTER_FAILURE) {
+        let is_pausing = |(at, _): &(Instant, String)| at.elapsed() <= PAUSE_AFTER_FAILURE;
+        if !failure.as_ref().is_some_and(is_pausing) {
             let mut step = || -> Result<(), InternalError> {
                 if drain.is_due()
                     && let Some(cold) = tier.cold.as_deref()
@@ -154,11 +166,24 @@ fn watch_memory(tier: &Weak<Tier>) {
                     Ok(())
                 }
             };
-            failed_at = step().err().map(|error| {
-                tracing::error!(%error, "keys cannot be moved to the cold tier");
-                budget.set_exhausted(true);
-                Instant::now()
-            });
+            let steps = budget.steps();
+            match step() {
+                // Not merely because nothing was tried.
+                Ok(()) if failure.is_some() && budget.steps() != steps => {
+                    tracing::info!("keys can be moved to the cold tier again");
+                    budget.note_recovery();
+                    failure = None;
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    let text = error.to_string();
+                    if failure.as_ref().is_none_or(|(_, former)| *former != text) {
+                        tier.report_failure(&error);
+                    }
+                    budget.note_failure(PAUSE_AFTER_FAILURE);
+                    failure = Some((Instant::now(), text));
+                }
+            }
         }
         drop(tier);
         budget.sleep(budget.sample_interval());
