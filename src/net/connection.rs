@@ -269,12 +269,7 @@ impl Connection {
         ranges.shrink_to(1 << 16);
         worker.ranges = ranges;
         worker.ends = ends;
-        worker
-            .dispatcher
-            .server()
-            .tier
-            .budget()
-            .note_written(consumed);
+        worker.dispatcher.server().tier.note_activity(consumed);
         self.note_activity(worker);
         (step, consumed)
     }

@@ -126,6 +126,7 @@ impl Server {
 
     /// Counts what a job changed, wakes who waits for it, and waits for the disk if replies have to.
     fn finish_job(&self, mut journal: Journal, lsn: Option<u64>) -> CommandResult {
+        self.tier.note_activity(0);
         self.background
             .lock()
             .changes

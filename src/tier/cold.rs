@@ -292,6 +292,29 @@ impl Cold {
         Ok(due)
     }
 
+    /// A lower bound of the next deadline that [`Cold::due`] has not told yet.
+    ///
+    /// # Errors
+    /// RocksDB failed, or an entry is damaged.
+    pub fn next_deadline_ms(&self) -> Result<u64, InternalError> {
+        let from_ms = self.front_ms.load(Ordering::Acquire);
+        if self.is_empty() || from_ms == u64::MAX {
+            return Ok(u64::MAX);
+        }
+        lock_watch::waits("the index of deadlines");
+        let mut raw = self.database.raw_iterator_cf(&self.deadlines());
+        raw.seek(from_ms.to_be_bytes());
+        let next_ms = match raw.key() {
+            Some(key) => {
+                let decoded = DeadlineKey::decode(key).map_err(|source| self.damaged(source))?;
+                decoded.deadline_ms
+            }
+            None => u64::MAX,
+        };
+        raw.status()?;
+        Ok(next_ms)
+    }
+
     /// True if the index still has this very entry; false also where only the disk could tell.
     pub fn is_still_due(&self, due: &DueRecord) -> Result<bool, InternalError> {
         let mut key = Vec::new();

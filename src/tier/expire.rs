@@ -27,6 +27,8 @@ const DUE_BATCH: usize = 256;
 pub(super) struct ExpiryHand {
     shard: usize,
     journal: Journal,
+    /// No hot key or field is due before this (Unix milliseconds), by the last whole lap.
+    next_hot_ms: u64,
 }
 
 /// What one round works with.
@@ -68,48 +70,74 @@ impl Tier {
             now_ms,
             listens_to: self.ports.events.listens_to(),
         };
+        // Until the lap is done, anything may be due.
+        hand.next_hot_ms = 0;
+        let mut next_hot_ms = u64::MAX;
         for _ in 0..SHARDS {
             let number = hand.shard;
-            while let Some(due) = self.next_due(number, round.now_ms) {
-                if !self.expire_hot(&mut round, &due)? || Instant::now() > end {
-                    return Ok(());
+            loop {
+                match self.next_due(number, round.now_ms) {
+                    Ok(due) => {
+                        if !self.expire_hot(&mut round, &due)? || Instant::now() > end {
+                            return Ok(());
+                        }
+                    }
+                    Err(next_ms) => {
+                        next_hot_ms = next_hot_ms.min(next_ms);
+                        break;
+                    }
                 }
             }
             hand.shard = (number + 1) % SHARDS;
         }
+        hand.next_hot_ms = next_hot_ms;
         match self.cold.as_deref() {
             Some(cold) => self.expire_cold(cold, &mut round, end),
             None => Ok(()),
         }
     }
 
-    /// A key of this shard that is due.
-    fn next_due(&self, number: usize, now_ms: u64) -> Option<DueKey> {
+    /// How long nothing will be due, if nothing is written meanwhile.
+    pub(super) fn time_to_next_deadline(&self, hand: &ExpiryHand) -> Duration {
+        let next_cold_ms = match &self.cold {
+            Some(cold) => cold.next_deadline_ms().unwrap_or(0),
+            None => u64::MAX,
+        };
+        let next_ms = hand.next_hot_ms.min(next_cold_ms);
+        Duration::from_millis(next_ms.saturating_sub(clock::now_ms()))
+    }
+
+    /// A key of this shard that is due, or a lower bound of the next deadline.
+    fn next_due(&self, number: usize, now_ms: u64) -> Result<DueKey, u64> {
+        let mut next_ms = u64::MAX;
         let mut shard = self.keyspace.lock(number);
         for database in 0..shard.tables.count() as u32 {
             let table = shard.table_mut(database);
             for number in 0..table.segments() {
                 let segment = table.segment_at_mut(number);
-                if segment
-                    .next_deadline_ms()
-                    .is_none_or(|deadline_ms| deadline_ms > now_ms)
-                {
+                let Some(deadline_ms) = segment.next_deadline_ms() else {
+                    continue;
+                };
+                if deadline_ms > now_ms {
+                    next_ms = next_ms.min(deadline_ms);
                     continue;
                 }
                 if let Some(slot) = segment.due(now_ms) {
                     let key: Box<[u8]> = segment.entry(slot).key().into();
                     let (generation, hash) =
                         (self.keyspace.generation(database), self.keyspace.hash(&key));
-                    return Some(DueKey {
+                    return Ok(DueKey {
                         database,
                         generation,
                         hash,
                         key,
                     });
                 }
+                // What was due is outdated, and forgotten by now.
+                next_ms = next_ms.min(segment.next_deadline_ms().unwrap_or(u64::MAX));
             }
         }
-        None
+        Err(next_ms)
     }
 
     /// Removes a hot key, or the fields of one, if they are still due; false if the log has no room for that.

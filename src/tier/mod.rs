@@ -25,6 +25,7 @@ mod evict;
 mod expire;
 mod expire_fields;
 mod look;
+mod lull;
 mod memory;
 mod pool;
 mod ports;
@@ -43,6 +44,7 @@ mod tests;
 pub use budget::{Admission, Budget};
 pub use cold::{Cold, ColdCursor, ColdRecord, ColdSnapshot, DueRecord, Probe};
 pub use cold_options::ColdBudget;
+pub use lull::{Lull, Sleeper};
 pub use memory::{avoid_huge_pages_if_small, purge as purge_memory};
 pub use pool::{FetchTicket, Fetched};
 pub use ports::{Durability, EventSink, Loader, Ports};
@@ -67,6 +69,7 @@ pub struct Tier {
     warm: warm::Warm,
     pool: pool::Pool,
     budget: Arc<Budget>,
+    lull: Lull,
     ports: Ports,
     settings: RwLock<TierSettings>,
     counters: statistics::Counters,
@@ -97,6 +100,7 @@ impl Tier {
             }),
             pool: pool::Pool::new(),
             budget: Arc::new(Budget::new(settings.maxmemory_bytes)),
+            lull: Lull::default(),
             settings: RwLock::new(settings),
             counters: statistics::Counters::default(),
             writer: Mutex::default(),
@@ -128,6 +132,18 @@ impl Tier {
     /// The memory budget.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// Notes that a batch of commands ran, or a part of a job, and about how many bytes it has brought.
+    #[inline]
+    pub fn note_activity(&self, bytes: usize) {
+        self.budget.note_written(bytes);
+        self.lull.end();
+    }
+
+    /// What the background threads sleep by.
+    pub fn lull(&self) -> &Lull {
+        &self.lull
     }
 
     /// The cold tier, if there is one.

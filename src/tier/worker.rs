@@ -2,6 +2,7 @@
 
 use super::evict::EvictionHand;
 use super::expire::{ExpiryHand, ROUND_INTERVAL};
+use super::lull::{SLEEP_MAX, Sleeper};
 use super::{Tier, memory};
 use crate::error::InternalError;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often disk use and the block cache's size are looked at.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+/// Memory that changes by less than this between two samples stands still.
+const STEADY_BYTES: u64 = 256 << 10;
 /// How often pending deletions are applied.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -56,6 +59,7 @@ impl Tier {
         const NEXT_LOOK: Duration = Duration::from_millis(1);
         self.stopping.store(true, Ordering::Relaxed);
         self.budget.wake_demoter();
+        self.lull.end();
         let own = std::thread::current().id();
         for thread in self
             .threads
@@ -150,7 +154,10 @@ fn watch_memory(tier: &Weak<Tier>) {
             return;
         };
         let budget = Arc::clone(&tier.budget);
+        tier.lull.begin(Sleeper::Demoter);
+        let used_before = budget.used_bytes();
         budget.sample();
+        let is_steady = budget.used_bytes().abs_diff(used_before) < STEADY_BYTES;
         let is_pausing = |(at, _): &(Instant, String)| at.elapsed() <= PAUSE_AFTER_FAILURE;
         if !failure.as_ref().is_some_and(is_pausing) {
             let mut step = || -> Result<(), InternalError> {
@@ -185,8 +192,15 @@ fn watch_memory(tier: &Weak<Tier>) {
                 }
             }
         }
+        let weak = Arc::downgrade(&tier);
         drop(tier);
         budget.sleep(budget.sample_interval());
+        if is_steady
+            && !budget.is_high()
+            && let Some(tier) = weak.upgrade()
+        {
+            tier.lull.wait(Sleeper::Demoter, SLEEP_MAX);
+        }
     }
 }
 
@@ -197,6 +211,11 @@ fn watch_deadlines(tier: &Weak<Tier>) {
         let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else {
             return;
         };
+        if tier.lull.lasts(Sleeper::Expiry) {
+            let next_due = tier.time_to_next_deadline(&hand);
+            tier.lull.wait(Sleeper::Expiry, next_due);
+        }
+        tier.lull.begin(Sleeper::Expiry);
         if let Err(error) = tier.expire_round(&mut hand) {
             tracing::error!(%error, "keys cannot be expired");
             std::thread::sleep(PAUSE_AFTER_FAILURE);

@@ -5,6 +5,7 @@ use super::fixture::Fixture;
 use crate::clock;
 use crate::keyspace::{EventClasses, Journal};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage_format::Effect;
 
 fn expire_all(fixture: &Fixture) {
@@ -306,4 +307,35 @@ fn fields_go_although_nobody_asks_in_all_tiers() {
     fixture.check_index();
     assert_eq!(fields_left(&fixture, b"changed"), 2);
     assert_eq!(fields_left(&fixture, b"cold and alone"), 0);
+}
+
+#[test]
+fn the_expiry_knows_how_long_nothing_is_due() {
+    let fixture = Fixture::new();
+    let mut hand = ExpiryHand::default();
+    let wait = |hand: &mut ExpiryHand| {
+        fixture.tier.expire_round(hand).expect("expired");
+        fixture.tier.time_to_next_deadline(hand)
+    };
+    const HOUR: Duration = Duration::from_secs(3600);
+    assert!(wait(&mut hand) > 1000 * HOUR, "no deadline at all");
+    let now_ms = clock::now_ms();
+    fixture.set(b"late", b"value", Some(now_ms + 7_200_000));
+    assert!((HOUR..=2 * HOUR).contains(&wait(&mut hand)));
+    fixture.set(b"cold", b"value", Some(now_ms + 1_800_000));
+    assert!(wait(&mut hand) <= HOUR / 2, "while it is hot");
+    fixture
+        .tier
+        .demote_keys(0, &[b"cold".to_vec()])
+        .expect("demoted");
+    assert!(wait(&mut hand) <= HOUR / 2, "and when it is cold");
+    let hot_ms = clock::now_ms() + 30;
+    fixture.set(b"soon", b"value", Some(hot_ms));
+    assert!(wait(&mut hand) <= Duration::from_millis(30));
+    pass(hot_ms);
+    assert!(
+        wait(&mut hand) <= HOUR / 2,
+        "it is gone, the others are not"
+    );
+    assert_eq!(fixture.keyspace.key_counts(0), (2, 2));
 }
