@@ -157,8 +157,8 @@ fn sleep_in_a_script_is_part_of_it() {
 #[test]
 fn tables_have_figures_only_where_redis_has_tables() {
     let mut server = server();
-    server.settings.set_max_intset_entries = 1;
-    server.settings.set_max_listpack_entries = 1;
+    server.settings.encodings.set_max_intset_entries = 1;
+    server.settings.encodings.set_max_listpack_entries = 1;
     server.check_all(&[
         ("SADD s 1 2 3", ":3"),
         ("DEBUG HTSTATS-KEY s", "\" number of elements: 3\\n\""),

@@ -253,44 +253,8 @@ impl Server {
     }
 
     fn info_stats(&self, text: &mut String) {
-        let [commands, input, output] = self.operations.lock().per_second();
+        self.info_traffic(text);
         let tiers = self.tier.statistics();
-        field(
-            text,
-            "total_connections_received",
-            self.sum(|worker| &worker.connections),
-        );
-        field(
-            text,
-            "total_commands_processed",
-            self.sum(|worker| &worker.commands),
-        );
-        field(text, "instantaneous_ops_per_sec", commands);
-        field(
-            text,
-            "total_net_input_bytes",
-            self.sum(|worker| &worker.input_bytes),
-        );
-        field(
-            text,
-            "total_net_output_bytes",
-            self.sum(|worker| &worker.output_bytes),
-        );
-        field(
-            text,
-            "instantaneous_input_kbps",
-            format_args!("{:.2}", input as f64 / 1024.0),
-        );
-        field(
-            text,
-            "instantaneous_output_kbps",
-            format_args!("{:.2}", output as f64 / 1024.0),
-        );
-        field(
-            text,
-            "rejected_connections",
-            self.clients.rejected.load(Relaxed),
-        );
         field(text, "sync_full", 0);
         field(text, "sync_partial_ok", 0);
         field(text, "sync_partial_err", 0);
@@ -334,6 +298,47 @@ impl Server {
             text,
             "total_reads_processed",
             self.sum(|worker| &worker.commands),
+        );
+    }
+
+    /// What came and what went.
+    fn info_traffic(&self, text: &mut String) {
+        let [commands, input, output] = self.operations.lock().per_second();
+        field(
+            text,
+            "total_connections_received",
+            self.sum(|worker| &worker.connections),
+        );
+        field(
+            text,
+            "total_commands_processed",
+            self.sum(|worker| &worker.commands),
+        );
+        field(text, "instantaneous_ops_per_sec", commands);
+        field(
+            text,
+            "total_net_input_bytes",
+            self.sum(|worker| &worker.input_bytes),
+        );
+        field(
+            text,
+            "total_net_output_bytes",
+            self.sum(|worker| &worker.output_bytes),
+        );
+        field(
+            text,
+            "instantaneous_input_kbps",
+            format_args!("{:.2}", input as f64 / 1024.0),
+        );
+        field(
+            text,
+            "instantaneous_output_kbps",
+            format_args!("{:.2}", output as f64 / 1024.0),
+        );
+        field(
+            text,
+            "rejected_connections",
+            self.clients.rejected.load(Relaxed),
         );
     }
 

@@ -215,6 +215,19 @@ impl Tier {
         keys
     }
 
+    /// Locks the shard of a cold key that is due; `None` if its database was flushed meanwhile.
+    pub(super) fn lock_due_record<'a>(
+        &'a self,
+        round: &'a mut Round<'_>,
+        database: u32,
+        due: &DueRecord,
+    ) -> Result<Option<Keys<'a>>, InternalError> {
+        self.ports.loader.load_at(due.generation, due.hash)?;
+        let keys = self.lock_due(round, database, due.hash);
+        let is_current = self.keyspace.generation(database) == due.generation;
+        Ok(is_current.then_some(keys))
+    }
+
     /// Deletes a key that is only cold, on the word of the index; false if the log has no room.
     pub(super) fn expire_cold_key(
         &self,
@@ -223,19 +236,12 @@ impl Tier {
         database: u32,
         due: &DueRecord,
     ) -> Result<bool, InternalError> {
-        self.ports.loader.load_at(due.generation, due.hash)?;
-        let mut keys = self.lock_due(round, database, due.hash);
-        let is_current = self.keyspace.generation(database) == due.generation;
-        if !is_current
-            || keys
-                .shard_mut(due.hash)
-                .find(database, due.hash, &due.key)
-                .is_some()
-        {
-            // The keyspace knows better; whatever leaves it is looked up again.
+        let Some(mut keys) = self.lock_due_record(round, database, due)? else {
             return Ok(true);
-        }
-        if !cold.is_still_due(due)? {
+        };
+        let shard = keys.shard_mut(due.hash);
+        // Where the keyspace has the key it knows better; whatever leaves it is looked up again.
+        if shard.find(database, due.hash, &due.key).is_some() || !cold.is_still_due(due)? {
             return Ok(true);
         }
         let deletion = || keys.delete_cold(&due.key, due.lsn, Some(due.deadline_ms));

@@ -22,12 +22,10 @@ impl Tier {
         database: u32,
         due: &DueRecord,
     ) -> Result<bool, InternalError> {
-        self.ports.loader.load_at(due.generation, due.hash)?;
         let (recorder, now_ms) = (&*self.ports.recorder, round.now_ms);
-        let mut keys = self.lock_due(round, database, due.hash);
-        if self.keyspace.generation(database) != due.generation {
+        let Some(mut keys) = self.lock_due_record(round, database, due)? else {
             return Ok(true);
-        }
+        };
         let shard = keys.shard_mut(due.hash);
         if let Some(place) = shard.find(database, due.hash, &due.key) {
             if shard.entry(database, place).is_clean() {
