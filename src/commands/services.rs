@@ -22,6 +22,8 @@ pub struct ScanRequest<'a> {
     pub pattern: Option<&'a [u8]>,
     /// Only keys of this type.
     pub kind: Option<ValueKind>,
+    /// Keys that match and whose deadline has passed are removed.
+    pub expires: bool,
 }
 
 /// How SHUTDOWN ends the server.

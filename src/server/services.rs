@@ -159,16 +159,14 @@ impl Services for Server {
                 .pattern
                 .is_none_or(|pattern| glob::selects(pattern, key))
         };
-        self.tier
-            .scan(
-                request.database,
-                request.cursor,
-                request.count,
-                &accepts,
-                request.kind,
-                found,
-            )
-            .map_err(failed)
+        let (database, cursor, count) = (request.database, request.cursor, request.count);
+        let (tier, kind) = (&self.tier, request.kind);
+        let next = if request.expires {
+            tier.scan_and_expire(database, cursor, count, &accepts, kind, found)
+        } else {
+            tier.scan(database, cursor, count, &accepts, kind, found)
+        };
+        next.map_err(failed)
     }
 
     fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {

@@ -9,6 +9,7 @@
 use super::Tier;
 use super::cold::{Cold, DueRecord};
 use super::cold_write::ColdWrite;
+use super::scan::Expired;
 use crate::clock;
 use crate::error::InternalError;
 use crate::keyspace::{EventClasses, Journal, Keys, SHARDS};
@@ -95,6 +96,58 @@ impl Tier {
             Some(cold) => self.expire_cold(cold, &mut round, end),
             None => Ok(()),
         }
+    }
+
+    /// Removes keys that a walk came by, unless they have changed since or nothing may be removed now.
+    pub(super) fn expire_found(
+        &self,
+        database: u32,
+        found: Vec<Expired>,
+    ) -> Result<(), InternalError> {
+        let now_ms = clock::now_ms();
+        if now_ms < self.expiry_held_until_ms.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut journal = Journal::default();
+        let mut round = Round {
+            journal: &mut journal,
+            now_ms,
+            listens_to: self.ports.events.listens_to(),
+        };
+        for Expired {
+            generation,
+            hash,
+            key,
+            record,
+        } in found
+        {
+            let has_room = match (record, self.cold.as_deref()) {
+                (Some((lsn, deadline_ms)), Some(cold)) => {
+                    let due = DueRecord {
+                        deadline_ms,
+                        generation,
+                        hash,
+                        key,
+                        lsn,
+                        is_of_field: false,
+                    };
+                    self.expire_cold_key(cold, &mut round, database, &due)?
+                }
+                _ => {
+                    let due = DueKey {
+                        database,
+                        generation,
+                        hash,
+                        key,
+                    };
+                    self.expire_hot(&mut round, &due)?
+                }
+            };
+            if !has_room {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// How long nothing will be due, if nothing is written meanwhile.
