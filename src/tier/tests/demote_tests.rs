@@ -355,7 +355,8 @@ fn the_cold_tier_is_not_asked_under_a_lock() {
     fixture.set(b"key", b"value", None);
     fixture.tier.demote_all(0).expect("demoted");
     let hash = fixture.keyspace.hash(b"key");
-    let asks: [(&str, fn(&Fixture, u64)); 4] = [
+    type Ask = fn(&Fixture, u64);
+    let asks: [(&str, Ask); 4] = [
         ("get", |fixture, hash| {
             fixture.cold().get(0, hash, b"key").expect("read");
         }),
