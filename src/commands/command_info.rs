@@ -1,4 +1,5 @@
-//! How a command's row is written out: the replies of COMMAND INFO and COMMAND DOCS.
+//! The reply of COMMAND INFO: what a row says of its command to clients and proxies. What it says to people is in
+//! [`super::command_docs`].
 
 use super::access::{KeyFlags, KeyUse, Place, key_uses, legacy_range};
 use super::categories::categories;
@@ -40,14 +41,6 @@ fn shown_flags(spec: &CommandSpec) -> Flags {
     }
 }
 
-fn subcommands(row: &Listed) -> impl Iterator<Item = Listed> {
-    let container = Some(row.spec);
-    row.spec
-        .listed_subcommands()
-        .iter()
-        .map(move |spec| Listed { spec, container })
-}
-
 /// One entry of COMMAND INFO.
 pub(super) fn write_info(row: &Listed, reply: &mut Reply<'_>) {
     let spec = row.spec;
@@ -73,7 +66,8 @@ pub(super) fn write_info(row: &Listed, reply: &mut Reply<'_>) {
     uses.iter()
         .for_each(|key_use| write_key_use(key_use, reply));
     reply.array_header(spec.listed_subcommands().len());
-    subcommands(row).for_each(|subcommand| write_info(&subcommand, reply));
+    row.subcommands()
+        .for_each(|subcommand| write_info(&subcommand, reply));
 }
 
 fn write_set<'a>(names: impl Iterator<Item = &'a str>, reply: &mut Reply<'_>) {
@@ -165,27 +159,5 @@ fn write_begin(begin: &Begin, reply: &mut Reply<'_>) {
             reply.integer(i64::from(*from));
         }
         Begin::Unknown => reply.map_header(0),
-    }
-}
-
-/// One entry of COMMAND DOCS, with its name.
-pub(super) fn write_docs(row: &Listed, reply: &mut Reply<'_>) {
-    let spec = row.spec;
-    reply.bulk(row.full_name().as_bytes());
-    let fields = [
-        ("summary", spec.summary),
-        ("since", spec.since),
-        ("group", spec.group.name()),
-        ("complexity", spec.complexity),
-    ];
-    reply.map_header(fields.len() + usize::from(!spec.listed_subcommands().is_empty()));
-    for (name, value) in fields {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value.as_bytes());
-    }
-    if !spec.listed_subcommands().is_empty() {
-        reply.bulk(b"subcommands");
-        reply.map_header(spec.listed_subcommands().len());
-        subcommands(row).for_each(|subcommand| write_docs(&subcommand, reply));
     }
 }

@@ -372,7 +372,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Deletes a library and its functions.",
         delete,
     )
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("library-name"),
     subcommand(
         "dump",
         2,
@@ -389,7 +390,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         flush,
     )
     .with_complexity("O(N) where N is the number of functions deleted")
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("flush-type[ASYNC | SYNC]"),
     subcommand(
         "kill",
         2,
@@ -407,7 +409,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         list,
     )
     .with_complexity("O(N) where N is the number of functions")
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("[LIBRARYNAME library-name-pattern] [WITHCODE]"),
     subcommand(
         "load",
         -3,
@@ -416,7 +419,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         load,
     )
     .with_complexity("O(1) (considering compilation time is redundant)")
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("[REPLACE] function-code"),
     subcommand(
         "restore",
         -3,
@@ -425,7 +429,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         restore,
     )
     .with_complexity("O(N) where N is the number of functions on the payload")
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("serialized-value policy[FLUSH | APPEND | REPLACE]"),
     subcommand(
         "stats",
         2,
@@ -470,13 +475,15 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Invokes a function.",
         fcall,
     )
-    .with_key_uses(&[KeyUse::CHANGE]),
+    .with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("function numkeys:integer [key...] [arg...]"),
     caller(
         "fcall_ro",
         RUN.and(Flags::READONLY),
         "Invokes a read-only function.",
         fcall_ro,
-    ),
+    )
+    .with_syntax("function numkeys:integer [key...] [arg...]"),
     CommandSpec {
         since: "7.0.0",
         summary: "A container for function commands.",

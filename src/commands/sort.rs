@@ -300,7 +300,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             sort,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET)),
+    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET))
+    .with_syntax(
+        "key [BY by-pattern{pattern}:pattern#1] [LIMIT offset:integer count:integer] [GET \
+         get-pattern{pattern}:pattern#1]... order[ASC | DESC] [sorting=ALPHA] [STORE \
+         destination:key]",
+    ),
     CommandSpec {
         since: "7.0.0",
         complexity: COMPLEXITY,
@@ -319,7 +324,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             sort_ro,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET)),
+    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET))
+    .with_syntax(
+        "key [BY by-pattern{pattern}:pattern#1] [LIMIT offset:integer count:integer] [GET \
+         get-pattern{pattern}:pattern#1]... order[ASC | DESC] [sorting=ALPHA]",
+    ),
 ];
 
 #[cfg(test)]

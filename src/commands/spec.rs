@@ -75,6 +75,8 @@ impl Flags {
     pub const ALLOW_BUSY: Flags = Flags(1 << 20);
     /// ASKING.
     pub const ASKING: Flags = Flags(1 << 21);
+    /// Larder's own: for servers among themselves and for those who test them.
+    pub const SYSTEM: Flags = Flags(1 << 25);
     /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
@@ -184,6 +186,15 @@ impl Group {
     }
 }
 
+/// That a command should not be used any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Deprecation {
+    /// Since which Redis version.
+    pub since: &'static str,
+    /// What to use instead.
+    pub replaced_by: &'static str,
+}
+
 /// One row of the command table.
 #[derive(Clone, Copy)]
 pub struct CommandSpec {
@@ -214,6 +225,12 @@ pub struct CommandSpec {
     pub complexity: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
+    /// Its arguments, in the notation of [`super::syntax`].
+    pub syntax: &'static str,
+    /// What changed in which Redis version, as far as `syntax` does not tell.
+    pub history: &'static [(&'static str, &'static str)],
+    /// Whether there is something better.
+    pub deprecated: Option<Deprecation>,
     /// The code. For a container command it is used where no subcommand fits.
     pub function: CommandFunction,
     /// Subcommands, if this is a container such as CLIENT; their arity counts the container's name too.
@@ -245,6 +262,9 @@ impl CommandSpec {
             since: "1.0.0",
             complexity: "O(1)",
             summary: "",
+            syntax: "",
+            history: &[],
+            deprecated: None,
             function,
             subcommands: &[],
         }
@@ -258,6 +278,31 @@ impl CommandSpec {
     /// The same row with another time complexity than O(1).
     pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
         CommandSpec { complexity, ..self }
+    }
+
+    /// The same row with arguments, in the notation of [`super::syntax`].
+    pub const fn with_syntax(self, syntax: &'static str) -> CommandSpec {
+        CommandSpec { syntax, ..self }
+    }
+
+    /// The same row with changes that `syntax` does not tell of: the Redis version and what it brought.
+    pub const fn with_history(
+        self,
+        history: &'static [(&'static str, &'static str)],
+    ) -> CommandSpec {
+        CommandSpec { history, ..self }
+    }
+
+    /// The same row, not to be used any more since a version, and what to use instead.
+    pub const fn with_deprecated(
+        self,
+        since: &'static str,
+        replaced_by: &'static str,
+    ) -> CommandSpec {
+        CommandSpec {
+            deprecated: Some(Deprecation { since, replaced_by }),
+            ..self
+        }
     }
 
     /// True if this command line is run by a job, without shard locks.
