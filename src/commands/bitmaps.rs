@@ -240,8 +240,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new("bitpos", -3, READ, KeySpec::FIRST, Group::Bitmap, bitpos)
     }
     .with_syntax(
-        "key bit:integer range[start:integer end-unit-block[end:integer unit[BYTE | \
-         BIT]@7.0.0]]",
+        "key bit:integer \
+         range[start:integer end-unit-block[end:integer unit[BYTE | BIT]@7.0.0]]",
     ),
 ];
 

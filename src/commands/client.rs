@@ -400,8 +400,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .with_flags(Flags::ADMIN)
         .with_tips(&["nondeterministic_output"])
         .with_syntax(
-            "client-type[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>]@5.0.0 [ID \
-         client-id:integer...]@6.2.0",
+            "client-type[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>]@5.0.0 \
+             [ID client-id:integer...]@6.2.0",
         )
         .with_history(&[
             ("2.8.12", "Shows `id`."),
@@ -414,10 +414,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .with_complexity(CONNECTIONS)
         .with_flags(Flags::ADMIN)
         .with_syntax(
-            "filter<old-format{ip:port}@-2.8.12 | new-format<[ID client-id:integer]@2.8.12 | \
-         client-type[TYPE <NORMAL | MASTER@3.2.0 | SLAVE | REPLICA@5.0.0 | PUBSUB>]@2.8.12 \
-         | [USER username] | [ADDR addr{ip:port}] | [LADDR laddr{ip:port}]@6.2.0 | [SKIPME \
-         <YES | NO>] | [MAXAGE maxage:integer]@7.4.0>...>",
+            "filter<old-format{ip:port}@-2.8.12 | new-format<[ID client-id:integer]@2.8.12 \
+             | client-type[TYPE <NORMAL | MASTER@3.2.0 | SLAVE | REPLICA@5.0.0 | PUBSUB>]@2.8.12 \
+             | [USER username] | [ADDR addr{ip:port}] | [LADDR laddr{ip:port}]@6.2.0 | [SKIPME <YES \
+             | NO>] | [MAXAGE maxage:integer]@7.4.0>...>",
         ),
     row(
         "no-evict",

@@ -186,14 +186,13 @@ fn collect_added(arguments: &[Argument<'static>], added: &mut Vec<(&'static str,
     }
 }
 
-/// What people call an argument: its token, or what it is shown as; of several to choose from, all.
+/// What people call an argument: its token, or what it is shown as; of several to choose from, all that came together.
 fn collect_labels(argument: &Argument<'_>, labels: &mut Vec<String>) {
     match (&argument.kind, argument.token) {
         (_, Some(token)) => labels.push(format!("`{token}`")),
         (Kind::OneOf(choices), None) => {
-            choices
-                .iter()
-                .for_each(|choice| collect_labels(choice, labels));
+            let together = choices.iter().filter(|choice| choice.since.is_none());
+            together.for_each(|choice| collect_labels(choice, labels));
         }
         (Kind::Block(parts), None) => parts
             .iter()

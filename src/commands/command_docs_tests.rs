@@ -174,3 +174,26 @@ fn docs_have_the_fields_of_redis_in_its_order() {
         ("COMMAND DOCS nosuch", "[]"),
     ]);
 }
+
+#[test]
+fn history_is_what_arguments_are_marked_with_and_what_the_row_adds() {
+    let cases = [
+        ("get", ""),
+        ("expire", "7.0.0 New: `NX`, `XX`, `GT`, `LT`."),
+        ("auth", "6.0.0 New: `username`."),
+        ("hdel", "2.4.0 Several fields at once."),
+        (
+            "set",
+            "2.6.12 New: `NX`, `XX`, `EX`, `PX`.|6.0.0 New: `KEEPTTL`.|6.2.0 New: `GET`, `EXAT`, `PXAT`.|\
+             7.0.0 `NX` and `GET` go together.|8.1.0 New: `IFEQ`.|8.4.0 New: `IFNE`, `IFDEQ`, `IFDNE`.",
+        ),
+    ];
+    for (name, expected) in cases {
+        let spec = table::find(name.as_bytes()).expect("a command").spec;
+        let history = history(spec, &arguments(spec)).into_iter();
+        let shown: Vec<String> = history
+            .map(|(version, change)| format!("{version} {change}"))
+            .collect();
+        assert_eq!(shown.join("|"), expected, "{name}");
+    }
+}

@@ -25,7 +25,6 @@ pub(super) const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::NO_AUTH, "no_auth"),
     (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
-    (Flags::MAY_REPLICATE, "may_replicate"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::MOVABLE_KEYS, "movablekeys"),
     (Flags::ALLOW_BUSY, "allow_busy"),
@@ -82,7 +81,11 @@ pub(super) fn write_key_flags(flags: KeyFlags, reply: &mut Reply<'_>) {
 }
 
 fn write_key_use(key_use: &KeyUse, reply: &mut Reply<'_>) {
-    reply.map_header(3);
+    reply.map_header(3 + usize::from(key_use.note.is_some()));
+    if let Some(note) = key_use.note {
+        reply.bulk(b"notes");
+        reply.bulk(note.as_bytes());
+    }
     reply.bulk(b"flags");
     write_key_flags(key_use.flags, reply);
     let range = |last: i64, step: i64, limit: i64| {

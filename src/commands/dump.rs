@@ -149,8 +149,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_key_uses(&[KeyUse::REPLACE])
     .with_categories(Categories::KEYSPACE.and(Categories::DANGEROUS))
     .with_syntax(
-        "key ttl:integer serialized-value [REPLACE]@3.0.0 [ABSTTL]@5.0.0 [IDLETIME \
-         seconds:integer]@5.0.0 [FREQ frequency:integer]@5.0.0",
+        "key ttl:integer serialized-value [REPLACE]@3.0.0 [ABSTTL]@5.0.0 \
+         [IDLETIME seconds:integer]@5.0.0 [FREQ frequency:integer]@5.0.0",
     ),
 ];
 

@@ -3,13 +3,12 @@
 //! Libraries are changed by jobs: the change is on disk, synced, before it is acknowledged, and before any thread can
 //! call what it brings.
 
-use super::access::KeyUse;
 use super::client::write_help;
 use super::context::Context;
 use super::script::dump;
 use super::script::engine;
 use super::script::libraries::{Library, LibrarySet};
-use super::scripting::{RUN, SCRIPT_KEYS, split_keys};
+use super::scripting::{ANY_READING, ANY_USE, RUN, SCRIPT_KEYS, split_keys};
 use super::services::Services;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
@@ -475,7 +474,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Invokes a function.",
         fcall,
     )
-    .with_key_uses(&[KeyUse::CHANGE])
+    .with_key_uses(ANY_USE)
     .with_syntax("function numkeys:integer [key...] [arg...]"),
     caller(
         "fcall_ro",
@@ -483,6 +482,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Invokes a read-only function.",
         fcall_ro,
     )
+    .with_key_uses(ANY_READING)
     .with_syntax("function numkeys:integer [key...] [arg...]"),
     CommandSpec {
         since: "7.0.0",

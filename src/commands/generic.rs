@@ -285,7 +285,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             exists,
         )
     }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-    .with_syntax("key...").with_history(&[("3.0.3", "Several keys at once.")]),
+    .with_syntax("key...")
+    .with_history(&[("3.0.3", "Several keys at once.")]),
     CommandSpec {
         since: "3.2.1",
         complexity: "O(N) where N is the number of keys that will be touched.",
@@ -330,7 +331,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             renamenx,
         )
     }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::CREATE.at(2, 2)])
-    .with_syntax("key newkey:key").with_history(&[("3.2.0", "Both names may be the same.")]),
+    .with_syntax("key newkey:key")
+    .with_history(&[("3.2.0", "Both names may be the same.")]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(1), and O(N) for the log, N being the size of the value.",

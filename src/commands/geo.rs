@@ -162,8 +162,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_syntax(
-        "key condition[NX | XX]@6.2.0 [change=CH]@6.2.0 data<longitude:double \
-         latitude:double member>...",
+        "key condition[NX | XX]@6.2.0 [change=CH]@6.2.0 \
+         data<longitude:double latitude:double member>...",
     ),
     CommandSpec {
         since: "3.2.0",

@@ -485,10 +485,11 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax(
         "key from<FROMMEMBER member | FROMLONLAT longitude:double latitude:double> \
-         by<circle<<BYRADIUS radius:double> unit<M | KM | FT | MI>> | box<<BYBOX \
-         width:double> height:double unit<M | KM | FT | MI>>> order[ASC | DESC] \
+         by<circle<<BYRADIUS radius:double> unit<M | KM | FT | MI>> \
+         | box<<BYBOX width:double> height:double unit<M | KM | FT | MI>>> order[ASC | DESC] \
          count-block[<COUNT count:integer> [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
-    ).with_history(&[("7.0.0", "Units in capitals.")]),
+    )
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "6.2.0",
         complexity: SEARCH_COMPLEXITY,
@@ -504,11 +505,13 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_syntax(
-        "destination:key source:key from<FROMMEMBER member | FROMLONLAT longitude:double \
-         latitude:double> by<circle<<BYRADIUS radius:double> unit<M | KM | FT | MI>> | \
-         box<<BYBOX width:double> height:double unit<M | KM | FT | MI>>> order[ASC | DESC] \
+        "destination:key source:key \
+         from<FROMMEMBER member | FROMLONLAT longitude:double latitude:double> \
+         by<circle<<BYRADIUS radius:double> unit<M | KM | FT | MI>> \
+         | box<<BYBOX width:double> height:double unit<M | KM | FT | MI>>> order[ASC | DESC] \
          count-block[<COUNT count:integer> [ANY]] [STOREDIST]",
-    ).with_history(&[("7.0.0", "Units in capitals.")]),
+    )
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.0",
         complexity: RADIUS_COMPLEXITY,
@@ -528,10 +531,12 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_syntax(
-        "key longitude:double latitude:double radius:double unit<M | KM | FT | MI> \
-         [WITHCOORD] [WITHDIST] [WITHHASH] count-block[<COUNT count:integer> [ANY]@6.2.0] \
-         order[ASC | DESC] store[STORE storekey{key}:key | STOREDIST storedistkey{key}:key]",
-    ).with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMLONLAT`, `BYRADIUS`").with_history(&[("7.0.0", "Units in capitals.")]),
+        "key longitude:double latitude:double radius:double unit<M | KM | FT | MI> [WITHCOORD] \
+         [WITHDIST] [WITHHASH] count-block[<COUNT count:integer> [ANY]@6.2.0] order[ASC | DESC] \
+         store[STORE storekey{key}:key | STOREDIST storedistkey{key}:key]",
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMLONLAT`, `BYRADIUS`")
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.10",
         complexity: RADIUS_COMPLEXITY,
@@ -546,10 +551,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_syntax(
-        "key longitude:double latitude:double radius:double unit<M | KM | FT | MI> \
-         [WITHCOORD] [WITHDIST] [WITHHASH] count-block[<COUNT count:integer> [ANY]@6.2.0] \
-         order[ASC | DESC]",
-    ).with_deprecated("6.2.0", "`GEOSEARCH`: `FROMLONLAT`, `BYRADIUS`").with_history(&[("7.0.0", "Units in capitals.")]),
+        "key longitude:double latitude:double radius:double unit<M | KM | FT | MI> [WITHCOORD] \
+         [WITHDIST] [WITHHASH] count-block[<COUNT count:integer> [ANY]@6.2.0] order[ASC | DESC]",
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`: `FROMLONLAT`, `BYRADIUS`")
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.0",
         complexity: RADIUS_COMPLEXITY,
@@ -570,9 +576,11 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax(
         "key member radius:double unit<M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
-         count-block[<COUNT count:integer> [ANY]] order[ASC | DESC] store[STORE \
-         storekey{key}:key | STOREDIST storedistkey{key}:key]",
-    ).with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMMEMBER`, `BYRADIUS`").with_history(&[("6.2.0", "New: `ANY`."), ("7.0.0", "Units in capitals.")]),
+         count-block[<COUNT count:integer> [ANY]] order[ASC | DESC] \
+         store[STORE storekey{key}:key | STOREDIST storedistkey{key}:key]",
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMMEMBER`, `BYRADIUS`")
+    .with_history(&[("6.2.0", "New: `ANY`."), ("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.10",
         complexity: RADIUS_COMPLEXITY,
@@ -589,7 +597,9 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax(
         "key member radius:double unit<M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
          count-block[<COUNT count:integer> [ANY]] order[ASC | DESC]",
-    ).with_deprecated("6.2.0", "`GEOSEARCH`: `FROMMEMBER`, `BYRADIUS`").with_history(&[("6.2.0", "New: `ANY`."), ("7.0.0", "Units in capitals.")]),
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`: `FROMMEMBER`, `BYRADIUS`")
+    .with_history(&[("6.2.0", "New: `ANY`."), ("7.0.0", "Units in capitals.")]),
 ];
 
 #[cfg(test)]

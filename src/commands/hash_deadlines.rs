@@ -415,8 +415,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         hpexpire,
     )
     .with_syntax(
-        "key milliseconds:integer condition[NX | XX | GT | LT] <FIELDS numfields:integer \
-         field...>",
+        "key milliseconds:integer condition[NX | XX | GT | LT] \
+         <FIELDS numfields:integer field...>",
     ),
     row(
         "hexpireat",
@@ -427,8 +427,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         hexpireat,
     )
     .with_syntax(
-        "key unix-time-seconds:unix-time condition[NX | XX | GT | LT] <FIELDS \
-         numfields:integer field...>",
+        "key unix-time-seconds:unix-time condition[NX | XX | GT | LT] \
+         <FIELDS numfields:integer field...>",
     ),
     row(
         "hpexpireat",
@@ -439,8 +439,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         hpexpireat,
     )
     .with_syntax(
-        "key unix-time-milliseconds:unix-time condition[NX | XX | GT | LT] <FIELDS \
-         numfields:integer field...>",
+        "key unix-time-milliseconds:unix-time condition[NX | XX | GT | LT] \
+         <FIELDS numfields:integer field...>",
     ),
     row(
         "httl",

@@ -259,8 +259,9 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_key_uses(&[KeyUse::CHANGE])
     .with_syntax(
-        "key expiration[EX seconds:integer | PX milliseconds:integer | EXAT \
-         unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST] \
+        "key \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST] \
          <FIELDS numfields:integer field...>",
     ),
     CommandSpec {
@@ -271,9 +272,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_key_uses(&[KeyUse::UPDATE])
     .with_syntax(
-        "key condition[FNX | FXX] expiration[EX seconds:integer | PX milliseconds:integer | \
-         EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | \
-         KEEPTTL] <FIELDS numfields:integer data<field value>...>",
+        "key condition[FNX | FXX] \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL] \
+         <FIELDS numfields:integer data<field value>...>",
     ),
     CommandSpec {
         since: "8.0.0",

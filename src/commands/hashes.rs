@@ -161,14 +161,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Creates or modifies the value of a field in a hash.",
         ..CommandSpec::new("hset", -4, WRITE, KeySpec::FIRST, Group::Hash, hset)
     }
-    .with_syntax("key data<field value>...").with_history(&[("4.0.0", "Several fields at once.")]),
+    .with_syntax("key data<field value>...")
+    .with_history(&[("4.0.0", "Several fields at once.")]),
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
         summary: "Sets the values of multiple fields.",
         ..CommandSpec::new("hmset", -4, WRITE, KeySpec::FIRST, Group::Hash, hmset)
     }
-    .with_syntax("key data<field value>...").with_deprecated("4.0.0", "`HSET`"),
+    .with_syntax("key data<field value>...")
+    .with_deprecated("4.0.0", "`HSET`"),
     CommandSpec {
         since: "2.0.0",
         summary: "Sets the value of a field in a hash only when the field doesn't exist.",
@@ -201,7 +203,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             hdel,
         )
     }.with_key_uses(&[KeyUse::DELETE])
-    .with_syntax("key field...").with_history(&[("2.4.0", "Several fields at once.")]),
+    .with_syntax("key field...")
+    .with_history(&[("2.4.0", "Several fields at once.")]),
     CommandSpec {
         since: "2.0.0",
         summary: "Returns the number of fields in a hash.",

@@ -339,7 +339,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
         complexity: "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of keys.",
-        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
+        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS)).noted("Written because the estimate is kept with it.")],
         summary: "Returns the approximated cardinality of the set(s) observed by the HyperLogLog key(s).",
         ..CommandSpec::new(
             "pfcount",
@@ -387,7 +387,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             pfdebug,
         )
     }
-    .with_syntax("subcommand key").with_flags(Flags::SYSTEM),
+    .with_syntax("subcommand key")
+    .with_flags(Flags::SYSTEM),
     CommandSpec {
         since: "2.8.9",
         complexity: "N/A",

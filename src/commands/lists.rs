@@ -297,7 +297,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             lpush,
         )
     }.with_key_uses(&[KeyUse::INSERT])
-    .with_syntax("key element...").with_history(&[("2.4.0", "Several elements at once.")]),
+    .with_syntax("key element...")
+    .with_history(&[("2.4.0", "Several elements at once.")]),
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
         summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
@@ -310,7 +311,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             rpush,
         )
     }.with_key_uses(&[KeyUse::INSERT])
-    .with_syntax("key element...").with_history(&[("2.4.0", "Several elements at once.")]),
+    .with_syntax("key element...")
+    .with_history(&[("2.4.0", "Several elements at once.")]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -324,7 +326,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             lpushx,
         )
     }.with_key_uses(&[KeyUse::INSERT])
-    .with_syntax("key element...").with_history(&[("4.0.0", "Several elements at once.")]),
+    .with_syntax("key element...")
+    .with_history(&[("4.0.0", "Several elements at once.")]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -338,7 +341,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             rpushx,
         )
     }.with_key_uses(&[KeyUse::INSERT])
-    .with_syntax("key element...").with_history(&[("4.0.0", "Several elements at once.")]),
+    .with_syntax("key element...")
+    .with_history(&[("4.0.0", "Several elements at once.")]),
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
         summary: "Returns and removes the first elements of a list. Deletes the list if the last element was popped.",

@@ -127,7 +127,8 @@ pub const COMMANDS: &[CommandSpec] = &[
                   list if the last element was popped.",
         ..CommandSpec::new("blpop", -3, POPPING, ALL_BUT_LAST, Group::List, blpop)
     }.with_key_uses(&[KeyUse::TAKE])
-    .with_syntax("key... timeout:double").with_history(&[("6.0.0", "The timeout may have decimals.")]),
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N) where N is the number of provided keys.",
@@ -135,7 +136,8 @@ pub const COMMANDS: &[CommandSpec] = &[
                   list if the last element was popped.",
         ..CommandSpec::new("brpop", -3, POPPING, ALL_BUT_LAST, Group::List, brpop)
     }.with_key_uses(&[KeyUse::TAKE])
-    .with_syntax("key... timeout:double").with_history(&[("6.0.0", "The timeout may have decimals.")]),
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "6.2.0",
         summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available \
@@ -159,7 +161,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             brpoplpush,
         )
     }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
-    .with_syntax("source:key destination:key timeout:double").with_deprecated("6.2.0", "`BLMOVE source destination RIGHT LEFT timeout`").with_history(&[("6.0.0", "The timeout may have decimals.")]),
+    .with_syntax("source:key destination:key timeout:double")
+    .with_deprecated("6.2.0", "`BLMOVE source destination RIGHT LEFT timeout`")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",

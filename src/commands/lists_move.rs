@@ -151,7 +151,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             rpoplpush,
         )
     }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
-    .with_syntax("source:key destination:key").with_deprecated("6.2.0", "`LMOVE source destination RIGHT LEFT`"),
+    .with_syntax("source:key destination:key")
+    .with_deprecated("6.2.0", "`LMOVE source destination RIGHT LEFT`"),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",

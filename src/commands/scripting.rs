@@ -279,6 +279,13 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     ),
 ];
 
+/// What a script may do to its keys.
+pub(super) const ANY_USE: &[KeyUse] =
+    &[KeyUse::CHANGE.noted("Nobody knows what the script does to them.")];
+/// The same if it may not write.
+pub(super) const ANY_READING: &[KeyUse] =
+    &[KeyUse::READ.noted("Nobody knows what the script reads of them.")];
+
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     runner(
@@ -288,7 +295,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Executes a server-side Lua script.",
         eval,
     )
-    .with_key_uses(&[KeyUse::CHANGE])
+    .with_key_uses(ANY_USE)
     .with_syntax("script numkeys:integer [key...] [arg...]"),
     runner(
         "eval_ro",
@@ -297,6 +304,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Executes a read-only server-side Lua script.",
         eval_ro,
     )
+    .with_key_uses(ANY_READING)
     .with_syntax("script numkeys:integer [key...] [arg...]"),
     runner(
         "evalsha",

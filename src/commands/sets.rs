@@ -162,13 +162,15 @@ pub const COMMANDS: &[CommandSpec] = &[
             sadd,
         )
     }.with_key_uses(&[KeyUse::INSERT])
-    .with_syntax("key member...").with_history(&[("2.4.0", "Several members at once.")]),
+    .with_syntax("key member...")
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         complexity: "O(N) where N is the number of members to be removed.",
         summary: "Removes one or more members from a set. Deletes the set if the last member was removed.",
         ..CommandSpec::new("srem", -3, WRITE_FAST, KeySpec::FIRST, Group::Set, srem)
     }.with_key_uses(&[KeyUse::DELETE])
-    .with_syntax("key member...").with_history(&[("2.4.0", "Several members at once.")]),
+    .with_syntax("key member...")
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         summary: "Determines whether a member belongs to a set.",
         ..CommandSpec::new(

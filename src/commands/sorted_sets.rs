@@ -385,7 +385,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax(
         "key condition[NX | XX]@3.0.2 comparison[GT | LT]@6.2.0 [change=CH]@3.0.2 \
          [increment=INCR]@3.0.2 data<score:double member>...",
-    ).with_history(&[("2.4.0", "Several members at once.")]),
+    )
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         since: "1.2.0",
         complexity: "O(log(N)) where N is the number of elements in the sorted set.",
@@ -414,7 +415,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             zrem,
         )
     }.with_key_uses(&[KeyUse::DELETE])
-    .with_syntax("key member...").with_history(&[("2.4.0", "Several members at once.")]),
+    .with_syntax("key member...")
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the number of members in a sorted set.",
@@ -468,7 +470,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             zrank,
         )
     }
-    .with_syntax("key member [WITHSCORE]").with_history(&[("7.2.0", "New: `WITHSCORE`.")]),
+    .with_syntax("key member [WITHSCORE]")
+    .with_history(&[("7.2.0", "New: `WITHSCORE`.")]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N))",
@@ -482,7 +485,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             zrevrank,
         )
     }
-    .with_syntax("key member [WITHSCORE]").with_history(&[("7.2.0", "New: `WITHSCORE`.")]),
+    .with_syntax("key member [WITHSCORE]")
+    .with_history(&[("7.2.0", "New: `WITHSCORE`.")]),
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \

@@ -438,8 +438,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..storing("zunionstore", zunionstore)
     }
     .with_syntax(
-        "destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE <SUM \
-         | MIN | MAX>]",
+        "destination:key numkeys:integer key... [WEIGHTS weight:integer...] \
+         [AGGREGATE <SUM | MIN | MAX>]",
     ),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
@@ -456,8 +456,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..storing("zinterstore", zinterstore)
     }
     .with_syntax(
-        "destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE <SUM \
-         | MIN | MAX>]",
+        "destination:key numkeys:integer key... [WEIGHTS weight:integer...] \
+         [AGGREGATE <SUM | MIN | MAX>]",
     ),
     CommandSpec {
         since: "7.0.0",

@@ -97,7 +97,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             bzpopmin,
         )
     }.with_key_uses(&[KeyUse::TAKE])
-    .with_syntax("key... timeout:double").with_history(&[("6.0.0", "The timeout may have decimals.")]),
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
@@ -112,7 +113,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             bzpopmax,
         )
     }.with_key_uses(&[KeyUse::TAKE])
-    .with_syntax("key... timeout:double").with_history(&[("6.0.0", "The timeout may have decimals.")]),
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, \

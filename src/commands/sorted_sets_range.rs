@@ -269,8 +269,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new("zrange", -4, READ, KeySpec::FIRST, Group::SortedSet, zrange)
     }
     .with_syntax(
-        "key start stop sortby[BYSCORE | BYLEX]@6.2.0 [REV]@6.2.0 [LIMIT offset:integer \
-         count:integer]@6.2.0 [WITHSCORES]",
+        "key start stop sortby[BYSCORE | BYLEX]@6.2.0 [REV]@6.2.0 \
+         [LIMIT offset:integer count:integer]@6.2.0 [WITHSCORES]",
     ),
     CommandSpec {
         since: "1.2.0",
@@ -285,7 +285,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             zrevrange,
         )
     }
-    .with_syntax("key start:integer stop:integer [WITHSCORES]").with_deprecated("6.2.0", "`ZRANGE key start stop REV`"),
+    .with_syntax("key start:integer stop:integer [WITHSCORES]")
+    .with_deprecated("6.2.0", "`ZRANGE key start stop REV`"),
     CommandSpec {
         since: "1.0.5",
         complexity: RANGE_COMPLEXITY,
@@ -301,7 +302,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax(
         "key min:double max:double [WITHSCORES]@2.0.0 [LIMIT offset:integer count:integer]",
-    ).with_deprecated("6.2.0", "`ZRANGE key min max BYSCORE`"),
+    )
+    .with_deprecated("6.2.0", "`ZRANGE key min max BYSCORE`"),
     CommandSpec {
         since: "2.2.0",
         complexity: RANGE_COMPLEXITY,
@@ -315,7 +317,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             zrevrangebyscore,
         )
     }
-    .with_syntax("key max:double min:double [WITHSCORES] [LIMIT offset:integer count:integer]").with_deprecated("6.2.0", "`ZRANGE key max min BYSCORE REV`"),
+    .with_syntax("key max:double min:double [WITHSCORES] [LIMIT offset:integer count:integer]")
+    .with_deprecated("6.2.0", "`ZRANGE key max min BYSCORE REV`"),
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
@@ -329,7 +332,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             zrangebylex,
         )
     }
-    .with_syntax("key min max [LIMIT offset:integer count:integer]").with_deprecated("6.2.0", "`ZRANGE key min max BYLEX`"),
+    .with_syntax("key min max [LIMIT offset:integer count:integer]")
+    .with_deprecated("6.2.0", "`ZRANGE key min max BYLEX`"),
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
@@ -343,7 +347,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             zrevrangebylex,
         )
     }
-    .with_syntax("key max min [LIMIT offset:integer count:integer]").with_deprecated("6.2.0", "`ZRANGE key max min BYLEX REV`"),
+    .with_syntax("key max min [LIMIT offset:integer count:integer]")
+    .with_deprecated("6.2.0", "`ZRANGE key max min BYLEX REV`"),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements \
@@ -359,8 +364,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }.with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)])
     .with_syntax(
-        "dst:key src:key min max sortby[BYSCORE | BYLEX] [REV] [LIMIT offset:integer \
-         count:integer]",
+        "dst:key src:key min max sortby[BYSCORE | BYLEX] [REV] \
+         [LIMIT offset:integer count:integer]",
     ),
     CommandSpec {
         since: "2.0.0",

@@ -77,7 +77,7 @@ impl Flags {
     pub const ASKING: Flags = Flags(1 << 21);
     /// Larder's own: for servers among themselves and for those who test them.
     pub const SYSTEM: Flags = Flags(1 << 25);
-    /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
+    /// Not shown to clients: changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
     /// Larder's own: what Redis has as one command that looks at its first argument. Its subcommands are none to anybody else.

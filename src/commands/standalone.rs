@@ -216,8 +216,9 @@ const CLUSTER: &[CommandSpec] = &[
     cluster_row("saveconfig", 2, "3.0.0", CHANGES),
     cluster_row("set-config-epoch", 3, "3.0.0", CHANGES).with_syntax("config-epoch:integer"),
     cluster_row("setslot", -4, "3.0.0", CHANGES).with_syntax(
-        "slot:integer subcommand<IMPORTING importing{node-id} | MIGRATING \
-         migrating{node-id} | NODE node{node-id} | STABLE>",
+        "slot:integer \
+         subcommand<IMPORTING importing{node-id} | MIGRATING migrating{node-id} \
+         | NODE node{node-id} | STABLE>",
     ),
     cluster_row("shards", 2, "7.0.0", ALWAYS).with_tips(VARIES),
     cluster_row("slaves", 3, "3.0.0", ADMIN)

@@ -257,7 +257,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax(
         "key group id-selector<id | new-id='$'> [MKSTREAM] [ENTRIESREAD \
          entries-read:integer]",
-    ).with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
+    )
+    .with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
     CommandSpec {
         summary: "Sets the last-delivered ID of a consumer group.",
         ..row("setid", -5, Flags::WRITE, setid)
@@ -265,7 +266,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax(
         "key group id-selector<id | new-id='$'> [ENTRIESREAD \
          entriesread{entries-read}:integer]",
-    ).with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
+    )
+    .with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
     CommandSpec {
         complexity: "O(N) where N is the number of entries in the group's pending entries list (PEL).",
         summary: "Destroys a consumer group.",

@@ -407,9 +407,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         .with_tips(RANDOM)
     }
     .with_syntax(
-        "key group filters[[IDLE min-idle-time:integer]@6.2.0 start end count:integer \
-         [consumer]]",
-    ).with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
+        "key group \
+         filters[[IDLE min-idle-time:integer]@6.2.0 start end count:integer [consumer]]",
+    )
+    .with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
     CommandSpec {
         since: "5.0.0",
         complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
@@ -418,8 +419,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             .with_tips(RANDOM)
     }
     .with_syntax(
-        "key group consumer min-idle-time id... [IDLE ms:integer] [TIME \
-         unix-time-milliseconds:unix-time] [RETRYCOUNT count:integer] [FORCE] [JUSTID] \
+        "key group consumer min-idle-time id... [IDLE ms:integer] \
+         [TIME unix-time-milliseconds:unix-time] [RETRYCOUNT count:integer] [FORCE] [JUSTID] \
          [LASTID lastid]",
     ),
     CommandSpec {
@@ -437,5 +438,6 @@ pub const COMMANDS: &[CommandSpec] = &[
         .with_key_uses(&[KeyUse::DELETE])
         .with_tips(RANDOM)
     }
-    .with_syntax("key group consumer min-idle-time start [COUNT count:integer] [JUSTID]").with_history(&[("7.0.0", "The reply names entries that are deleted.")]),
+    .with_syntax("key group consumer min-idle-time start [COUNT count:integer] [JUSTID]")
+    .with_history(&[("7.0.0", "The reply names entries that are deleted.")]),
 ];

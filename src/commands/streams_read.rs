@@ -462,7 +462,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         .with_key_uses(&[KeyUse::READ.after("STREAMS", 4, -1, 2)])
     }
     .with_syntax(
-        "group-block<GROUP group consumer> [COUNT count:integer] [BLOCK \
-         milliseconds:integer] [NOACK] <STREAMS key... id...>",
+        "group-block<GROUP group consumer> [COUNT count:integer] [BLOCK milliseconds:integer] \
+         [NOACK] <STREAMS key... id...>",
     ),
 ];

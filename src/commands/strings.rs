@@ -312,31 +312,36 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
         ..CommandSpec::new("set", -3, WRITE, KeySpec::FIRST, Group::String, set)
-    }.with_key_uses(&[KeyUse::CHANGE.decided_by(set_key_flags)])
+    }.with_key_uses(&[KeyUse::CHANGE.decided_by(set_key_flags).noted("Read only with GET.")])
     .with_syntax(
-        "key value condition[NX | XX | IFEQ ifeq-value@8.1.0 | IFNE ifne-value@8.4.0 | \
-         IFDEQ ifdeq-digest@8.4.0 | IFDNE ifdne-digest@8.4.0]@2.6.12 [GET]@6.2.0 \
-         expiration[EX seconds:integer@2.6.12 | PX milliseconds:integer@2.6.12 | EXAT \
-         unix-time-seconds:unix-time@6.2.0 | PXAT unix-time-milliseconds:unix-time@6.2.0 | \
-         KEEPTTL@6.0.0]",
-    ).with_history(&[("7.0.0", "`NX` and `GET` go together.")]),
+        "key value \
+         condition[NX | XX | IFEQ ifeq-value@8.1.0 | IFNE ifne-value@8.4.0 \
+         | IFDEQ ifdeq-digest@8.4.0 | IFDNE ifdne-digest@8.4.0]@2.6.12 [GET]@6.2.0 \
+         expiration[EX seconds:integer@2.6.12 | PX milliseconds:integer@2.6.12 \
+         | EXAT unix-time-seconds:unix-time@6.2.0 | PXAT unix-time-milliseconds:unix-time@6.2.0 \
+         | KEEPTTL@6.0.0]",
+    )
+    .with_history(&[("7.0.0", "`NX` and `GET` go together.")]),
     CommandSpec {
         summary: "Set the string value of a key only when the key doesn't exist.",
         ..CommandSpec::new("setnx", 3, FAST_WRITE, KeySpec::FIRST, Group::String, setnx)
     }.with_key_uses(&[KeyUse::CREATE])
-    .with_syntax("key value").with_deprecated("2.6.12", "`SET key value NX`"),
+    .with_syntax("key value")
+    .with_deprecated("2.6.12", "`SET key value NX`"),
     CommandSpec {
         since: "2.0.0",
         summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
         ..CommandSpec::new("setex", 4, WRITE, KeySpec::FIRST, Group::String, setex)
     }.with_key_uses(&[KeyUse::REPLACE])
-    .with_syntax("key seconds:integer value").with_deprecated("2.6.12", "`SET key value EX seconds`"),
+    .with_syntax("key seconds:integer value")
+    .with_deprecated("2.6.12", "`SET key value EX seconds`"),
     CommandSpec {
         since: "2.6.0",
         summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
         ..CommandSpec::new("psetex", 4, WRITE, KeySpec::FIRST, Group::String, psetex)
     }.with_key_uses(&[KeyUse::REPLACE])
-    .with_syntax("key milliseconds:integer value").with_deprecated("2.6.12", "`SET key value PX milliseconds`"),
+    .with_syntax("key milliseconds:integer value")
+    .with_deprecated("2.6.12", "`SET key value PX milliseconds`"),
     CommandSpec {
         summary: "Returns the previous string value of a key after setting it to a new value.",
         ..CommandSpec::new(
@@ -348,7 +353,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             getset,
         )
     }.with_key_uses(&[KeyUse::CHANGE])
-    .with_syntax("key value").with_deprecated("6.2.0", "`SET key value GET`"),
+    .with_syntax("key value")
+    .with_deprecated("6.2.0", "`SET key value GET`"),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after deleting the key.",
@@ -373,10 +379,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getex,
         )
-    }.with_key_uses(&[KeyUse::CHANGE])
+    }.with_key_uses(&[KeyUse::CHANGE.noted("Written because its deadline may change.")])
     .with_syntax(
-        "key expiration[EX seconds:integer | PX milliseconds:integer | EXAT \
-         unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST]",
+        "key \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST]",
     ),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to retrieve.",

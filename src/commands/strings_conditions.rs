@@ -261,8 +261,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_syntax(
-        "key condition[IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE \
-         ifdne-digest]",
+        "key \
+         condition[IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest]",
     ),
     CommandSpec {
         since: "8.4.0",
@@ -279,9 +279,9 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_syntax(
-        "numkeys:integer data<key value>... condition[NX | XX] expiration[EX \
-         seconds:integer | PX milliseconds:integer | EXAT unix-time-seconds:unix-time | \
-         PXAT unix-time-milliseconds:unix-time | KEEPTTL]",
+        "numkeys:integer data<key value>... condition[NX | XX] \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL]",
     ),
 ];
 

@@ -155,7 +155,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Returns a substring from a string value.",
         ..CommandSpec::new("substr", 4, READ, KeySpec::FIRST, Group::String, getrange)
     }
-    .with_syntax("key start:integer end:integer").with_deprecated("2.0.0", "`GETRANGE`"),
+    .with_syntax("key start:integer end:integer")
+    .with_deprecated("2.0.0", "`GETRANGE`"),
 ];
 
 #[cfg(test)]
