@@ -19,7 +19,6 @@ pub struct Bench<'a> {
     pub journal: &'a mut Journal,
     pub keys: &'a [NamedKey],
     pub owned_keys: &'a [Box<[u8]>],
-    pub hashes: &'a [u64],
     pub now_ms: u64,
     /// The waiter on whose behalf the command runs.
     pub serving: Option<&'a mut Serving>,
@@ -104,24 +103,44 @@ impl Bench<'_> {
         session: &mut Session,
         arguments: &[&[u8]],
         fetched: &[Fetched],
-        mut locking: Locking,
+        locking: Locking,
         output: &mut Vec<u8>,
     ) -> Result<(), Obstacle> {
         let start = output.len();
-        loop {
-            let retry = match self.attempt(row, session, arguments, fetched, locking, output) {
-                Ok(()) => return Ok(()),
-                Err(Unfinished::Obstacle(obstacle)) => return Err(obstacle),
-                Err(Unfinished::StartOver(retry)) => retry,
-            };
-            match retry {
-                Retry::UnderAllLocks => locking = Locking::Everything,
-                Retry::WithBlock { database, hash } => {
-                    let loaded = self.server.load_block(database, hash);
-                    loaded.map_err(Obstacle::Failed)?;
-                }
+        match self.attempt(row, session, arguments, fetched, locking, output) {
+            Ok(()) => Ok(()),
+            Err(Unfinished::Obstacle(obstacle)) => Err(obstacle),
+            Err(Unfinished::StartOver(retry)) => {
+                output.truncate(start);
+                let locking = self.prepare(retry, locking)?;
+                self.run_again(row, session, arguments, fetched, locking, output)
             }
-            output.truncate(start);
+        }
+    }
+
+    /// Apart from [`Bench::run`], so that what every command runs through is no loop: the compiler would prepare for its
+    /// second round in the first.
+    #[cold]
+    fn run_again(
+        &mut self,
+        row: Row,
+        session: &mut Session,
+        arguments: &[&[u8]],
+        fetched: &[Fetched],
+        locking: Locking,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Obstacle> {
+        self.run(row, session, arguments, fetched, locking, output)
+    }
+
+    /// Gets what a command lacked, and says how it has to lock.
+    fn prepare(&self, retry: Retry, locking: Locking) -> Result<Locking, Obstacle> {
+        match retry {
+            Retry::UnderAllLocks => Ok(Locking::Everything),
+            Retry::WithBlock { database, hash } => {
+                let loaded = self.server.load_block(database, hash);
+                loaded.map(|()| locking).map_err(Obstacle::Failed)
+            }
         }
     }
 
@@ -135,7 +154,6 @@ impl Bench<'_> {
         output: &mut Vec<u8>,
     ) -> Result<(), Unfinished> {
         let server = self.server;
-        let hashes = (locking == Locking::DeclaredKeys).then_some(self.hashes);
         let is_serving = self.serving.is_some();
         let mut context = Context {
             keys: Keys::without_locks(
@@ -160,7 +178,7 @@ impl Bench<'_> {
             retry: None,
         };
         let keys = &mut context.keys;
-        if !keys.hold_unless(hashes, &|| server.scripts.slow.any()) {
+        if !hold(keys, self.keys, locking, server) {
             return Err(give_up(server, self.serving.as_deref()).into());
         }
         configure(keys, row, context.session, server, self.settings);
@@ -193,6 +211,15 @@ impl Bench<'_> {
         let registry = (!is_serving).then_some(&server.blocked);
         let reply = Reply::new(output, context.session.protocol);
         call(row, &mut context, arguments, reply, registry, self.called)
+    }
+}
+
+/// Locks the shards of these keys, or all. False if a script that does not end has one of them.
+fn hold(keys: &mut Keys<'_>, named: &[NamedKey], locking: Locking, server: &Server) -> bool {
+    let gives_up = || server.scripts.slow.any();
+    match locking {
+        Locking::DeclaredKeys => keys.hold_unless(named.iter().map(|key| key.hash), &gives_up),
+        Locking::Everything => keys.hold_all_unless(&gives_up),
     }
 }
 
@@ -264,6 +291,7 @@ enum Reading<'a> {
 }
 
 /// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
+#[inline(never)]
 fn make_resident(
     server: &Server,
     keys: &mut Keys<'_>,

@@ -37,6 +37,7 @@ pub struct Journal {
 
 impl Journal {
     /// True if the command changed nothing so far.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.touched.is_empty() && self.effects.is_empty()
     }

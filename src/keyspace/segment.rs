@@ -15,6 +15,7 @@ use super::field_expiry::next_deadline_ms;
 use super::pre_image::PreImage;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::mem::ManuallyDrop;
 
 /// A segment with this many entries is split.
 pub const SEGMENT_ENTRIES_MAX: usize = 1024;
@@ -121,6 +122,20 @@ impl Segment {
         let slot = self.slots[index];
         assert_ne!(slot, 0, "an empty slot");
         self.view(slot)
+    }
+
+    /// Notes that the entry in an occupied slot was used: `used` makes its access word from the former one.
+    #[inline]
+    pub fn note_use(&mut self, index: usize, used: impl FnOnce(u32) -> u32) {
+        let slot = self.slots[index];
+        assert_ne!(slot, 0, "an empty slot");
+        // SAFETY: the slot owns the entry at its address, and keeps it: this one is not dropped and stays at its address.
+        let mut entry = ManuallyDrop::new(unsafe { Entry::from_address(slot & ADDRESS_MASK) });
+        let access = used(entry.access());
+        if access != entry.access() {
+            entry.set_access(access);
+        }
+        entry.set_referenced(true);
     }
 
     /// Changes the entry in an occupied slot; `change` may also put another entry of the same key in its place.
