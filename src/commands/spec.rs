@@ -76,7 +76,7 @@ impl Flags {
     /// ASKING.
     pub const ASKING: Flags = Flags(1 << 21);
     /// Larder's own: for servers among themselves and for those who test them.
-    pub const SYSTEM: Flags = Flags(1 << 25);
+    pub const SYSTEM: Flags = Flags(1 << 26);
     /// Not shown to clients: changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
