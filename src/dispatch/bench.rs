@@ -97,6 +97,7 @@ impl From<Obstacle> for Unfinished {
 
 impl Bench<'_> {
     /// Runs a command; one that has to start over does so. Its reply is appended to `output`.
+    #[inline(always)]
     pub fn run(
         &mut self,
         row: Row,
@@ -144,6 +145,7 @@ impl Bench<'_> {
         }
     }
 
+    #[inline(always)]
     fn attempt(
         &mut self,
         row: Row,
@@ -236,6 +238,7 @@ fn give_up(server: &Server, serving: Option<&Serving>) -> Obstacle {
 
 /// Runs the function of a command on its locked, resident keys and logs its effects. The locks go after this returns;
 /// a client that has to wait is in the registry by then.
+#[inline(always)]
 fn call(
     row: Row,
     context: &mut Context<'_>,
@@ -266,6 +269,7 @@ fn call(
 }
 
 /// How look-ups of this command count and leave traces, and who has to hear of its changes.
+#[inline(always)]
 fn configure(
     keys: &mut Keys<'_>,
     row: Row,

@@ -289,6 +289,7 @@ impl Dispatcher {
     }
 
     /// Collects the keys of a command into `self.keys`.
+    #[inline(always)]
     fn collect_keys(&mut self, row: Row, session: &Session, request: Request<'_>) {
         let arguments = request.arguments;
         self.keys.clear();
@@ -386,6 +387,7 @@ impl Dispatcher {
     }
 
     /// Makes an outcome of what became of a command.
+    #[inline(always)]
     fn finish(
         &mut self,
         row: Row,
@@ -410,6 +412,7 @@ impl Dispatcher {
     }
 
     /// What follows a command's function, without its locks.
+    #[inline(always)]
     fn conclude(
         &mut self,
         row: Row,
@@ -470,6 +473,7 @@ impl Dispatcher {
         Outcome::Done
     }
 
+    #[inline(always)]
     fn count(&mut self, row: Row, session: &Session, counts: LookupCounts, failed: bool) {
         let metrics = &*self.metrics;
         add(&metrics.commands, 1);
