@@ -418,3 +418,24 @@ pub(super) fn counted_keys(arguments: &[&[u8]], count_index: usize) -> Range<usi
     let first = count_index + 1;
     first..first + count.unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_flag_has_a_bit_of_its_own() {
+        // Two people who add a flag at the same time take the same bit, and nothing else would tell.
+        let flags = include_str!("spec.rs").lines().filter_map(|line| {
+            let (name, value) = line
+                .trim()
+                .strip_prefix("pub const ")?
+                .split_once(": Flags = ")?;
+            Some((name, value.strip_prefix("Flags(")?.strip_suffix(");")?))
+        });
+        let flags: Vec<(&str, &str)> = flags.collect();
+        assert!(flags.len() > 20, "the flags are found: {flags:?}");
+        for (index, (name, bit)) in flags.iter().enumerate() {
+            let same = flags[..index].iter().find(|(_, other)| other == bit);
+            assert_eq!(same, None, "{name} has the bit of another flag");
+        }
+    }
+}
