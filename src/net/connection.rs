@@ -16,7 +16,7 @@ use super::stream::Stream;
 use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
-use crate::dispatch::{Outcome, Pending, Request, key_to_prefetch};
+use crate::dispatch::{Foresight, Outcome, Pending, Request};
 use crate::error::CommandError;
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
 use std::cell::RefCell;
@@ -300,19 +300,19 @@ impl Connection {
                     position += consumed;
                     let first = ends.last().map_or(0, |former| former.ranges);
                     let words = &ranges[first..];
-                    let index = words
-                        .first()
-                        .map_or(1, |name| key_to_prefetch(name.of(input)));
-                    let key = words.get(index).map(|range| range.of(input));
-                    let hash = key.map(|key| worker.dispatcher.hash(key));
+                    let word = |index: usize| words.get(index).map(|range| range.of(input));
+                    let foresight = worker.dispatcher.foresee(word);
                     // Nothing to gain for a request that comes alone: it runs at once.
-                    if let Some(hash) = hash.filter(|_| from + consumed < input.len()) {
-                        worker.dispatcher.prefetch_slot(&self.session, hash);
+                    if let Some(hash) = foresight.first_hash
+                        && from + consumed < input.len()
+                    {
+                        worker.dispatcher.prefetch_shard(hash);
                     }
+                    self.prefetch_slot_behind(worker, ends, ends.len());
                     ends.push(RequestEnd {
                         ranges: ranges.len(),
                         input: position,
-                        hash,
+                        foresight,
                     });
                 }
                 Ok(Decoded::Empty { consumed }) => position += consumed,
@@ -323,6 +323,17 @@ impl Connection {
             }
         }
         Ok(DecodedBatch::Full)
+    }
+
+    /// Prefetches the slot of the request that lies so far behind that its shard has arrived.
+    #[inline]
+    fn prefetch_slot_behind(&self, worker: &Worker, ends: &[RequestEnd], index: usize) {
+        let behind = index
+            .checked_sub(PREFETCH_DISTANCE)
+            .and_then(|index| ends.get(index));
+        if let Some(hash) = behind.and_then(|end| end.foresight.first_hash) {
+            worker.dispatcher.prefetch_slot(&self.session, hash);
+        }
     }
 
     /// Runs decoded requests; `consumed` becomes the end of the last one that ran.
@@ -340,10 +351,15 @@ impl Connection {
                 .map_or(0, |former| ends[former].ranges)
         };
         let prefetch = |worker: &Worker, session: &Session, end: Option<&RequestEnd>| {
-            if let Some(hash) = end.and_then(|end| end.hash) {
+            if let Some(hash) = end.and_then(|end| end.foresight.first_hash) {
                 worker.dispatcher.prefetch_entry(session, hash);
             }
         };
+        if ends.len() > 1 {
+            for index in ends.len()..ends.len() + PREFETCH_DISTANCE {
+                self.prefetch_slot_behind(worker, ends, index);
+            }
+        }
         for end in ends.iter().take(PREFETCH_DISTANCE).skip(1) {
             prefetch(worker, &self.session, Some(end));
         }
@@ -365,7 +381,7 @@ impl Connection {
             let outcome = {
                 let request = Request {
                     arguments,
-                    first_hash: end.hash,
+                    foresight: end.foresight,
                 };
                 worker
                     .dispatcher
@@ -544,8 +560,7 @@ fn output_limit_reached() -> io::Error {
 pub struct RequestEnd {
     ranges: usize,
     input: usize,
-    /// Placement hash of the key, where its place is known at a glance.
-    hash: Option<u64>,
+    foresight: Foresight,
 }
 
 enum DecodedBatch {

@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::clock;
-use crate::tier::Sleeper;
+use crate::tier::{HugePages, Sleeper};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -48,13 +48,14 @@ impl Rates {
 /// Runs until the server shuts down.
 pub(super) fn run(server: &Arc<Server>) {
     let mut lazy_is_complete = false;
+    let mut huge_pages = HugePages::default();
     if server.report.snapshot_needed {
         server.start_background_save();
     }
     let lull = server.tier.lull();
     while !*server.shutdown.borrow() {
         std::thread::sleep(TICK);
-        if lazy_is_complete && lull.lasts(Sleeper::Cron) {
+        if lazy_is_complete && !huge_pages.is_walking() && lull.lasts(Sleeper::Cron) {
             // Nobody did anything for a tick: all rates are zero.
             server.operations.lock().forget();
             lull.wait(Sleeper::Cron, Duration::MAX);
@@ -63,6 +64,7 @@ pub(super) fn run(server: &Arc<Server>) {
         if !server.cron_is_paused.load(Relaxed) {
             tick(server);
         }
+        huge_pages.step();
         if !lazy_is_complete {
             lazy_is_complete = load_some(server);
         }
