@@ -217,11 +217,8 @@ impl Server {
         );
         field(text, "rdb_bgsave_in_progress", saving);
         field(text, "rdb_last_save_time", last.at_ms / 1000);
-        field(
-            text,
-            "rdb_last_bgsave_status",
-            if last.succeeded { "ok" } else { "err" },
-        );
+        let status = if last.succeeded { "ok" } else { "err" };
+        field(text, "rdb_last_bgsave_status", status);
         field(
             text,
             "rdb_last_bgsave_time_sec",
@@ -232,9 +229,20 @@ impl Server {
             "aof_enabled",
             u8::from(self.journaling.log().is_some()),
         );
-        field(text, "aof_rewrite_in_progress", 0);
-        field(text, "aof_rewrite_scheduled", 0);
-        field(text, "aof_last_bgrewrite_status", "ok");
+        // A snapshot stands in for rewriting the log, whoever asked for it.
+        let has_log = self.journaling.log().is_some();
+        let (rewriting, scheduled) = (saving != 0, self.save_again.load(Relaxed));
+        field(
+            text,
+            "aof_rewrite_in_progress",
+            u8::from(has_log && rewriting),
+        );
+        field(
+            text,
+            "aof_rewrite_scheduled",
+            u8::from(has_log && scheduled),
+        );
+        field(text, "aof_last_bgrewrite_status", status);
         field(
             text,
             "aof_last_write_status",

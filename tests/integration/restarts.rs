@@ -309,6 +309,21 @@ fn kills_amid_writes_snapshots_and_demotions_lose_nothing() {
 }
 
 #[test]
+fn whoever_waits_for_the_log_to_be_rewritten_may_save_then() {
+    let server = Server::start("--maxmemory 64mb");
+    let mut client = server.client();
+    for round in 0..10 {
+        client.ok(&format!("SET round {round}"));
+        client.line("BGREWRITEAOF");
+        wait_until("the log is rewritten", || {
+            server.info("aof_rewrite_in_progress") == "0"
+        });
+        client.ok("SAVE");
+    }
+    assert_eq!(server.info("aof_last_bgrewrite_status"), "ok");
+}
+
+#[test]
 fn a_reload_brings_back_what_was_there_with_or_without_a_snapshot() {
     let server = Server::start("--maxmemory 64mb");
     let mut client = server.client();
