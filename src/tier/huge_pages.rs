@@ -1,12 +1,13 @@
-//! Has the kernel put the heap on huge pages, where that costs no memory.
+//! Has the kernel put the heap on huge pages, where that costs next to no memory.
 //!
 //! The allocator asks for huge pages, but it grows by pieces that begin and end anywhere. A block of 2 MiB that two pieces share is
 //! filled with small pages when the first of them is used, and stays like that: more than half of a heap of 180 MB. A look-up of a
 //! key then waits for addresses to be translated. With a million small keys that was a quarter of the time of a GET, spent in
 //! prefetch instructions.
 //!
-//! So after the process has grown, its private memory is walked, and every block whose small pages are *all* there becomes one huge
-//! page (`MADV_COLLAPSE`, since Linux 6.1). A block with a hole stays as it is, because filling it would cost memory.
+//! So after the process has grown, its private memory is walked, and every block whose small pages are there, all but a few, becomes
+//! one huge page (`MADV_COLLAPSE`, since Linux 6.1). A block with more holes stays as it is, because filling them costs memory:
+//! making huge whatever is more than three quarters full saves another tenth of a GET, for three per cent more memory.
 //!
 //! Cost: some 0.2 ms for a block, once; looking at a block takes a few microseconds; nothing while the process does not grow. Where
 //! the kernel cannot or must not, nothing happens.
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 const BLOCK_BYTES: usize = 2 << 20;
 const PAGE_BYTES: usize = 4096;
+/// Pages that may be missing from a block that is made huge: at most 3 % of it.
+const MISSING_PAGES_MAX: usize = 16;
 /// A walk begins when the process has grown or shrunk by so much.
 const WORTH_A_WALK_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 const PAUSE_BETWEEN_WALKS: Duration = Duration::from_secs(2);
@@ -31,7 +34,7 @@ const REFUSALS_MAX: usize = 16;
 enum Block {
     /// It is a huge page now, if it was none before.
     Huge,
-    /// Pages of it are missing.
+    /// Too many pages of it are missing.
     HasHoles,
     /// The kernel did not do it.
     Refused,
@@ -151,7 +154,7 @@ fn blocks_of(range: Range<usize>) -> impl Iterator<Item = usize> {
 }
 
 fn make_huge(address: usize) -> Block {
-    if !is_filled(address) {
+    if missing_pages(address).is_none_or(|missing| missing > MISSING_PAGES_MAX) {
         return Block::HasHoles;
     }
     let start = std::ptr::without_provenance_mut(address);
@@ -161,14 +164,14 @@ fn make_huge(address: usize) -> Block {
     if is_done { Block::Huge } else { Block::Refused }
 }
 
-/// True if every page of a block is there.
-fn is_filled(address: usize) -> bool {
+/// How many pages of a block are not there; `None` if it is not mapped.
+fn missing_pages(address: usize) -> Option<usize> {
     let mut pages = [0u8; BLOCK_BYTES / PAGE_BYTES];
     let start = std::ptr::without_provenance_mut(address);
     // SAFETY: writes one byte for each page of 4 KiB (or larger) of the block, for which there is room, and touches nothing else;
     // a block that is mapped no more is an error.
     let is_known = unsafe { libc::mincore(start, BLOCK_BYTES, pages.as_mut_ptr()) } == 0;
-    is_known && pages.iter().all(|page| page & 1 == 1)
+    is_known.then(|| pages.iter().filter(|page| *page & 1 == 0).count())
 }
 
 #[cfg(test)]
@@ -234,8 +237,8 @@ mod tests {
             memory[filled + page * PAGE_BYTES] = page as u8 | 1;
         }
         memory[with_hole] = 7;
-        let is_whole_already = is_filled(blocks[2]);
-        assert!(is_filled(blocks[0]));
+        let is_whole_already = missing_pages(blocks[2]) == Some(0);
+        assert_eq!(missing_pages(blocks[0]), Some(0));
         let outcome = make_huge(blocks[0]);
         assert_ne!(outcome, Block::HasHoles);
         if outcome == Block::Huge {
@@ -246,7 +249,7 @@ mod tests {
         }
         if !is_whole_already {
             assert_eq!(make_huge(blocks[2]), Block::HasHoles);
-            assert!(!is_filled(blocks[2]));
+            assert_ne!(missing_pages(blocks[2]), Some(0));
         }
         assert_eq!(memory[with_hole], 7);
     }
