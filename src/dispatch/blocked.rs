@@ -9,6 +9,8 @@
 //! Cost for a server on which nobody waits: one relaxed load for each command.
 
 use crate::commands::{BlockRequest, Session};
+use crate::error::CommandError;
+use crate::resp::Reply;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -81,14 +83,22 @@ impl Waiter {
         kind == Some(self.request.kind) || self.request.also_when_gone
     }
 
-    /// Ends the wait with this reply (`None`: that of a timeout); false if it was over already.
-    pub fn finish(&self, reply: Option<Vec<u8>>) -> bool {
+    /// Ends the wait as a timeout does, or with this error; false if it was over already. `before` runs before the client learns of it.
+    pub fn finish(&self, error: Option<&CommandError>, before: impl FnOnce()) -> bool {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, WaiterState::Over) {
             WaiterState::Waiting(session) => {
+                let mut output = Vec::new();
+                let mut reply = Reply::new(&mut output, session.protocol);
+                match error {
+                    Some(error) => reply.error(error.text()),
+                    None => self.request.timeout_reply.write(&mut reply),
+                }
+                session.commands.set(session.commands.get() + 1);
+                before();
                 *state = WaiterState::Done(Box::new(Wake {
                     session: *session,
-                    reply,
+                    reply: Some(output),
                     lsn: 0,
                 }));
                 self.woken.notify_one();

@@ -6,6 +6,7 @@ use crate::commands::messaging::Messaging;
 use crate::commands::session::Remembers;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::blocked::DatabaseKey;
+use crate::error::CommandError;
 use crate::pubsub::ChannelKind;
 use crate::tracking::{TrackingOptions, TrackingState};
 use std::sync::Arc;
@@ -46,8 +47,11 @@ impl Messaging for Server {
         let Some(waiter) = self.blocked.of_client(client) else {
             return false;
         };
-        let error = || b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n".to_vec();
-        let done = waiter.finish(with_error.then(error));
+        const UNBLOCKED: CommandError =
+            CommandError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        let error = with_error.then_some(UNBLOCKED);
+        let count = || self.count_unblocked(&waiter.arguments, error.as_ref());
+        let done = waiter.finish(error.as_ref(), count);
         self.blocked.forget(&waiter);
         done
     }

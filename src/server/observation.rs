@@ -4,8 +4,9 @@ use super::Server;
 use crate::commands::context::Ran;
 use crate::commands::latency::CommandLatency;
 use crate::commands::table::{self, Row};
-use crate::commands::{Flags, Session};
+use crate::commands::{Flags, Session, transactions};
 use crate::config::Settings;
+use crate::error::CommandError;
 use crate::metrics::{CommandMetrics, Distribution, Histogram};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -81,6 +82,21 @@ impl Server {
             ran.arguments,
             ran.nanoseconds,
         );
+    }
+
+    /// Counts a command that waited and was ended by another client.
+    pub(super) fn count_unblocked(&self, arguments: &[Box<[u8]>], error: Option<&CommandError>) {
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        let Ok(row) = transactions::resolve(&arguments) else {
+            return;
+        };
+        let command = &self.inside.by_command[row.number];
+        self.inside.commands.fetch_add(1, Relaxed);
+        command.calls.fetch_add(1, Relaxed);
+        if let Some(error) = error {
+            command.failed.fetch_add(1, Relaxed);
+            self.note_error_inside(error.text());
+        }
     }
 
     /// The counters of one row, of all workers and of what ran inside others.

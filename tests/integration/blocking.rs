@@ -137,6 +137,32 @@ fn timeouts_and_other_ends_of_waiting() {
     block(&server, &mut waiting, "BLPOP none 0");
     other.line(&format!("CLIENT UNBLOCK {id} ERROR"));
     assert!(waiting.read().error().starts_with("UNBLOCKED"));
+    // Whoever ends a wait finds it counted.
+    for (reason, failed) in [("TIMEOUT", 0), ("ERROR", 1)] {
+        other.ok("CONFIG RESETSTAT");
+        block(&server, &mut waiting, "BLPOP none 0");
+        other.line(&format!("CLIENT UNBLOCK {id} {reason}"));
+        let statistics = other.line("INFO commandstats").text();
+        let line = statistics
+            .lines()
+            .find(|line| line.starts_with("cmdstat_blpop:"));
+        let line = line.unwrap_or_else(|| panic!("{reason}: {statistics}"));
+        assert!(
+            line.starts_with("cmdstat_blpop:calls=1,"),
+            "{reason}: {line}"
+        );
+        assert!(
+            line.trim().ends_with(&format!("failed_calls={failed}")),
+            "{reason}: {line}"
+        );
+        let errors = other.line("INFO errorstats").text();
+        assert_eq!(
+            errors.contains("errorstat_UNBLOCKED:count=1"),
+            failed == 1,
+            "{errors}"
+        );
+        waiting.read();
+    }
     // What a blocked client sends meanwhile is answered afterwards.
     block(&server, &mut waiting, "BLPOP late 0");
     waiting.send_line("PING");
