@@ -323,7 +323,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key"),
     CommandSpec {
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
         summary: "Gives a key another name, in place of what has that name.",
         ..CommandSpec::new(
             "rename",
@@ -337,7 +337,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::REPLACE.at(2, 2)])
     .with_syntax("key newkey:key"),
     CommandSpec {
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
         summary: "Gives a key another name, unless that is taken.",
         ..CommandSpec::new(
             "renamenx",
@@ -353,7 +353,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("3.2.0", "Both names may be the same.")]),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
         summary: "Copies a value to another key, in this database or in another.",
         other_database: Some(copy_database),
         ..CommandSpec::new(
@@ -368,7 +368,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_key_uses(&[KeyUse::READ.at(1, 1), KeyUse::REPLACE.at(2, 2)])
     .with_syntax("source:key destination:key [DB destination-db:integer] [REPLACE]"),
     CommandSpec {
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
         summary: "Takes a key out of this database and puts it into another.",
         other_database: Some(move_database),
         ..CommandSpec::new(

@@ -372,7 +372,6 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("destkey:key [sourcekey:key...]"),
     CommandSpec {
         since: "2.8.9",
-        complexity: "N/A",
         key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
         summary: "Shows what is inside a HyperLogLog, or makes it a dense one; for tests.",
         ..CommandSpec::new(
@@ -392,7 +391,6 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_flags(Flags::SYSTEM),
     CommandSpec {
         since: "2.8.9",
-        complexity: "N/A",
         summary: "Checks that the server's HyperLogLogs count right; for tests.",
         ..CommandSpec::new(
             "pfselftest",

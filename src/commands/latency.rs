@@ -177,18 +177,18 @@ fn doctor(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comm
     let mut text = String::new();
     if events.is_empty() && threshold_ms == 0 {
         text.push_str(
-            "Latency monitoring is disabled in this Redis instance. CONFIG SET latency-monitor-threshold <milliseconds> enables it.\n",
+            "The latency monitor is off. CONFIG SET latency-monitor-threshold <milliseconds> switches it on.\n",
         );
     } else if events.is_empty() {
-        text.push_str("No latency spike was observed since the start or the last LATENCY RESET.\n");
+        text.push_str("There was no spike since the start or the last LATENCY RESET.\n");
     } else {
-        text.push_str("Latency spikes were observed:\n\n");
+        text.push_str("What took long:\n\n");
     }
     for (index, (name, series)) in events.iter().enumerate() {
         let count = series.samples.len() as u64;
         let sum: u64 = series.samples.iter().map(|(_, value)| value).sum();
         text.push_str(&format!(
-            "{}. {name}: {count} latency spikes (average {}ms, worst all time event {}ms).\n",
+            "{}. {name}: {count} spikes of {} ms on average, the longest one {} ms.\n",
             index + 1,
             sum / count.max(1),
             series.longest_ms,
