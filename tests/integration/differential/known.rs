@@ -192,7 +192,7 @@ const SINCE_7_2: &[(&str, Condition)] = &[
     ("XSETID first looks at the greatest deleted ID", |call| {
         call.found == &Reply::Error(SMALLER_THAN_DELETED.to_owned()) && is_error(call.expected)
     }),
-    ("OBJECT HELP says Print", |call| {
+    ("the help of OBJECT", |call| {
         call.name == "OBJECT" && matches!(call.found, Reply::Array(lines) if lines.len() == 15)
     }),
     ("the help of XGROUP and XINFO", |call| {
