@@ -378,45 +378,45 @@ fn nothing(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Com
 fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
         "DIGEST",
-        "    Output a hex signature representing the current content of all databases. Not the one that Redis gives.",
+        "    Returns a digest of all databases, in hexadecimal digits. Not the one that Redis gives.",
         "DIGEST-VALUE <key> [<key> ...]",
-        "    Output a hex signature of the values of all the specified keys.",
+        "    Returns a digest of each key's value. Not the one that Redis gives.",
         "ERROR <string>",
-        "    Return a Redis protocol error with <string> as message.",
+        "    Replies with <string> as an error.",
         "HTSTATS <dbid> [FULL]",
-        "    Return the number of keys of a database, and of those with a deadline.",
+        "    Tells how many keys a database has, and how many of them have a deadline.",
         "HTSTATS-KEY <key> [FULL]",
         "    The same for the elements of a large collection.",
         "JMAP",
         "    Does nothing.",
         "LOADAOF",
-        "    As RELOAD: there is one state, and the log is part of it.",
+        "    As RELOAD NOSAVE: what the log has is loaded.",
         "LOG <message>",
-        "    Write <message> to the server log.",
+        "    Writes a line to the server's log.",
         "OBJECT <key>",
-        "    Show low level info about `key` and associated value.",
+        "    Shows what is known of a key: encoding, size, last use, LSN.",
         "PAUSE-CRON <0|1>",
-        "    Setting it to 1 stops what is done from time to time: save rules, the timeout of idle clients, rates.",
+        "    With 1, what is done from time to time stops: save rules, the timeout of idle clients, rates.",
         "POPULATE <count> [<prefix>] [<size>]",
-        "    Create <count> string keys named <prefix>:<num>; without a prefix 'key'.",
+        "    Makes <count> keys with the names <prefix>:<number>; without a prefix it is 'key'.",
         "PROTOCOL <type>",
-        "    Reply with a test value of the specified type: string, integer, double, bignum,",
+        "    Replies with some value of a type of the protocol. Types: string, integer, double, bignum,",
         "    null, array, set, map, attrib, push, verbatim, true or false.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
         "    Does nothing.",
         "RELOAD [NOSAVE] [NOFLUSH [MERGE]]",
-        "    Take a snapshot and send every key to the cold tier, from where it comes back when it is used. NOSAVE trusts",
+        "    Takes a snapshot and sends every key to the cold tier, from where it comes back when it is used. NOSAVE trusts",
         "    the log instead of a snapshot. NOFLUSH without MERGE fails if there is anything, as loading it twice would.",
         "REPLYBUFFER <subcommand> <value>",
         "    Does nothing.",
         "SET-ACTIVE-EXPIRE <0|1>",
-        "    Setting it to 0 disables expiring keys in background when they are not accessed.",
+        "    With 0, keys past their deadline stay until a command comes upon them.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",
-        "    Setting it to 1 lets scripts call commands for administrators that run at once.",
+        "    With 1, scripts may call commands for administrators that run at once.",
         "SLEEP <seconds>",
-        "    Keep this client waiting for <seconds>. Decimals allowed.",
+        "    Keeps this client waiting for so many seconds, which may have decimals.",
         "STRINGMATCH-LEN <length> <pattern>",
-        "    Match <pattern> against a string of <length> zero bytes.",
+        "    Tells whether <pattern> fits <length> zero bytes.",
     ];
     allow_debug(context)?;
     write_help("DEBUG", HELP, reply);
@@ -470,7 +470,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
         ..row("object", -3, ADMIN, "Shows what is known of a key.", object)
-            .with_complexity("O(N) where N is the size of the value")
+            .with_complexity("O(N) for a value of size N")
     }
     .with_syntax("key [FAST]"),
     CommandSpec {
@@ -486,7 +486,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
             "Returns a digest of each key's value.",
             debug_digest_value,
         )
-        .with_complexity("O(N) where N is the size of the values")
+        .with_complexity("O(N) for values of size N together")
     }
     .with_syntax("key..."),
     row(
@@ -496,7 +496,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns a digest of all databases.",
         debug_digest,
     )
-    .with_complexity("O(N) where N is the size of all values in all tiers"),
+    .with_complexity("O(N) for values of size N in all tiers"),
     row(
         "populate",
         -3,
@@ -504,7 +504,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Creates keys for tests.",
         populate,
     )
-    .with_complexity("O(N) where N is the number of keys")
+    .with_complexity("O(N) for N keys")
     .with_syntax("count:integer [prefix] [size:integer]"),
     row(
         "protocol",
@@ -542,7 +542,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Matches a pattern against a long text.",
         match_long_text,
     )
-    .with_complexity("O(N) where N is the length")
+    .with_complexity("O(N) for a string of N bytes")
     .with_syntax("length:integer pattern:pattern"),
     row(
         "quicklist-packed-threshold",
@@ -558,7 +558,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "help",
         2,
         Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     ),
 ];

@@ -170,19 +170,19 @@ fn refcount(
 const HELP: [&str; 15] = [
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ENCODING <key>",
-    "    Return the kind of internal representation used in order to store the value",
-    "    associated with a <key>.",
+    "    Tells which encoding Redis would choose for the value of a key, by its type",
+    "    and size.",
     "FREQ <key>",
-    "    Return the access frequency index of the <key>. The returned integer is",
-    "    proportional to the logarithm of the recent access frequency of the key.",
+    "    Tells how often a key was used of late: a counter that grows more slowly the",
+    "    larger it is. Only under an LFU policy.",
     "IDLETIME <key>",
-    "    Return the idle time of the <key>, that is the approximated number of",
-    "    seconds elapsed since the last access to the key.",
+    "    Tells how many seconds ago a key was last used. Not under an LFU",
+    "    policy.",
     "REFCOUNT <key>",
-    "    Return the number of references of the value associated with the specified",
-    "    <key>.",
+    "    Tells how many references there are to a value: 1, except for small",
+    "    integers.",
     "HELP",
-    "    Print this help.",
+    "    Shows these lines.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -206,7 +206,7 @@ const KEY: &[KeySpec] = &[KeySpec::Range {
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.2.3",
-        summary: "Returns the internal encoding of a Redis object.",
+        summary: "Tells which encoding Redis would choose for a value.",
         ..CommandSpec::new("encoding", 3, READ, KEY, Group::Generic, encoding)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -214,7 +214,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "4.0.0",
-        summary: "Returns the logarithmic access frequency counter of a Redis object.",
+        summary: "Tells how often a key was used of late, on a scale that grows ever more slowly.",
         ..CommandSpec::new("freq", 3, READ, KEY, Group::Generic, freq)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -222,7 +222,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "2.2.3",
-        summary: "Returns the time since the last access to a Redis object.",
+        summary: "Tells how many seconds ago a key was last used.",
         ..CommandSpec::new("idletime", 3, READ, KEY, Group::Generic, idletime)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -230,7 +230,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "2.2.3",
-        summary: "Returns the reference count of a value of a key.",
+        summary: "Tells how many references there are to a value: 1, except for small integers.",
         ..CommandSpec::new("refcount", 3, READ, KEY, Group::Generic, refcount)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -238,7 +238,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "6.2.0",
-        summary: "Returns helpful text about the different subcommands.",
+        summary: "Lists the subcommands and what each is for.",
         ..CommandSpec::new(
             "help",
             2,
@@ -253,8 +253,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 /// The row of OBJECT.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.2.3",
-    complexity: "Depends on subcommand.",
-    summary: "A container for object introspection commands.",
+    complexity: "That of the subcommand",
+    summary: "Tells how a value is kept and when it was used.",
     subcommands: SUBCOMMANDS,
     ..CommandSpec::new(
         "object",
@@ -400,7 +400,7 @@ mod tests {
         ]);
         let help = server.run("OBJECT HELP");
         assert!(
-            help.starts_with("[+OBJECT <subcommand> ") && help.ends_with("Print this help.]"),
+            help.starts_with("[+OBJECT <subcommand> ") && help.ends_with("Shows these lines.]"),
             "{help}"
         );
     }

@@ -301,7 +301,8 @@ fn keys_of(arguments: &[&[u8]]) -> Vec<usize> {
     keys
 }
 
-const COMPLEXITY: &str = "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).";
+const COMPLEXITY: &str =
+    "O(N+M*log(M)) for N elements read and M returned; O(N) if their order does not matter";
 
 const CATEGORIES: Categories = Categories::SET
     .and(Categories::SORTED_SET)
@@ -321,7 +322,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             KeyUse::REPLACE.somewhere().noted("STORE may stand anywhere among the options."),
         ],
         categories: Some(CATEGORIES),
-        summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.",
+        summary: "Puts the elements of a list, set or sorted set in order; may store what comes out.",
         offloaded_if: Some(has_patterns),
         ..CommandSpec::new(
             "sort",
@@ -345,7 +346,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             KeyUse::READ.somewhere().noted(OF_PATTERNS),
         ],
         categories: Some(CATEGORIES),
-        summary: "Returns the sorted elements of a list, a set, or a sorted set.",
+        summary: "Does what SORT does, but never stores anything.",
         offloaded_if: Some(has_patterns),
         ..CommandSpec::new(
             "sort_ro",
