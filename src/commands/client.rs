@@ -1,7 +1,7 @@
 //! CLIENT and its subcommands.
 
 use super::context::Context;
-use super::services::ClientFilter;
+use super::services::{Caller, ClientFilter};
 use super::session::ReplyMode;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
@@ -117,10 +117,18 @@ fn set_info(
     Ok(())
 }
 
-fn info(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn caller(context: &Context<'_>, command: &'static str, arguments: &[&[u8]]) -> Option<Caller> {
+    Some(Caller {
+        id: context.session.id,
+        command,
+        argument_bytes: arguments.iter().map(|argument| argument.len()).sum(),
+    })
+}
+
+fn info(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let filter = ClientFilter {
         ids: vec![context.session.id],
-        caller: Some((context.session.id, "client|info")),
+        caller: caller(context, "client|info", arguments),
         ..ClientFilter::default()
     };
     reply.verbatim(*b"txt", context.services.client_list(&filter).as_bytes());
@@ -147,7 +155,7 @@ fn client_id(argument: &[u8]) -> Result<u64, CommandError> {
 
 fn list(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let mut filter = ClientFilter {
-        caller: Some((context.session.id, "client|list")),
+        caller: caller(context, "client|list", arguments),
         ..ClientFilter::default()
     };
     match &arguments[2..] {

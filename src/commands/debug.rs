@@ -58,24 +58,22 @@ fn sleep(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     Ok(())
 }
 
-/// RELOAD and LOADAOF: everything becomes durable, leaves the memory, and comes back when it is used. There is no older state
-/// that could be loaded beside the present one: merging it changes nothing, and loading it on top without that fails.
+/// `RELOAD [NOSAVE] [NOFLUSH] [MERGE]`: everything becomes durable, leaves the memory, and comes back when it is used. With NOSAVE
+/// it is the log that has it, so what is loaded is never older than what was there; merging the two changes nothing, and
+/// loading one on top of the other without MERGE fails.
 fn reload(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     const UNKNOWN_OPTION: CommandError = CommandError::fixed(
         "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
     );
-    const NOT_HERE: CommandError = CommandError::fixed(
-        "ERR DEBUG RELOAD NOSAVE is not supported: there is no other state to load than the present one",
-    );
-    const THERE_ALREADY: CommandError =
+    const NOT_LOADED: CommandError =
         CommandError::fixed("ERR Error trying to load the RDB dump, check server logs.");
     allow_debug(context)?;
-    let (mut keeps, mut merges) = (false, false);
+    let (mut saves, mut keeps, mut merges) = (true, false, false);
     for option in &arguments[2..] {
         match option.to_ascii_uppercase().as_slice() {
+            b"NOSAVE" => saves = false,
             b"NOFLUSH" => keeps = true,
             b"MERGE" => merges = true,
-            b"NOSAVE" => return Err(NOT_HERE),
             _ => return Err(UNKNOWN_OPTION),
         }
     }
@@ -83,11 +81,24 @@ fn reload(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> 
     context.offload(move |services, reply| {
         let has_keys = (0..databases).any(|database| services.key_counts(database).0 > 0);
         let has_any = has_keys || services.scripts().libraries().iter().len() > 0;
-        if keeps && !merges && has_any {
-            return Err(THERE_ALREADY);
+        if keeps && !merges && has_any || !services.reload(saves)? {
+            return Err(NOT_LOADED);
         }
-        services.sync_log()?;
-        services.reload()?;
+        reply.ok();
+        Ok(())
+    });
+    Ok(())
+}
+
+/// LOADAOF: as RELOAD, from the log.
+fn load_log(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    const NOT_LOADED: CommandError =
+        CommandError::fixed("ERR Error trying to load the AOF files, check server logs.");
+    allow_debug(context)?;
+    context.offload(|services, reply| {
+        if !services.reload(false)? {
+            return Err(NOT_LOADED);
+        }
         reply.ok();
         Ok(())
     });
@@ -149,7 +160,7 @@ fn object(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     reply.simple(format!(
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:{} lru_seconds_idle:{} type:{} lsn:{}",
         encoded.len(),
-        context.now_ms / 1000,
+        context.now_ms / 1000 - u64::from(info.idle_seconds),
         info.idle_seconds,
         type_name(info.kind),
         info.lsn,
@@ -393,9 +404,9 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
         "    null, array, set, map, attrib, push, verbatim, true or false.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
         "    Does nothing.",
-        "RELOAD [NOFLUSH [MERGE]]",
-        "    Takes a snapshot and sends every key to the cold tier, from where it comes back when it is used. NOFLUSH",
-        "    without MERGE fails if there is anything, as loading it twice would.",
+        "RELOAD [NOSAVE] [NOFLUSH [MERGE]]",
+        "    Takes a snapshot and sends every key to the cold tier, from where it comes back when it is used. NOSAVE trusts",
+        "    the log instead of a snapshot. NOFLUSH without MERGE fails if there is anything, as loading it twice would.",
         "REPLYBUFFER <subcommand> <value>",
         "    Does nothing.",
         "SET-ACTIVE-EXPIRE <0|1>",
@@ -423,9 +434,15 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         reload,
     )
     .with_complexity(super::administration::ALL_KEYS)
-    .with_syntax("[NOFLUSH] [MERGE]"),
-    row("loadaof", 2, ADMIN_JOB, "As DEBUG RELOAD.", reload)
-        .with_complexity(super::administration::ALL_KEYS),
+    .with_syntax("[NOSAVE] [NOFLUSH] [MERGE]"),
+    row(
+        "loadaof",
+        2,
+        ADMIN_JOB,
+        "As DEBUG RELOAD, from the log.",
+        load_log,
+    )
+    .with_complexity(super::administration::ALL_KEYS),
     row(
         "set-active-expire",
         3,
@@ -545,126 +562,3 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         help,
     ),
 ];
-
-#[cfg(test)]
-mod tests {
-    use crate::commands::test_support::TestServer;
-    use crate::config::DebugCommand;
-
-    fn server() -> TestServer {
-        let mut server = TestServer::new();
-        server.settings.debug_command = DebugCommand::Yes;
-        server.settings.bulk_limit_bytes = 1 << 20;
-        server
-    }
-
-    #[test]
-    fn debug_has_to_be_allowed() {
-        let refused = TestServer::new().run("DEBUG PROTOCOL string");
-        assert!(
-            refused.starts_with("-ERR DEBUG command not allowed."),
-            "{refused}"
-        );
-    }
-
-    #[test]
-    fn populate_leaves_what_is_there() {
-        let mut server = server();
-        server.check_all(&[
-            ("SET p:1 mine", "+OK"),
-            ("DEBUG POPULATE 3 p", "+OK"),
-            (
-                "MGET p:0 p:1 p:2 p:3",
-                "[\"value:0\" \"mine\" \"value:2\" nil]",
-            ),
-            ("DEBUG POPULATE 1 q 3", "+OK"),
-            ("GET q:0", "\"val\""),
-            ("DEBUG POPULATE 1 q 20", "+OK"),
-            ("STRLEN q:0", ":3"),
-            (
-                "DEBUG POPULATE x",
-                "-ERR value is not an integer or out of range",
-            ),
-            (
-                "DEBUG POPULATE -1",
-                "-ERR value is out of range, must be positive",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn replies_of_all_types_and_errors() {
-        server().check_all(&[
-            ("DEBUG PROTOCOL integer", ":12345"),
-            ("DEBUG PROTOCOL true", ":1"),
-            ("DEBUG PROTOCOL array", "[:0 :1 :2]"),
-            (
-                "DEBUG PROTOCOL push",
-                "-ERR RESP2 is not supported by this command",
-            ),
-            ("DEBUG ERROR boo", "-boo"),
-            ("DEBUG QUICKLIST-PACKED-THRESHOLD 1b", "+OK"),
-            (
-                "DEBUG QUICKLIST-PACKED-THRESHOLD 4gb",
-                "-ERR argument must be a memory value bigger than 1 and smaller than 4gb",
-            ),
-            ("DEBUG STRINGMATCH-LEN 10 *a", ":0"),
-            ("DEBUG STRINGMATCH-LEN 10 *?", ":1"),
-        ]);
-    }
-
-    #[test]
-    fn object_shows_a_key_that_has_expired_and_is_still_there() {
-        let mut server = server();
-        server.check("SET k value PX 10", "+OK");
-        server.advance_ms(11);
-        let shown = server.run("DEBUG OBJECT k");
-        assert!(shown.contains("encoding:embstr"), "{shown}");
-        server.check_all(&[("EXISTS k", ":0"), ("DEBUG OBJECT k", "-ERR no such key")]);
-    }
-
-    #[test]
-    fn switches_reach_the_server() {
-        let mut server = server();
-        server.check_all(&[
-            ("DEBUG PAUSE-CRON 1", "+OK"),
-            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
-            (
-                "DEBUG PAUSE-CRON x",
-                "-ERR value is not an integer or out of range",
-            ),
-        ]);
-        let calls = server.services.take_calls();
-        assert_eq!(calls, ["pause_cron(true)", "set_active_expire(false)"]);
-    }
-
-    #[test]
-    fn sleep_in_a_script_is_part_of_it() {
-        let mut server = server();
-        server.check_all(&[
-            ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK"),
-            (
-                r#"EVAL "redis.call('set', 'k', 'v', 'px', 1) redis.call('debug', 'sleep', 0.01) return redis.call('exists', 'k')" 0"#,
-                ":1",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn tables_have_figures_only_where_redis_has_tables() {
-        let mut server = server();
-        server.settings.set_max_intset_entries = 1;
-        server.settings.set_max_listpack_entries = 1;
-        server.check_all(&[
-            ("SADD s 1 2 3", ":3"),
-            ("DEBUG HTSTATS-KEY s", "\" number of elements: 3\\n\""),
-            ("SET t 1", "+OK"),
-            (
-                "DEBUG HTSTATS-KEY t",
-                "-ERR The value stored at the specified key is not represented using an hash table",
-            ),
-            ("DEBUG HTSTATS-KEY none", "-ERR no such key"),
-            ("DEBUG HTSTATS 99", "-ERR Out of range database"),
-        ]);
-    }
-}

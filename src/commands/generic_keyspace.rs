@@ -45,6 +45,7 @@ fn reply_keys(
             count: KEYS_IN_A_STEP,
             pattern,
             kind: None,
+            expires: false,
         };
         cursor = services.scan(request, &mut |key| {
             reply.bulk(key);
@@ -97,6 +98,7 @@ fn reply_scan(services: &dyn Services, scan: &Scan, reply: &mut Reply<'_>) -> Co
         count: scan.count,
         pattern: scan.pattern.as_deref(),
         kind: scan.kind,
+        expires: true,
     };
     let (start, mut found) = (reply.begin_deferred(), 0);
     let next = services.scan(request, &mut |key| {

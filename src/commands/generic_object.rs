@@ -70,17 +70,21 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
         Value::Stream(_) => "stream",
-        Value::List(_) if settings.legacy_encoding_names => "quicklist",
+        Value::List(_) if settings.encodings.legacy_encoding_names => "quicklist",
         Value::List(list) => packed(
-            is_one_listpack(list, settings.list_max_listpack_size),
+            is_one_listpack(list, settings.encodings.list_max_listpack_size),
             "quicklist",
         ),
-        Value::Set(set) if set.is_intset_like(settings.set_max_intset_entries as usize) => "intset",
-        Value::Set(_) if settings.legacy_encoding_names => "hashtable",
+        Value::Set(set)
+            if set.is_intset_like(settings.encodings.set_max_intset_entries as usize) =>
+        {
+            "intset"
+        }
+        Value::Set(_) if settings.encodings.legacy_encoding_names => "hashtable",
         Value::Set(set) => {
             let (entries, bytes) = (
-                settings.set_max_listpack_entries,
-                settings.set_max_listpack_value_bytes,
+                settings.encodings.set_max_listpack_entries,
+                settings.encodings.set_max_listpack_value_bytes,
             );
             packed(
                 set.is_packed_like(entries as usize, bytes as usize),
@@ -89,8 +93,8 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
         }
         Value::Hash(hash) => {
             let (entries, bytes) = (
-                settings.hash_max_listpack_entries,
-                settings.hash_max_listpack_value_bytes,
+                settings.encodings.hash_max_listpack_entries,
+                settings.encodings.hash_max_listpack_value_bytes,
             );
             match hash.is_packed_like(entries as usize, bytes as usize) {
                 true if hash.has_field_deadlines() => "listpackex",
@@ -99,8 +103,8 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
         }
         Value::SortedSet(members) => {
             let (entries, bytes) = (
-                settings.zset_max_listpack_entries,
-                settings.zset_max_listpack_value_bytes,
+                settings.encodings.zset_max_listpack_entries,
+                settings.encodings.zset_max_listpack_value_bytes,
             );
             packed(
                 members.is_packed_like(entries as usize, bytes as usize),
@@ -305,8 +309,8 @@ mod tests {
     #[test]
     fn encodings_of_hashes() {
         let mut server = TestServer::new();
-        server.settings.hash_max_listpack_entries = 2;
-        server.settings.hash_max_listpack_value_bytes = 4;
+        server.settings.encodings.hash_max_listpack_entries = 2;
+        server.settings.encodings.hash_max_listpack_value_bytes = 4;
         server.check_all(&[
             ("HSET h a 1 b 2", ":2"),
             ("OBJECT ENCODING h", "\"listpack\""),
@@ -322,16 +326,16 @@ mod tests {
     #[test]
     fn encodings_as_redis_7_0_names_them() {
         let mut server = TestServer::new();
-        server.settings.set_max_intset_entries = 10;
+        server.settings.encodings.set_max_intset_entries = 10;
         server.check_all(&[("RPUSH l a", ":1"), ("SADD s a", ":1"), ("SADD i 1", ":1")]);
         for (legacy, list, set) in [
             (false, "listpack", "listpack"),
             (true, "quicklist", "hashtable"),
         ] {
-            server.settings.legacy_encoding_names = legacy;
-            server.settings.list_max_listpack_size = -2;
-            server.settings.set_max_listpack_entries = 128;
-            server.settings.set_max_listpack_value_bytes = 64;
+            server.settings.encodings.legacy_encoding_names = legacy;
+            server.settings.encodings.list_max_listpack_size = -2;
+            server.settings.encodings.set_max_listpack_entries = 128;
+            server.settings.encodings.set_max_listpack_value_bytes = 64;
             server.check("OBJECT ENCODING l", &format!("\"{list}\""));
             server.check("OBJECT ENCODING s", &format!("\"{set}\""));
             server.check("OBJECT ENCODING i", "\"intset\"");

@@ -19,7 +19,7 @@ fn hscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     let next = hash.scan(cursor, options.count, |field, value| {
         if options
             .pattern
-            .is_some_and(|pattern| !crate::glob::matches(pattern, field))
+            .is_some_and(|pattern| !crate::glob::selects(pattern, field))
         {
             return;
         }

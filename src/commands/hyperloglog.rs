@@ -104,7 +104,7 @@ fn add_to_dense(
 }
 
 fn sparse_bytes_max(context: &Context<'_>) -> usize {
-    context.settings.hll_sparse_max_bytes as usize
+    context.settings.encodings.hll_sparse_max_bytes as usize
 }
 
 /// Sets a key to the bytes; it keeps its deadline.
@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn a_sparse_one_becomes_dense() {
         let mut server = TestServer::new();
-        server.settings.hll_sparse_max_bytes = 100;
+        server.settings.encodings.hll_sparse_max_bytes = 100;
         let mut encodings = Vec::new();
         for element in 0..100 {
             server.run(&format!("PFADD a {element}"));
@@ -548,7 +548,7 @@ mod tests {
             ("SETRANGE s 15 \"\\x80\"", ":17"),
             ("PFCOUNT s", CORRUPTED),
         ]);
-        server.settings.hll_sparse_max_bytes = 18;
+        server.settings.encodings.hll_sparse_max_bytes = 18;
         server.check_all(&[
             (damaged, "+OK"),
             ("PFADD h a", CORRUPTED),

@@ -20,7 +20,7 @@ struct Series {
     longest_ms: u64,
 }
 
-/// Spikes by event: `command`, `fast-command`, `expire-cycle`.
+/// Spikes by event: `command`, `fast-command`, `expire-cycle`, `expire-del`, `eviction-cycle`, `eviction-del`, `aof-fsync-always`.
 #[derive(Default)]
 pub struct LatencyMonitor {
     events: Mutex<BTreeMap<&'static str, Series>>,

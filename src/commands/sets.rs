@@ -133,7 +133,7 @@ fn sscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         let next = set.scan(cursor, options.count, |member| {
             if options
                 .pattern
-                .is_none_or(|pattern| glob::matches(pattern, member))
+                .is_none_or(|pattern| glob::selects(pattern, member))
             {
                 reply.bulk(member);
                 written += 1;

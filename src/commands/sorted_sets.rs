@@ -343,7 +343,7 @@ fn zscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         let next = members.scan(cursor, options.count, |member, score| {
             if options
                 .pattern
-                .is_none_or(|pattern| glob::matches(pattern, member))
+                .is_none_or(|pattern| glob::selects(pattern, member))
             {
                 reply.bulk(member);
                 written += 1;

@@ -89,11 +89,11 @@ fn is_full(stream: &Stream, settings: &Settings, payload_bytes: usize) -> bool {
     let Some(last) = stream.last_chunk() else {
         return false;
     };
-    let bytes_max = match settings.stream_node_max_bytes {
+    let bytes_max = match settings.encodings.stream_node_max_bytes {
         0 => CHUNK_BYTES_MAX,
         bytes => bytes.min(CHUNK_BYTES_MAX),
     };
-    let entries_max = settings.stream_node_max_entries;
+    let entries_max = settings.encodings.stream_node_max_entries;
     (last.bytes + payload_bytes) as u64 >= bytes_max
         || (entries_max > 0 && last.entries >= entries_max)
 }

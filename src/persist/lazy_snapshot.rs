@@ -13,8 +13,8 @@
 use super::cold_store::{ColdStore, ColdVersion};
 use crate::clock;
 use crate::error::InternalError;
-use crate::keyspace::Keyspace;
 use crate::keyspace::entry::{Entry, NewBody};
+use crate::keyspace::{Keyspace, lock_watch};
 use crate::value::Value;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -222,6 +222,7 @@ impl LazySnapshot {
     }
 
     fn load(&self, block: usize, keyspace: &Keyspace) -> Result<(), InternalError> {
+        lock_watch::waits("a block of the snapshot");
         let loaded = self.with_mapped(|mapped| -> Result<bool, InternalError> {
             let _one_at_a_time = mapped.block_locks[block % BLOCK_LOCKS].lock();
             if mapped.is_loaded(block) {
