@@ -172,6 +172,12 @@ impl Keyspace {
             .fetch_max(generation + 1, Ordering::AcqRel);
     }
 
+    /// Counts keys of a database that no table accounts for (yet).
+    pub fn add_base_keys(&self, database: u32, keys: i64) {
+        let base_keys = &self.databases[database as usize].base_keys;
+        base_keys.fetch_add(keys, Ordering::AcqRel);
+    }
+
     /// Makes sure that generations up to `next` are not given out again.
     pub fn reserve_generations(&self, next: u32) {
         self.next_generation.fetch_max(next, Ordering::AcqRel);

@@ -153,6 +153,10 @@ impl MockCold {
 }
 
 impl ColdStore for MockCold {
+    fn is_empty(&self) -> bool {
+        self.state.lock().current.is_empty()
+    }
+
     fn may_contain(&self, generation: u32, hash: u64, key: &[u8]) -> bool {
         // Every eighth key passes the filter though it is not there.
         hash & 7 == 0

@@ -10,7 +10,7 @@
 use super::Tier;
 use super::cold::Cold;
 use super::cold_write::ColdWrite;
-use super::victims::{Choice, Victim, take_from_segment, take_key};
+use super::victims::{Choice, Taken, Victim, take_from_segment, take_key};
 use super::warm::WarmCopy;
 use crate::error::InternalError;
 use crate::keyspace::Keyspace;
@@ -105,7 +105,7 @@ impl Tier {
         let lap = hand.laps;
         while hand.laps == lap {
             let (database, hash) = (hand.database, hand.hash);
-            let (taken, generation) = self.take(database, hash, choice);
+            let (taken, generation) = self.take(database, hash, choice)?;
             match taken.next_hash {
                 Some(next_hash) => hand.hash = next_hash,
                 None => {
@@ -121,13 +121,30 @@ impl Tier {
         Ok(Demoted::default())
     }
 
-    fn take(&self, database: u32, hash: u64, choice: Choice) -> (super::victims::Taken, u32) {
-        let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
-        let generation = self.keyspace.generation(database);
-        let taken = take_from_segment(&mut shard, database, generation, hash, choice, |key| {
-            self.keyspace.hash(key)
-        });
-        (taken, generation)
+    /// Takes victims from the segment that owns a hash, and their generation. An entry that the log says more of may not go: its copy
+    /// would be outdated.
+    fn take(
+        &self,
+        database: u32,
+        hash: u64,
+        choice: Choice,
+    ) -> Result<(Taken, u32), InternalError> {
+        loop {
+            let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
+            if let Some(table) = shard.table(database) {
+                let (first_hash, last_hash) = table.segment_bounds(hash);
+                if !self.ports.loader.is_replayed(first_hash, last_hash) {
+                    drop(shard);
+                    self.ports.loader.replay(first_hash, last_hash)?;
+                    continue;
+                }
+            }
+            let generation = self.keyspace.generation(database);
+            let taken = take_from_segment(&mut shard, database, generation, hash, choice, |key| {
+                self.keyspace.hash(key)
+            });
+            return Ok((taken, generation));
+        }
     }
 
     /// Moves what is hot or warm of a database to the cold tier, and waits until it is there. Returns how many keys moved.
@@ -145,7 +162,7 @@ impl Tier {
         let (mut moved, mut position) = (0, Some(0));
         while let Some(hash) = position {
             let _hand = self.writer.lock();
-            let (taken, generation) = self.take(database, hash, choice);
+            let (taken, generation) = self.take(database, hash, choice)?;
             position = taken.next_hash;
             moved += self.demote(cold, generation, taken.victims, false)?.entries;
         }
@@ -165,6 +182,7 @@ impl Tier {
         for key in keys {
             let hash = self.keyspace.hash(key);
             let _hand = self.writer.lock();
+            self.ports.loader.replay(hash, hash)?;
             let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
             let generation = self.keyspace.generation(database);
             moved += u64::from(
