@@ -18,7 +18,7 @@ enum Write {
     DropGeneration(u32),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     current: Records,
     flushed: Records,
@@ -42,6 +42,14 @@ fn write(records: &mut Records, write: &Write) {
 }
 
 impl MockCold {
+    /// Another one with the same records, whose tombstones are applied by nobody yet.
+    pub fn copy(&self) -> MockCold {
+        MockCold {
+            state: Mutex::new(self.state.lock().clone()),
+            keyspace: Mutex::default(),
+        }
+    }
+
     /// The keyspace whose tombstones are applied from now on.
     pub fn attach(&self, keyspace: &Arc<Keyspace>) {
         *self.keyspace.lock() = Arc::downgrade(keyspace);

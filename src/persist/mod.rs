@@ -29,6 +29,8 @@ mod mock_cold;
 mod recovery_tests;
 #[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod tail_tests;
 
 pub use cold_store::{ColdStore, ColdVersion, NoColdStore};
 pub use data_directory::DataDirectory;

@@ -186,9 +186,12 @@ pub fn write_end_mark(rest: &mut [u8]) {
 
 /// The CRC of a frame's header, its own place counting as zero.
 fn header_crc(seed: FrameSeed, header: &[u8; FRAME_HEADER_LENGTH]) -> u32 {
+    // In one piece: one step of 16 bytes instead of two that are shorter and slower.
+    let mut covered = [0; FRAME_HEADER_LENGTH - 4];
+    covered[..4].copy_from_slice(&header[..4]);
+    covered[4..].copy_from_slice(&header[8..]);
     let mut hasher = crc32fast::Hasher::new_with_initial(seed.0);
-    hasher.update(&header[..4]);
-    hasher.update(&header[8..]);
+    hasher.update(&covered);
     hasher.finalize()
 }
 

@@ -1,0 +1,322 @@
+//! However the log is replayed, by one thread or several, before serving or when keys are touched: the result is the same.
+
+use super::log::TornTail;
+use super::mock_cold::MockCold;
+use super::recovery_tests::{
+    Checked, DATABASES, KEYS, Mode, Model, Operation, Small, key, operations,
+};
+use crate::keyspace::Deadline;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What happens to the files before they are recovered.
+#[derive(Clone, Debug)]
+enum Harm {
+    None,
+    /// A byte of the log is changed: so far into its records, of 1000.
+    FlippedByte(usize),
+    /// The log ends there.
+    Cut(usize),
+    /// The cold tier is lost.
+    NoCold,
+    /// The cold tier lost one write in the middle.
+    OlderCold(usize),
+}
+
+fn harms() -> impl Strategy<Value = Harm> {
+    prop_oneof![
+        3 => Just(Harm::None),
+        2 => (0usize..1000).prop_map(Harm::FlippedByte),
+        2 => (0usize..1000).prop_map(Harm::Cut),
+        2 => Just(Harm::NoCold),
+        2 => (0usize..12).prop_map(Harm::OlderCold),
+    ]
+}
+
+/// All that can be seen of a recovered server: counts, what was found, and every key.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    counts: Vec<(u64, u64)>,
+    records: u64,
+    effects: Option<(u64, u64)>,
+    torn: Option<TornTail>,
+    next_lsn: u64,
+    keys: Model,
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for item in std::fs::read_dir(from).expect("listed") {
+        let path = item.expect("listed").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_directory(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("copied");
+        }
+    }
+}
+
+/// The last segment that has records.
+fn last_segment(path: &Path) -> Option<(std::path::PathBuf, Vec<u8>)> {
+    let items = std::fs::read_dir(path.join("log")).expect("listed");
+    let mut files: Vec<_> = items.map(|item| item.expect("listed").path()).collect();
+    files.sort();
+    let read = files.into_iter().rev().map(|file| {
+        let bytes = std::fs::read(&file).expect("readable");
+        (file, bytes)
+    });
+    let mut used = read.filter(|(_, bytes)| bytes.iter().skip(64).any(|byte| *byte != 0));
+    used.next()
+}
+
+fn harm(path: &Path, cold: &Arc<MockCold>, harm: &Harm) -> Arc<MockCold> {
+    let (share, is_cut) = match harm {
+        Harm::None => return Arc::clone(cold),
+        Harm::NoCold => return Arc::default(),
+        Harm::OlderCold(kept) => {
+            cold.crash(*kept);
+            return Arc::clone(cold);
+        }
+        Harm::FlippedByte(share) => (*share, false),
+        Harm::Cut(share) => (*share, true),
+    };
+    let Some((file, mut bytes)) = last_segment(path) else {
+        return Arc::clone(cold);
+    };
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+    let offset = 64 + (end.saturating_sub(64)) * share / 1000;
+    match is_cut {
+        true => bytes[offset..].fill(0),
+        false => bytes[offset] ^= 0x10,
+    }
+    std::fs::write(&file, bytes).expect("written");
+    Arc::clone(cold)
+}
+
+/// Recovers a copy of a directory and looks at all of it; or what is wrong with it, and whether the start said so.
+fn recover_copy(original: &Path, cold: &MockCold, mode: Mode) -> Result<Seen, (String, bool)> {
+    let at = original.with_extension("copy");
+    drop(std::fs::remove_dir_all(&at));
+    copy_directory(original, &at);
+    let cold = Arc::new(cold.copy());
+    let mut server =
+        Small::try_start(&at, cold, mode.options()).map_err(|error| (error.to_string(), true))?;
+    let report = server.recovered.report.clone();
+    let counts = |server: &Small| -> Vec<(u64, u64)> {
+        (0..DATABASES)
+            .map(|database| server.keyspace.key_counts(database))
+            .collect()
+    };
+    let first_counts = counts(&server);
+    server
+        .recovered
+        .lazy
+        .load_all(&server.keyspace)
+        .map_err(|error| (error.to_string(), false))?;
+    assert!(server.recovered.lazy.is_complete());
+    let last_counts = counts(&server);
+    let keys_of = |counts: &[(u64, u64)]| -> Vec<u64> { counts.iter().map(|of| of.0).collect() };
+    assert_eq!(
+        keys_of(&first_counts),
+        keys_of(&last_counts),
+        "the keys are counted at once"
+    );
+    let mut keys = Model::new();
+    for database in 0..DATABASES {
+        for number in 0..KEYS {
+            if let Some(state) = server.get(database, &key(number)) {
+                keys.insert((database, key(number)), state);
+            }
+        }
+    }
+    Ok(Seen {
+        counts: last_counts,
+        records: report.records,
+        effects: (report.records_pending == 0)
+            .then_some((report.effects_applied, report.effects_skipped)),
+        torn: report.torn,
+        next_lsn: server
+            .recovered
+            .journaling
+            .log()
+            .map_or(0, |log| log.last_lsn() + 1),
+        keys,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_way_of_replaying_gives_what_one_thread_gives(
+        operations in operations(),
+        kept in 0usize..12,
+        damage in harms(),
+    ) {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let path = temporary.path().join("data");
+        let server = Small::start(&path, Arc::new(MockCold::default()));
+        let mut checked = Checked { path: &path, server: Some(server), model: Model::new() };
+        let written = operations.iter().filter(|operation| !matches!(operation, Operation::Crash { .. }));
+        for (number, operation) in written.enumerate() {
+            checked.run(number, operation);
+        }
+        let cold = checked.server.take().expect("it runs").crash(kept);
+        let cold = harm(&path, &cold, &damage);
+        let expected = recover_copy(&path, &cold, Mode { workers: 1, at_a_time: 1, waits: false });
+        eprintln!("OUTCOME {damage:?} {:?}", expected.as_ref().map(|s| (s.records, s.effects, s.torn.is_some())));
+        for (workers, at_a_time) in [(2, 1000), (3, 3), (8, 1000)] {
+            let seen = recover_copy(&path, &cold, Mode { workers, at_a_time, waits: false });
+            prop_assert_eq!(&seen, &expected, "{} threads", workers);
+        }
+        for (workers, at_a_time) in [(1, 1000), (8, 3)] {
+            let seen = recover_copy(&path, &cold, Mode { workers, at_a_time, waits: true });
+            match (seen, &expected) {
+                (Ok(mut seen), Ok(expected)) => {
+                    // What was replayed later is not in the report.
+                    seen.effects = seen.effects.or(expected.effects);
+                    prop_assert_eq!(&seen, expected);
+                }
+                // What is wrong in the log itself is told at the start, what does not fit its base later, too.
+                (Err((_, true)), Err(_)) => {}
+                (Err((error, false)), Err((expected, _))) => {
+                    let is_misfit = |text: &str| text.contains("does not fit") || text.contains("the cold tier is damaged");
+                    prop_assert!(is_misfit(&error) && is_misfit(expected), "{error}; {expected}");
+                }
+                (seen, expected) => prop_assert!(false, "{seen:?} instead of {expected:?}"),
+            }
+        }
+    }
+}
+
+/// Threads that read and write keys of their own while the log is replayed part by part, and entries are demoted.
+#[test]
+fn keys_are_what_the_log_says_while_it_is_replayed() {
+    const THREADS: usize = 3;
+    const KEYS_OF_EACH: usize = 1500;
+    let temporary = tempfile::tempdir().expect("a directory");
+    let mut server = Small::start(temporary.path(), Arc::new(MockCold::default()));
+    for number in 0..THREADS * KEYS_OF_EACH {
+        let name = key(number);
+        server.with_key(0, &name, |keys| {
+            keys.set_text(&name, b"begin", Deadline::None)
+                .expect("room");
+        });
+        if number % 3 == 0 {
+            server.with_key(0, &name, |keys| {
+                let effect = storage_format::Effect::Append { bytes: b"-end" };
+                keys.apply(&name, effect).expect("a text");
+            });
+        } else if number % 5 == 0 {
+            server.with_key(0, &name, |keys| keys.delete(&name).expect("room"));
+        }
+    }
+    let expected = |number: usize| match number {
+        _ if number % 3 == 0 => Some(&b"begin-end"[..]),
+        _ if number % 5 == 0 => None,
+        _ => Some(&b"begin"[..]),
+    };
+    let counts = server.keyspace.key_counts(0);
+    let mode = Mode {
+        workers: 2,
+        at_a_time: 100,
+        waits: true,
+    };
+    let cold = server.crash(0);
+    let server = Small::try_start(temporary.path(), cold, mode.options()).expect("in order");
+    let lazy = &server.recovered.lazy;
+    assert!(server.recovered.report.records_pending > 0 && !lazy.is_complete());
+    assert_eq!(server.keyspace.key_counts(0), counts);
+    let recorder = server.recovered.journaling.recorder();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (server, recorder) = (&server, &recorder);
+            scope.spawn(move || {
+                let mut journal = crate::keyspace::Journal::default();
+                for step in 0..KEYS_OF_EACH {
+                    let number = (step * 7 % KEYS_OF_EACH) * THREADS + thread;
+                    let name = key(number);
+                    let hash = server.keyspace.hash(&name);
+                    let lazy = &server.recovered.lazy;
+                    lazy.ensure_loaded(server.keyspace.generation(0), hash, &server.keyspace)
+                        .expect("in order");
+                    let mut keys = crate::keyspace::Keys::lock(
+                        &server.keyspace,
+                        &[hash],
+                        &mut journal,
+                        &**recorder,
+                        0,
+                        1,
+                    );
+                    assert_eq!(keys.text(&name).expect("a text"), expected(number));
+                    let effect = storage_format::Effect::Append { bytes: b"!" };
+                    keys.apply(&name, effect).expect("a text");
+                    keys.commit();
+                }
+            });
+        }
+        scope.spawn(|| while lazy.load_next(&server.keyspace).expect("in order") {});
+    });
+    assert!(lazy.is_complete());
+    assert_eq!(lazy.log_parts_left(), 0);
+    // Once more: what was written meanwhile stands behind what was replayed.
+    let cold = server.crash(0);
+    let mut server = Small::try_start(temporary.path(), cold, mode.options()).expect("in order");
+    let mut found = BTreeMap::new();
+    for number in 0..THREADS * KEYS_OF_EACH {
+        found.insert(number, server.get(0, &key(number)).map(|(_, text, _)| text));
+    }
+    for (number, text) in found {
+        let text = text.expect("each was appended to");
+        assert_eq!(
+            text.strip_suffix(b"!"),
+            Some(expected(number).unwrap_or_default())
+        );
+    }
+}
+
+#[test]
+fn a_flushed_database_is_not_replayed_and_a_swapped_one_goes_along() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let mut server = Small::start(temporary.path(), Arc::new(MockCold::default()));
+    for number in 0..500 {
+        for database in 0..DATABASES {
+            let (name, text) = (key(number), database.to_string());
+            server.with_key(database, &name, |keys| {
+                keys.set_text(&name, text.as_bytes(), Deadline::None)
+                    .expect("room");
+            });
+        }
+    }
+    let mode = Mode {
+        workers: 2,
+        at_a_time: 100,
+        waits: true,
+    };
+    let cold = server.crash(0);
+    let mut server = Small::try_start(temporary.path(), cold, mode.options()).expect("in order");
+    server.flush(0);
+    server.swap();
+    let counts = |server: &Small| {
+        (0..DATABASES)
+            .map(|of| server.keyspace.key_counts(of).0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&server), [500, 0]);
+    for number in 0..500 {
+        assert_eq!(
+            server.get(0, &key(number)).map(|of| of.1),
+            Some(b"1".to_vec())
+        );
+        assert_eq!(server.get(1, &key(number)), None);
+    }
+    let lazy = &server.recovered.lazy;
+    lazy.load_all(&server.keyspace).expect("in order");
+    assert_eq!(counts(&server), [500, 0]);
+    let cold = server.crash(0);
+    let server = Small::try_start(temporary.path(), cold, mode.options()).expect("in order");
+    assert_eq!(counts(&server), [500, 0]);
+}
