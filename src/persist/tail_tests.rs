@@ -3,25 +3,26 @@
 use super::log::TornTail;
 use super::mock_cold::MockCold;
 use super::recovery_tests::{
-    Checked, DATABASES, KEYS, Mode, Model, Operation, Small, key, operations,
+    Change, Checked, DATABASES, KEYS, Mode, Model, Operation, Small, key, operations,
 };
 use crate::keyspace::Deadline;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use storage_format::log::{Scanned, Scanner};
 
 /// What happens to the files before they are recovered.
 #[derive(Clone, Debug)]
 enum Harm {
     None,
-    /// A byte of the log is changed: so far into its records, of 1000.
+    /// A byte of a record's frame is changed: of the one so far into the last segment's, of 1000.
     FlippedByte(usize),
     /// The log ends there.
     Cut(usize),
     /// The cold tier is lost.
     NoCold,
-    /// The cold tier lost one write in the middle.
+    /// The cold tier is one that lost more of its writes.
     OlderCold(usize),
 }
 
@@ -32,6 +33,28 @@ fn harms() -> impl Strategy<Value = Harm> {
         2 => (0usize..1000).prop_map(Harm::Cut),
         2 => Just(Harm::NoCold),
         2 => (0usize..12).prop_map(Harm::OlderCold),
+    ]
+}
+
+/// Keys are demoted, a snapshot cuts the log, and what is in the log then builds on cold records.
+fn endings() -> impl Strategy<Value = Vec<Operation>> {
+    let demoted = (0..KEYS).map(|key| Operation::Demote { database: 0, key });
+    let change = prop_oneof![
+        4 => Just(Change::Append),
+        2 => Just(Change::SetDeadline(1 << 44)),
+        1 => Just(Change::Delete),
+        1 => Just(Change::SetAdd(1)),
+    ];
+    let of_key = |(key, change)| Operation::Change {
+        database: 0,
+        key,
+        change,
+    };
+    let changes = proptest::collection::vec((0..KEYS, change).prop_map(of_key), 0..30);
+    let front: Vec<Operation> = demoted.chain([Operation::Snapshot]).collect();
+    prop_oneof![
+        Just(Vec::new()),
+        changes.prop_map(move |changes| [front.clone(), changes].concat()),
     ]
 }
 
@@ -59,17 +82,20 @@ fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-/// The last segment that has records.
-fn last_segment(path: &Path) -> Option<(std::path::PathBuf, Vec<u8>)> {
+/// The last segment that has records, and where these begin.
+fn last_segment(path: &Path) -> Option<(PathBuf, Vec<u8>, Vec<u64>)> {
     let items = std::fs::read_dir(path.join("log")).expect("listed");
     let mut files: Vec<_> = items.map(|item| item.expect("listed").path()).collect();
     files.sort();
-    let read = files.into_iter().rev().map(|file| {
+    files.into_iter().rev().find_map(|file| {
         let bytes = std::fs::read(&file).expect("readable");
-        (file, bytes)
-    });
-    let mut used = read.filter(|(_, bytes)| bytes.iter().skip(64).any(|byte| *byte != 0));
-    used.next()
+        let mut offsets = Vec::new();
+        let mut scanner = Scanner::new(&bytes).ok()?;
+        while let Scanned::Record(record) = scanner.next_record() {
+            offsets.push(record.offset);
+        }
+        (!offsets.is_empty()).then_some((file, bytes, offsets))
+    })
 }
 
 fn harm(path: &Path, cold: &Arc<MockCold>, harm: &Harm) -> Arc<MockCold> {
@@ -83,11 +109,10 @@ fn harm(path: &Path, cold: &Arc<MockCold>, harm: &Harm) -> Arc<MockCold> {
         Harm::FlippedByte(share) => (*share, false),
         Harm::Cut(share) => (*share, true),
     };
-    let Some((file, mut bytes)) = last_segment(path) else {
+    let Some((file, mut bytes, offsets)) = last_segment(path) else {
         return Arc::clone(cold);
     };
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-    let offset = 64 + (end.saturating_sub(64)) * share / 1000;
+    let offset = offsets[offsets.len() * share / 1000] as usize + share % 20;
     match is_cut {
         true => bytes[offset..].fill(0),
         false => bytes[offset] ^= 0x10,
@@ -153,6 +178,7 @@ proptest! {
     #[test]
     fn every_way_of_replaying_gives_what_one_thread_gives(
         operations in operations(),
+        ending in endings(),
         kept in 0usize..12,
         damage in harms(),
     ) {
@@ -160,14 +186,13 @@ proptest! {
         let path = temporary.path().join("data");
         let server = Small::start(&path, Arc::new(MockCold::default()));
         let mut checked = Checked { path: &path, server: Some(server), model: Model::new() };
-        let written = operations.iter().filter(|operation| !matches!(operation, Operation::Crash { .. }));
+        let written = operations.iter().chain(&ending).filter(|operation| !matches!(operation, Operation::Crash { .. }));
         for (number, operation) in written.enumerate() {
             checked.run(number, operation);
         }
         let cold = checked.server.take().expect("it runs").crash(kept);
         let cold = harm(&path, &cold, &damage);
         let expected = recover_copy(&path, &cold, Mode { workers: 1, at_a_time: 1, waits: false });
-        eprintln!("OUTCOME {damage:?} {:?}", expected.as_ref().map(|s| (s.records, s.effects, s.torn.is_some())));
         for (workers, at_a_time) in [(2, 1000), (3, 3), (8, 1000)] {
             let seen = recover_copy(&path, &cold, Mode { workers, at_a_time, waits: false });
             prop_assert_eq!(&seen, &expected, "{} threads", workers);
@@ -319,4 +344,79 @@ fn a_flushed_database_is_not_replayed_and_a_swapped_one_goes_along() {
     let cold = server.crash(0);
     let server = Small::try_start(temporary.path(), cold, mode.options()).expect("in order");
     assert_eq!(counts(&server), [500, 0]);
+}
+
+/// Of several effects that do not fit, the first in the log's order is told by a start that replays them. Where they are
+/// replayed later, their keys cannot be used, others can, and the log stays.
+#[test]
+fn what_does_not_fit_is_told_or_keeps_its_keys_from_being_used() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let path = temporary.path().join("data");
+    let mut server = Small::start(&path, Arc::new(MockCold::default()));
+    for number in 0..300 {
+        server.with_key(0, &key(number), |keys| {
+            keys.set_text(&key(number), b"text", Deadline::None)
+                .expect("room");
+        });
+    }
+    let generation = server.keyspace.generation(0);
+    let recorder = server.recovered.journaling.recorder();
+    for number in [200, 7, 100] {
+        let mut effects = Vec::new();
+        let record = storage_format::EffectRecord {
+            generation,
+            key: &key(number),
+            previous_lsn: 999,
+            effect: storage_format::Effect::Append { bytes: b"more" },
+        };
+        record.encode(&mut effects);
+        recorder.append(&effects);
+    }
+    drop(recorder);
+    let cold = server.crash(0);
+    for (workers, at_a_time) in [(1, 1), (1, 1000), (2, 100), (8, 1000)] {
+        let mode = Mode {
+            workers,
+            at_a_time,
+            waits: false,
+        };
+        let (error, _) = recover_copy(&path, &cold, mode).expect_err("it does not fit");
+        assert!(
+            error.contains("log record 301 does not fit: append of \"key:200\""),
+            "{error}"
+        );
+    }
+    let mode = Mode {
+        workers: 2,
+        at_a_time: 100,
+        waits: true,
+    };
+    let mut server = Small::try_start(&path, cold, mode.options()).expect("the log is in order");
+    let lazy = Arc::clone(&server.recovered.lazy);
+    for _ in 0..2 {
+        for number in [7, 100, 200] {
+            let hash = server.keyspace.hash(&key(number));
+            let error = lazy
+                .ensure_loaded(generation, hash, &server.keyspace)
+                .expect_err("it does not fit");
+            assert!(error.to_string().contains("does not fit"), "{error}");
+        }
+    }
+    let is_usable = |number: &usize| {
+        let hash = server.keyspace.hash(&key(*number));
+        lazy.ensure_loaded(generation, hash, &server.keyspace)
+            .is_ok()
+    };
+    let usable: Vec<usize> = (0..300).filter(is_usable).collect();
+    assert!(usable.len() > 200, "{}", usable.len());
+    for number in usable {
+        assert_eq!(
+            server.get(0, &key(number)).map(|of| of.1),
+            Some(b"text".to_vec())
+        );
+    }
+    assert!(
+        server.recovered.snapshotter.take().is_err(),
+        "the log is still needed"
+    );
 }
