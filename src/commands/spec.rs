@@ -78,6 +78,9 @@ impl Flags {
     /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
+    /// Larder's own: runs the queue of a transaction (EXEC), whose keys are its own.
+    pub const RUNS_QUEUE: Flags = Flags(1 << 25);
+
     /// Larder's own: what Redis has as one command that looks at its first argument. Its subcommands are none to anybody else.
     pub const ONE_COMMAND: Flags = Flags(1 << 23);
 
@@ -300,7 +303,31 @@ impl CommandSpec {
         }
     }
 
+    /// The argument that is the first key, if that does not depend on the others: what can be prefetched ahead.
+    #[inline]
+    pub const fn first_key(&self) -> Option<usize> {
+        match self.keys {
+            [KeySpec::Range { first, .. }, ..] => Some(*first),
+            [KeySpec::Counted { count_index }, ..] => Some(*count_index + 1),
+            _ => None,
+        }
+    }
+
+    /// The argument that is the only key, in the session's database; `None` if there may be none or several.
+    #[inline]
+    pub const fn only_key(&self) -> Option<usize> {
+        match self.keys {
+            [KeySpec::Range { first, last, .. }]
+                if *last == *first as i32 && self.other_database.is_none() =>
+            {
+                Some(*first)
+            }
+            _ => None,
+        }
+    }
+
     /// True if `count` arguments (with the name) are right.
+    #[inline]
     pub fn arity_allows(&self, count: usize) -> bool {
         if self.arity >= 0 {
             count == self.arity as usize

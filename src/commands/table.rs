@@ -144,23 +144,50 @@ pub fn rename(renamed: Vec<(String, String)>) -> Result<(), String> {
     Ok(())
 }
 
-/// A slot of the index: the name that clients use, which `rename-command` may have changed, and the row.
-type Slot = Option<(&'static str, Row)>;
+/// An occupied slot of the index.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// What [`folded_bytes`] makes of the name.
+    folded: u64,
+    /// The name that clients use, which `rename-command` may have changed.
+    name: &'static str,
+    /// It has at most eight bytes, all of them letters: length and `folded` say all.
+    is_short: bool,
+    row: Row,
+}
+
+impl Slot {
+    fn new(name: &'static str, row: Row) -> Slot {
+        Slot {
+            folded: folded_bytes(name.as_bytes()),
+            name,
+            is_short: name.len() <= 8 && name.bytes().all(|byte| byte.is_ascii_alphabetic()),
+            row,
+        }
+    }
+
+    #[inline]
+    fn is_named(&self, name: &[u8], folded: u64) -> bool {
+        self.folded == folded
+            && self.name.len() == name.len()
+            && (self.is_short || self.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
 
 /// Open addressing by the first eight bytes of a name. Finding a command is part of every request, and this takes a
 /// multiplication and one comparison.
-static INDEX: LazyLock<[Slot; INDEX_SLOTS]> = LazyLock::new(|| {
-    let mut index: [Slot; INDEX_SLOTS] = [None; INDEX_SLOTS];
+static INDEX: LazyLock<[Option<Slot>; INDEX_SLOTS]> = LazyLock::new(|| {
+    let mut index: [Option<Slot>; INDEX_SLOTS] = [None; INDEX_SLOTS];
     for (number, row) in listed().iter().enumerate() {
         let Some(name) = name_in_use(row).filter(|_| row.container.is_none()) else {
             continue;
         };
-        let mut slot = first_slot(name.as_bytes());
+        let mut slot = first_slot(folded_bytes(name.as_bytes()), name.len());
         while index[slot].is_some() {
             slot = (slot + 1) % INDEX_SLOTS;
         }
         let spec = row.spec;
-        index[slot] = Some((name, Row { number, spec }));
+        index[slot] = Some(Slot::new(name, Row { number, spec }));
     }
     index
 });
@@ -177,29 +204,35 @@ fn name_in_use(row: &Listed) -> Option<&'static str> {
     }
 }
 
-/// Where the search for a name begins; the same for upper and lower case.
-fn first_slot(name: &[u8]) -> usize {
-    const LOWER_CASE_BITS: u64 = 0x2020_2020_2020_2020;
+/// Where the search for a name of this length begins.
+#[inline]
+fn first_slot(folded: u64, length: usize) -> usize {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = (first_bytes(name) | LOWER_CASE_BITS)
-        .wrapping_add(name.len() as u64)
+    let mixed = folded
+        .wrapping_add(length as u64)
         .wrapping_mul(MULTIPLIER);
     (mixed >> (64 - INDEX_SLOTS.trailing_zeros())) as usize
 }
 
-/// The first eight bytes of a name; of a shorter one all, some of them twice. A copy of variable length would be a call.
-fn first_bytes(name: &[u8]) -> u64 {
-    if let Some(first) = name.first_chunk::<8>() {
-        return u64::from_le_bytes(*first);
-    }
-    match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+/// The first eight bytes of a name, the same for upper and lower case; of a shorter one all, some of them twice. A copy of variable
+/// length would be a call.
+#[inline]
+fn folded_bytes(name: &[u8]) -> u64 {
+    const LOWER_CASE_BITS: u64 = 0x2020_2020_2020_2020;
+    let bytes = match name {
+        [first, middle @ .., last] if name.len() < 4 => {
+            let middle = middle.first().copied().unwrap_or_default();
+            u64::from(*first) | u64::from(middle) << 8 | u64::from(*last) << 16
         }
-        _ => name
-            .iter()
-            .fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)),
-    }
+        _ => match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(first), ..) => u64::from_le_bytes(*first),
+            (None, Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+            }
+            _ => name.first().copied().map_or(0, u64::from),
+        },
+    };
+    bytes | LOWER_CASE_BITS
 }
 
 /// Every top-level command.
@@ -210,10 +243,11 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
 /// The row for a name in any case.
 pub fn find(name: &[u8]) -> Option<Row> {
     let index = &*INDEX;
-    let mut slot = first_slot(name);
-    while let Some((known, row)) = index[slot] {
-        if known.as_bytes().eq_ignore_ascii_case(name) {
-            return Some(row);
+    let folded = folded_bytes(name);
+    let mut slot = first_slot(folded, name.len());
+    while let Some(known) = &index[slot] {
+        if known.is_named(name, folded) {
+            return Some(known.row);
         }
         slot = (slot + 1) % INDEX_SLOTS;
     }

@@ -261,12 +261,20 @@ pub fn wrong_arity(row: Row) -> CommandError {
 
 /// The row of a command line, subcommands included.
 pub fn find_row(arguments: &[&[u8]]) -> Result<Row, CommandError> {
-    let Some(row) = table::find(arguments[0]) else {
-        return Err(unknown_command(arguments));
-    };
-    if row.spec.subcommands.is_empty() || arguments.len() < 2 {
-        return Ok(row);
+    find_row_below(table::find(arguments[0]), arguments)
+}
+
+/// As [`find_row`], where the name was looked up before.
+#[inline]
+pub fn find_row_below(named: Option<Row>, arguments: &[&[u8]]) -> Result<Row, CommandError> {
+    match named {
+        Some(row) if row.spec.subcommands.is_empty() || arguments.len() < 2 => Ok(row),
+        Some(row) => find_subcommand(row, arguments),
+        None => Err(unknown_command(arguments)),
     }
+}
+
+fn find_subcommand(row: Row, arguments: &[&[u8]]) -> Result<Row, CommandError> {
     let found = table::find_subcommand(row, arguments[1]);
     // To ACL rules it is the command itself, with an argument that it does not know.
     let found = found.or_else(|| row.spec.flags.has(Flags::ONE_COMMAND).then_some(row));
@@ -339,7 +347,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Flags::NOSCRIPT
                 .and(Flags::LOADING)
                 .and(Flags::STALE)
-                .and(Flags::NOT_QUEUED),
+                .and(Flags::NOT_QUEUED)
+                .and(Flags::RUNS_QUEUE),
             KeySpec::NONE,
             Group::Transactions,
             exec,

@@ -1,7 +1,7 @@
 //! Whether a command may run: it exists, its arity is right, the client is authenticated, its user may do this, there is
 //! memory for it; and whether it runs now or is queued.
 
-use super::Dispatcher;
+use super::{Dispatcher, Request};
 use crate::commands::acl::{self, LogContext};
 use crate::commands::script::declared_flags;
 use crate::commands::script::shebang::ScriptFlags;
@@ -42,9 +42,10 @@ impl Dispatcher {
     pub(super) fn admit(
         &self,
         session: &Session,
-        arguments: &[&[u8]],
+        request: &Request<'_>,
     ) -> Result<Admitted, CommandError> {
-        let row = transactions::find_row(arguments)?;
+        let arguments = request.arguments;
+        let row = transactions::find_row_below(request.foresight.row, arguments)?;
         let flags = row.spec.flags;
         let reject = |error: CommandError| {
             add(&self.metrics.by_command[row.number].rejected, 1);
@@ -79,7 +80,7 @@ impl Dispatcher {
             return reject(slow.refusal());
         }
         let of = (row, session, arguments);
-        if flags.has(Flags::DENYOOM) || row.spec.name == "exec" {
+        if flags.has(Flags::DENYOOM) || flags.has(Flags::RUNS_QUEUE) {
             let admission = self.server.tier.admission();
             if admission != Admission::Go && any(of, |row, _| row.spec.flags.has(Flags::DENYOOM)) {
                 match admission {
@@ -151,7 +152,7 @@ fn any(
     (row, session, arguments): (Row, &Session, &[&[u8]]),
     holds: impl Fn(Row, &[&[u8]]) -> bool,
 ) -> bool {
-    if row.spec.name != "exec" {
+    if !row.spec.flags.has(Flags::RUNS_QUEUE) {
         return holds(row, arguments);
     }
     let mut queue = session.transaction.iter().flat_map(|open| &open.queue);

@@ -19,7 +19,6 @@ pub struct Bench<'a> {
     pub journal: &'a mut Journal,
     pub keys: &'a [NamedKey],
     pub owned_keys: &'a [Box<[u8]>],
-    pub hashes: &'a [u64],
     pub now_ms: u64,
     /// The waiter on whose behalf the command runs.
     pub serving: Option<&'a mut Serving>,
@@ -98,33 +97,55 @@ impl From<Obstacle> for Unfinished {
 
 impl Bench<'_> {
     /// Runs a command; one that has to start over does so. Its reply is appended to `output`.
+    #[inline(always)]
     pub fn run(
         &mut self,
         row: Row,
         session: &mut Session,
         arguments: &[&[u8]],
         fetched: &[Fetched],
-        mut locking: Locking,
+        locking: Locking,
         output: &mut Vec<u8>,
     ) -> Result<(), Obstacle> {
         let start = output.len();
-        loop {
-            let retry = match self.attempt(row, session, arguments, fetched, locking, output) {
-                Ok(()) => return Ok(()),
-                Err(Unfinished::Obstacle(obstacle)) => return Err(obstacle),
-                Err(Unfinished::StartOver(retry)) => retry,
-            };
-            match retry {
-                Retry::UnderAllLocks => locking = Locking::Everything,
-                Retry::WithBlock { database, hash } => {
-                    let loaded = self.server.load_block(database, hash);
-                    loaded.map_err(Obstacle::Failed)?;
-                }
+        match self.attempt(row, session, arguments, fetched, locking, output) {
+            Ok(()) => Ok(()),
+            Err(Unfinished::Obstacle(obstacle)) => Err(obstacle),
+            Err(Unfinished::StartOver(retry)) => {
+                output.truncate(start);
+                let locking = self.prepare(retry, locking)?;
+                self.run_again(row, session, arguments, fetched, locking, output)
             }
-            output.truncate(start);
         }
     }
 
+    /// Apart from [`Bench::run`], so that what every command runs through is no loop: the compiler would prepare for its
+    /// second round in the first.
+    #[cold]
+    fn run_again(
+        &mut self,
+        row: Row,
+        session: &mut Session,
+        arguments: &[&[u8]],
+        fetched: &[Fetched],
+        locking: Locking,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Obstacle> {
+        self.run(row, session, arguments, fetched, locking, output)
+    }
+
+    /// Gets what a command lacked, and says how it has to lock.
+    fn prepare(&self, retry: Retry, locking: Locking) -> Result<Locking, Obstacle> {
+        match retry {
+            Retry::UnderAllLocks => Ok(Locking::Everything),
+            Retry::WithBlock { database, hash } => {
+                let loaded = self.server.load_block(database, hash);
+                loaded.map(|()| locking).map_err(Obstacle::Failed)
+            }
+        }
+    }
+
+    #[inline(always)]
     fn attempt(
         &mut self,
         row: Row,
@@ -135,7 +156,6 @@ impl Bench<'_> {
         output: &mut Vec<u8>,
     ) -> Result<(), Unfinished> {
         let server = self.server;
-        let hashes = (locking == Locking::DeclaredKeys).then_some(self.hashes);
         let is_serving = self.serving.is_some();
         let mut context = Context {
             keys: Keys::without_locks(
@@ -160,7 +180,7 @@ impl Bench<'_> {
             retry: None,
         };
         let keys = &mut context.keys;
-        if !keys.hold_unless(hashes, &|| server.scripts.slow.any()) {
+        if !hold(keys, self.keys, locking, server) {
             return Err(give_up(server, self.serving.as_deref()).into());
         }
         configure(keys, row, context.session, server, self.settings);
@@ -196,6 +216,15 @@ impl Bench<'_> {
     }
 }
 
+/// Locks the shards of these keys, or all. False if a script that does not end has one of them.
+fn hold(keys: &mut Keys<'_>, named: &[NamedKey], locking: Locking, server: &Server) -> bool {
+    let gives_up = || server.scripts.slow.any();
+    match locking {
+        Locking::DeclaredKeys => keys.hold_unless(named.iter().map(|key| key.hash), &gives_up),
+        Locking::Everything => keys.hold_all_unless(&gives_up),
+    }
+}
+
 /// A script that does not end has the locks. Who waits for a key in a blocking command is tried again after it.
 fn give_up(server: &Server, serving: Option<&Serving>) -> Obstacle {
     match serving {
@@ -209,6 +238,7 @@ fn give_up(server: &Server, serving: Option<&Serving>) -> Obstacle {
 
 /// Runs the function of a command on its locked, resident keys and logs its effects. The locks go after this returns;
 /// a client that has to wait is in the registry by then.
+#[inline(always)]
 fn call(
     row: Row,
     context: &mut Context<'_>,
@@ -239,6 +269,7 @@ fn call(
 }
 
 /// How look-ups of this command count and leave traces, and who has to hear of its changes.
+#[inline(always)]
 fn configure(
     keys: &mut Keys<'_>,
     row: Row,
@@ -264,6 +295,7 @@ enum Reading<'a> {
 }
 
 /// Makes the keys of a command resident: hot, or lent to a command that only looks. Gives back what has to be fetched.
+#[inline(never)]
 fn make_resident(
     server: &Server,
     keys: &mut Keys<'_>,

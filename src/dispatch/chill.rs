@@ -13,7 +13,7 @@ impl Dispatcher {
             return;
         };
         let tier = &self.server.tier;
-        let demoted = if row.spec.name == "exec" || row.spec.flags.has(Flags::RUNS_SCRIPT) {
+        let demoted = if row.spec.flags.has(Flags::RUNS_QUEUE) || row.spec.flags.has(Flags::RUNS_SCRIPT) {
             tier.demote_all(session.database)
         } else {
             let mut keys = Vec::new();

@@ -23,7 +23,7 @@ use self::bench::{Bench, Blocked, Called, Locking, Obstacle};
 use self::blocked::{DatabaseKey, Waiter};
 use crate::clock;
 use crate::commands::session::ReplyMode;
-use crate::commands::table::Row;
+use crate::commands::table::{self, Row};
 use crate::commands::{Flags, Group, Job, Services, Session, transactions};
 use crate::config::Settings;
 use crate::error::{CommandError, InternalError};
@@ -79,36 +79,35 @@ struct Serving {
     key_is_gone: bool,
 }
 
+/// What was found out about a command line ahead of its turn.
+#[derive(Clone, Copy)]
+pub struct Foresight {
+    /// The row that its first word names; of a container, not yet of the subcommand.
+    row: Option<Row>,
+    /// The placement hash of the row's first key, if it has one at a fixed place.
+    pub first_hash: Option<u64>,
+}
+
 /// A command line.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The command's name and its arguments.
     pub arguments: &'a [&'a [u8]],
-    /// The placement hash of the argument that [`key_to_prefetch`] names, where it was computed for prefetching.
-    pub first_hash: Option<u64>,
+    /// What is known of it.
+    pub foresight: Foresight,
 }
 
 impl<'a> Request<'a> {
-    /// A command line of which nothing was prefetched.
+    /// A command line that was not looked at before.
     pub fn new(arguments: &'a [&'a [u8]]) -> Request<'a> {
+        let row = arguments.first().and_then(|name| table::find(name));
         Request {
             arguments,
-            first_hash: None,
+            foresight: Foresight {
+                row,
+                first_hash: None,
+            },
         }
-    }
-}
-
-/// Which argument is the first key, as far as the name tells at a glance; a wrong guess costs a useless prefetch.
-pub fn key_to_prefetch(name: &[u8]) -> usize {
-    const OF_SCRIPTS: [&[u8]; 3] = [b"evalsha", b"fcall", b"eval"];
-    let may_be = matches!(name, [b'e' | b'E' | b'f' | b'F', ..]) && name.len() <= 7;
-    match may_be
-        && OF_SCRIPTS
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-    {
-        true => 3,
-        false => 1,
     }
 }
 
@@ -129,7 +128,6 @@ pub struct Dispatcher {
     metrics: Arc<WorkerMetrics>,
     keys: Vec<NamedKey>,
     owned_keys: Vec<Box<[u8]>>,
-    hashes: Vec<u64>,
     /// LSN of the last record that this worker wrote, for `appendfsync always`.
     last_lsn: u64,
     last_command: usize,
@@ -162,7 +160,6 @@ impl Dispatcher {
             metrics,
             keys: Vec::new(),
             owned_keys: Vec::new(),
-            hashes: Vec::new(),
             last_lsn: 0,
             last_command: usize::MAX,
             serving: None,
@@ -241,7 +238,7 @@ impl Dispatcher {
         if session.users_version != self.server.users.version() {
             self.refresh_user(session);
         }
-        let outcome = match self.admit(session, arguments) {
+        let outcome = match self.admit(session, &request) {
             Ok(Admitted::Queue) => {
                 self.enqueue(session, arguments);
                 output.extend_from_slice(reply::QUEUED);
@@ -292,12 +289,24 @@ impl Dispatcher {
     }
 
     /// Collects the keys of a command into `self.keys`.
+    #[inline(always)]
     fn collect_keys(&mut self, row: Row, session: &Session, request: Request<'_>) {
         let arguments = request.arguments;
         self.keys.clear();
         self.owned_keys.clear();
         let (keys, keyspace) = (&mut self.keys, &self.server.keyspace);
-        if row.spec.name == "exec" {
+        let first_hash = request.foresight.first_hash;
+        if let Some(argument) = row.spec.only_key()
+            && let Some(key) = arguments.get(argument)
+        {
+            keys.push(NamedKey {
+                database: session.database,
+                hash: first_hash.unwrap_or_else(|| keyspace.hash(key)),
+                argument,
+            });
+            return;
+        }
+        if row.spec.flags.has(Flags::RUNS_QUEUE) {
             let owned = &mut self.owned_keys;
             transactions::queue_keys(session, keyspace.databases(), |database, key| {
                 keys.push(NamedKey {
@@ -310,10 +319,10 @@ impl Dispatcher {
             return;
         }
         let other = row.spec.other_database.and_then(|other| other(arguments));
-        let first = key_to_prefetch(arguments[0]);
+        let first = row.spec.first_key();
         row.spec.for_each_key(arguments, |argument| {
-            let hash = match request.first_hash {
-                Some(hash) if argument == first => hash,
+            let hash = match first_hash {
+                Some(hash) if Some(argument) == first => hash,
                 _ => keyspace.hash(arguments[argument]),
             };
             keys.push(NamedKey {
@@ -339,22 +348,22 @@ impl Dispatcher {
         fetched: &[Fetched],
         output: &mut Vec<u8>,
     ) -> Outcome {
-        if row.spec.name == "exec"
-            && let Some(queue) = sequential_queue(session)
-        {
-            return Pending::Sequential(queue).into();
-        }
         let mut locking = Locking::DeclaredKeys;
-        if row.spec.name == "exec" && transactions::queue_has_script(session) {
-            if let Err(error) = self.server.lazy.load_all(&self.server.keyspace) {
-                return self.fail(&error, session, output);
+        if row.spec.flags.has(Flags::RUNS_QUEUE) {
+            if let Some(queue) = sequential_queue(session) {
+                return Pending::Sequential(queue).into();
             }
-            locking = Locking::Everything;
+            if transactions::queue_has_script(session) {
+                if let Err(error) = self.server.lazy.load_all(&self.server.keyspace) {
+                    return self.fail(&error, session, output);
+                }
+                locking = Locking::Everything;
+            }
         }
         self.collect_keys(row, session, request);
-        self.hashes.clear();
-        self.hashes.extend(self.keys.iter().map(|key| key.hash));
-        if let Err(error) = self.load_blocks() {
+        if !self.server.lazy.is_complete()
+            && let Err(error) = self.load_blocks()
+        {
             return self.fail(&error, session, output);
         }
         if row.spec.flags.has(Flags::RUNS_SCRIPT) {
@@ -367,7 +376,6 @@ impl Dispatcher {
             journal: &mut self.journal,
             keys: &self.keys,
             owned_keys: &self.owned_keys,
-            hashes: &self.hashes,
             now_ms: self.now_ms,
             serving: self.serving.as_mut(),
             called: &mut called,
@@ -379,6 +387,7 @@ impl Dispatcher {
     }
 
     /// Makes an outcome of what became of a command.
+    #[inline(always)]
     fn finish(
         &mut self,
         row: Row,
@@ -403,6 +412,7 @@ impl Dispatcher {
     }
 
     /// What follows a command's function, without its locks.
+    #[inline(always)]
     fn conclude(
         &mut self,
         row: Row,
@@ -450,11 +460,9 @@ impl Dispatcher {
     /// Loads the snapshot blocks of keys that have not been touched since the start, before any lock is taken.
     fn load_blocks(&self) -> Result<(), InternalError> {
         let lazy = &self.server.lazy;
-        if !lazy.is_complete() {
-            for named in &self.keys {
-                let generation = self.server.keyspace.generation(named.database);
-                lazy.ensure_loaded(generation, named.hash, &self.server.keyspace)?;
-            }
+        for named in &self.keys {
+            let generation = self.server.keyspace.generation(named.database);
+            lazy.ensure_loaded(generation, named.hash, &self.server.keyspace)?;
         }
         Ok(())
     }
@@ -465,6 +473,7 @@ impl Dispatcher {
         Outcome::Done
     }
 
+    #[inline(always)]
     fn count(&mut self, row: Row, session: &Session, counts: LookupCounts, failed: bool) {
         let metrics = &*self.metrics;
         add(&metrics.commands, 1);
@@ -475,16 +484,10 @@ impl Dispatcher {
         if failed {
             add(&command.failed, 1);
         }
-        if counts.hits > 0 {
+        if counts != LookupCounts::default() {
             add(&metrics.hits, counts.hits);
-        }
-        if counts.misses > 0 {
             add(&metrics.misses, counts.misses);
-        }
-        if counts.expired > 0 {
             add(&metrics.expired, counts.expired);
-        }
-        if counts.expired_fields > 0 {
             add(&metrics.expired_fields, counts.expired_fields);
         }
         let changes = std::mem::take(&mut self.journal.changes);
@@ -501,9 +504,18 @@ impl Dispatcher {
         }
     }
 
-    /// The placement hash of a key.
-    pub fn hash(&self, key: &[u8]) -> u64 {
-        self.server.keyspace.hash(key)
+    /// What the words of a command line tell ahead of its turn.
+    #[inline]
+    pub fn foresee<'a>(&self, word: impl Fn(usize) -> Option<&'a [u8]>) -> Foresight {
+        let row = word(0).and_then(table::find);
+        // Of a container, the subcommand decides where the keys are.
+        let first_key = row
+            .filter(|row| row.spec.subcommands.is_empty())
+            .and_then(|row| row.spec.first_key());
+        let first_hash = first_key
+            .and_then(word)
+            .map(|key| self.server.keyspace.hash(key));
+        Foresight { row, first_hash }
     }
 
     /// Prefetches the slot of a key that a command will soon look up. Never waits for a lock.

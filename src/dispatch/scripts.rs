@@ -25,7 +25,6 @@ pub(super) struct ScriptRun {
     settings: Arc<Settings>,
     journal: Journal,
     keys: Vec<NamedKey>,
-    hashes: Vec<u64>,
     now_ms: u64,
     row: Row,
     /// A session of the script's own: what it changes there ends with it.
@@ -82,7 +81,6 @@ impl ScriptRun {
             journal: &mut self.journal,
             keys: &self.keys,
             owned_keys: &[],
-            hashes: &self.hashes,
             now_ms: self.now_ms,
             serving: None,
             called: &mut self.called,
@@ -114,7 +112,6 @@ impl Dispatcher {
                 settings: Arc::clone(&self.settings),
                 journal: Journal::default(),
                 keys: Vec::new(),
-                hashes: Vec::new(),
                 now_ms: 0,
                 row,
                 session: Session::new(session.id, false, String::new(), String::new()),
@@ -130,7 +127,6 @@ impl Dispatcher {
         }
         std::mem::swap(&mut run.journal, &mut self.journal);
         std::mem::swap(&mut run.keys, &mut self.keys);
-        std::mem::swap(&mut run.hashes, &mut self.hashes);
         (run.now_ms, run.row) = (self.now_ms, row);
         run.session.become_script_of(session);
         session.caching_given &= session.transaction.is_some();
@@ -197,7 +193,6 @@ impl Dispatcher {
         // Between commands a journal is empty: what other commands used meanwhile may go.
         std::mem::swap(&mut run.journal, &mut self.journal);
         std::mem::swap(&mut run.keys, &mut self.keys);
-        std::mem::swap(&mut run.hashes, &mut self.hashes);
         let commands = session.commands.get() + run.session.commands.take();
         session.commands.set(commands);
         let mut called = std::mem::take(&mut run.called);

@@ -36,9 +36,19 @@ impl Applied {
 pub(super) struct Target<'k> {
     pub(super) key: &'k [u8],
     pub(super) hash: u64,
+    /// Its entry, which may be a tombstone.
     pub(super) place: Option<Place>,
+    /// It has one that is none.
+    pub(super) is_live: bool,
     /// The LSN that the effect names as its base.
     pub(super) previous_lsn: u64,
+}
+
+impl Target<'_> {
+    /// The place of its live entry.
+    fn live(&self) -> Option<Place> {
+        self.place.filter(|_| self.is_live)
+    }
 }
 
 impl Keys<'_> {
@@ -118,15 +128,20 @@ impl Keys<'_> {
         text: &[u8],
         deadline: Deadline,
     ) -> Result<(), CommandError> {
-        let deadline_ms = self.resolve(key, deadline).unwrap_or(0);
-        self.apply(
-            key,
+        let deadline_ms = self.resolve(key, deadline);
+        self.ensure_room(key.len() + text.len())?;
+        let target = self.target(key);
+        self.journal.begin_effect(self.database, target.hash);
+        self.put_text(&target, text, deadline_ms);
+        self.note(
+            &target,
             Effect::Put {
                 kind: ValueKind::String,
-                deadline_ms,
+                deadline_ms: deadline_ms.unwrap_or(0),
                 encoded: text,
             },
-        )?;
+        );
+        self.journal.end_effect();
         Ok(())
     }
 
@@ -227,6 +242,7 @@ impl Keys<'_> {
             key,
             hash,
             place: Some(place),
+            is_live: true,
             previous_lsn,
         };
         self.journal.begin_effect(self.database, hash);
@@ -264,6 +280,7 @@ impl Keys<'_> {
                 key,
                 hash,
                 place: None,
+                is_live: false,
                 previous_lsn: lsn,
             },
             Effect::Delete,
@@ -273,64 +290,56 @@ impl Keys<'_> {
 
     pub(super) fn previous_lsn(&mut self, hash: u64, place: Place) -> u64 {
         let database = self.database;
-        let entry = self.guards.shard_mut(hash).entry(database, place);
-        match entry.lsn() {
-            _ if entry.is_tombstone() => 0,
-            PENDING_LSN => SAME_RECORD_LSN,
-            lsn => lsn,
-        }
+        base_lsn(&self.guards.shard_mut(hash).entry(database, place))
     }
 
     /// Finds the entry that an effect changes, after removing it if it has expired.
     fn target<'k>(&mut self, key: &'k [u8]) -> Target<'k> {
         let hash = self.hash_of(key);
-        self.note_former(hash, key);
+        if self.undo.is_some() {
+            self.note_former(hash, key);
+        }
         let (database, now_ms) = (self.database, self.now_ms);
-        let mut place = self.guards.shard_mut(hash).find(database, hash, key);
+        let shard = self.guards.shard_mut(hash);
+        let mut place = shard.find(database, hash, key);
         if let Some(found) = place {
-            let entry = self.guards.shard_mut(hash).entry(database, found);
-            let expired = !entry.is_tombstone()
-                && entry
-                    .deadline_ms()
-                    .is_some_and(|deadline_ms| deadline_ms <= now_ms);
-            if expired {
-                self.expire(hash, found, key);
-                place = self.guards.shard_mut(hash).find(database, hash, key);
-            } else if has_due_fields(&entry, now_ms) {
-                self.expire_fields(hash, found, key);
+            let entry = shard.entry(database, found);
+            if !entry.has_no_deadline() {
+                let deadline_ms = entry.deadline_ms();
+                let is_due = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
+                if is_due && !entry.is_tombstone() {
+                    self.expire(hash, found, key);
+                } else if has_due_fields(&entry, now_ms) {
+                    self.expire_fields(hash, found, key);
+                }
                 place = self.guards.shard_mut(hash).find(database, hash, key);
             }
         }
-        let previous_lsn = place.map_or(0, |place| self.previous_lsn(hash, place));
+        let shard = self.guards.shard_mut(hash);
+        let entry = place.map(|place| shard.entry(database, place));
         Target {
             key,
             hash,
             place,
-            previous_lsn,
+            is_live: entry.as_ref().is_some_and(|entry| !entry.is_tombstone()),
+            previous_lsn: entry.as_deref().map_or(0, base_lsn),
         }
     }
 
-    /// The place of the target's live entry.
-    fn live(&mut self, target: &Target<'_>) -> Option<Place> {
-        let database = self.database;
-        let shard = self.guards.shard_mut(target.hash);
-        target
-            .place
-            .filter(|place| !shard.entry(database, *place).is_tombstone())
-    }
-
+    #[inline]
     fn note(&mut self, target: &Target<'_>, effect: Effect<'_>) {
-        let generation = self.keyspace.generation(self.database);
-        let record = EffectRecord {
-            generation,
-            key: target.key,
-            previous_lsn: target.previous_lsn,
-            effect,
-        };
+        if self.recorder.keeps_effects() {
+            let record = EffectRecord {
+                generation: self.keyspace.generation(self.database),
+                key: target.key,
+                previous_lsn: target.previous_lsn,
+                effect,
+            };
+            self.journal.encode(&record);
+        }
         let first_touch = target.previous_lsn != SAME_RECORD_LSN;
-        let touched = first_touch.then_some((self.database, target.hash));
-        let encode = self.recorder.keeps_effects();
-        self.journal.push(&record, touched, encode);
+        self.journal
+            .count(first_touch.then_some((self.database, target.hash)));
         if self.notes_written {
             self.journal.push_written(self.database, target.key);
         }
@@ -343,17 +352,16 @@ impl Keys<'_> {
         place: Place,
         change: impl FnOnce(&mut Entry) -> R,
     ) -> R {
-        let generation = self.keyspace.generation(self.database);
         let database = self.database;
         let seconds = (self.now_ms / 1000) as u32;
         let shard = self.guards.shard_mut(target.hash);
-        shard.keep_pre_image(database, generation, place, target.hash);
+        if shard.cut.is_some() {
+            let generation = self.keyspace.generation(database);
+            shard.keep_pre_image(database, generation, place, target.hash);
+        }
         shard.tables[database as usize].change(place, |entry| {
             let result = change(entry);
-            entry.set_lsn(PENDING_LSN);
-            entry.set_clean(false);
-            entry.set_access(seconds << 8 | entry.access() & 0xff);
-            entry.set_referenced(true);
+            mark_changed(entry, seconds);
             result
         })
     }
@@ -364,7 +372,7 @@ impl Keys<'_> {
         let generation = self.keyspace.generation(self.database);
         let database = self.database;
         let (deadline_ms, next_ms) = (new.deadline_ms(), next_deadline_ms(&new));
-        let was_live = self.live(target).is_some();
+        let was_live = target.is_live;
         new.set_access(((self.now_ms / 1000) as u32) << 8 | NEW_KEY_FREQUENCY);
         new.set_lsn(PENDING_LSN);
         new.set_referenced(true);
@@ -407,13 +415,16 @@ impl Keys<'_> {
             updated: 0,
             length: text.len() as u64,
         };
-        if let Some(place) = self.live(target) {
+        if let Some(place) = target.live() {
             let (database, hash) = (self.database, target.hash);
-            let generation = self.keyspace.generation(database);
             let shard = self.guards.shard_mut(hash);
-            let former_ms = shard.entry(database, place).deadline_ms();
+            let entry = shard.entry(database, place);
+            let former_ms = entry.deadline_ms();
             if former_ms.is_some() == deadline_ms.is_some() {
-                shard.note_cold_deadline(database, generation, place, deadline_ms);
+                if entry.has_cold_record() {
+                    let generation = self.keyspace.generation(database);
+                    shard.note_cold_deadline(database, generation, place, deadline_ms);
+                }
                 let done = self.change_text_in_place(target, place, text, deadline_ms);
                 if done {
                     if let Some(deadline_ms) = deadline_ms.filter(|_| former_ms != deadline_ms) {
@@ -440,15 +451,26 @@ impl Keys<'_> {
         deadline_ms: Option<u64>,
     ) -> bool {
         let database = self.database;
-        let entry = self.guards.shard_mut(target.hash).entry(database, place);
-        if !entry.can_overwrite_text(text.len(), deadline_ms) {
-            return false;
+        let seconds = (self.now_ms / 1000) as u32;
+        let shard = self.guards.shard_mut(target.hash);
+        if shard.cut.is_some() {
+            if !shard
+                .entry(database, place)
+                .can_overwrite_text(text.len(), deadline_ms)
+            {
+                return false;
+            }
+            let generation = self.keyspace.generation(database);
+            shard.keep_pre_image(database, generation, place, target.hash);
         }
-        self.change_entry(target, place, |entry| {
-            entry.overwrite_text(text, deadline_ms);
-            entry.set_raw_text(false);
-        });
-        true
+        shard.tables[database as usize].change(place, |entry| {
+            let is_done = entry.overwrite_text(text, deadline_ms);
+            if is_done {
+                entry.set_raw_text(false);
+                mark_changed(entry, seconds);
+            }
+            is_done
+        })
     }
 
     fn put_value(
@@ -481,7 +503,7 @@ impl Keys<'_> {
     }
 
     fn delete_entry(&mut self, target: &Target<'_>) -> Applied {
-        let Some(place) = self.live(target) else {
+        let Some(place) = target.live() else {
             return Applied::default();
         };
         self.remove(target, place);
@@ -493,7 +515,7 @@ impl Keys<'_> {
     }
 
     fn change_deadline(&mut self, target: &Target<'_>, deadline_ms: Option<u64>) -> Applied {
-        let Some(place) = self.live(target) else {
+        let Some(place) = target.live() else {
             return Applied::default();
         };
         let (database, hash) = (self.database, target.hash);
@@ -536,7 +558,7 @@ impl Keys<'_> {
         target: &Target<'_>,
         change: impl FnOnce(&mut crate::value::SharedText),
     ) -> Result<Applied, CommandError> {
-        let Some(place) = self.live(target) else {
+        let Some(place) = target.live() else {
             let mut text = crate::value::SharedText::new(b"");
             change(&mut text);
             let length = text.as_bytes().len() as u64;
@@ -586,7 +608,7 @@ impl Keys<'_> {
         effect: &Effect<'_>,
     ) -> Result<Applied, CommandError> {
         let kind = collection_kind(effect).ok_or(CommandError::SYNTAX)?;
-        let Some(place) = self.live(target) else {
+        let Some(place) = target.live() else {
             let mut value = match kind {
                 ValueKind::List => Value::List(List::default()),
                 ValueKind::Set => Value::Set(Set::default()),
@@ -630,5 +652,23 @@ impl Keys<'_> {
             });
         }
         Ok(applied)
+    }
+}
+
+/// Marks a changed entry: dirty, pending, used now.
+#[inline]
+fn mark_changed(entry: &mut Entry, seconds: u32) {
+    entry.set_lsn(PENDING_LSN);
+    entry.set_clean(false);
+    entry.set_access(seconds << 8 | entry.access() & 0xff);
+    entry.set_referenced(true);
+}
+
+/// The LSN that an effect on this entry names as its base.
+fn base_lsn(entry: &Entry) -> u64 {
+    match entry.lsn() {
+        _ if entry.is_tombstone() => 0,
+        PENDING_LSN => SAME_RECORD_LSN,
+        lsn => lsn,
     }
 }

@@ -432,6 +432,14 @@ impl Entry {
         ValueKind::from_byte((self.header() >> 48) as u8)
     }
 
+    /// True for a live entry that no deadline can change: it has none, and is no hash, whose fields may have some.
+    #[inline]
+    pub fn has_no_deadline(&self) -> bool {
+        let header = self.header();
+        let (kind, flags) = ((header >> 48) as u8, (header >> 56) as u8);
+        flags & FLAG_DEADLINE == 0 && kind != 0 && kind != ValueKind::Hash as u8
+    }
+
     /// True for a key that is deleted, its cold record not yet removed.
     pub fn is_tombstone(&self) -> bool {
         (self.header() >> 48) as u8 == 0

@@ -68,6 +68,7 @@ impl Keys<'_> {
             key,
             hash,
             place: Some(place),
+            is_live: true,
             previous_lsn: self.previous_lsn(hash, place),
         };
         let Ok(applied) = self.apply_to(&target, effect) else {

@@ -37,6 +37,7 @@ pub struct Journal {
 
 impl Journal {
     /// True if the command changed nothing so far.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.touched.is_empty() && self.effects.is_empty()
     }
@@ -63,13 +64,18 @@ impl Journal {
         self.effects.len()
     }
 
-    /// Notes an effect. `touched` names database and hash of the entry that carries [`PENDING_LSN`] now.
-    pub fn push(&mut self, record: &EffectRecord<'_>, touched: Option<(u32, u64)>, encode: bool) {
-        if encode {
-            record.encode(&mut self.effects);
-        }
+    /// Adds an effect to the record; [`Journal::count`] is to follow.
+    pub fn encode(&mut self, record: &EffectRecord<'_>) {
+        record.encode(&mut self.effects);
+    }
+
+    /// Counts an effect. `touched` names database and hash of the entry that carries [`PENDING_LSN`] now.
+    #[inline]
+    pub fn count(&mut self, touched: Option<(u32, u64)>) {
         self.changes += 1;
-        self.touched.extend(touched);
+        if let Some(touched) = touched {
+            self.touched.push(touched);
+        }
     }
 
     /// Notes an effect that names no key (FLUSHDB, SWAPDB).
@@ -80,7 +86,10 @@ impl Journal {
             previous_lsn: 0,
             effect,
         };
-        self.push(&record, None, encode);
+        if encode {
+            self.encode(&record);
+        }
+        self.count(None);
     }
 
     /// Keeps an event for when the command has ended.
@@ -158,13 +167,7 @@ pub fn stamp(shard: &mut Shard, database: u32, hash: u64, lsn: u64) {
     let Some(table) = shard.tables.get_mut(database as usize) else {
         return;
     };
-    table.segment_mut(hash).change_one_tagged(hash, |entry| {
-        let waits = entry.lsn() == PENDING_LSN;
-        if waits {
-            entry.set_lsn(lsn);
-        }
-        waits
-    });
+    table.segment_mut(hash).stamp(hash, lsn);
 }
 
 /// True if an entry of this hash still waits for an LSN: never once every touched entry was stamped.

@@ -71,29 +71,30 @@ impl<'a> Guards<'a> {
     #[inline]
     fn lock(
         &mut self,
-        hashes: &[u64],
+        mut hashes: impl ExactSizeIterator<Item = u64>,
         lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
     ) -> bool {
-        match hashes {
-            [] => {}
-            [hash] => {
-                let shard = Keyspace::shard_of(*hash);
-                let Some(guard) = lock(shard) else {
-                    return false;
-                };
-                self.first = Some((shard, guard));
-            }
-            _ => {
-                let mut shards: Vec<usize> = hashes
-                    .iter()
-                    .map(|hash| Keyspace::shard_of(*hash))
-                    .collect();
-                shards.sort_unstable();
-                shards.dedup();
-                return self.lock_more(shards, lock);
-            }
+        if hashes.len() > 1 {
+            return self.lock_several(hashes, lock);
+        }
+        if let Some(hash) = hashes.next() {
+            let shard = Keyspace::shard_of(hash);
+            self.first = lock(shard).map(|guard| (shard, guard));
+            return self.first.is_some();
         }
         true
+    }
+
+    #[inline(never)]
+    fn lock_several(
+        &mut self,
+        hashes: impl Iterator<Item = u64>,
+        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
+    ) -> bool {
+        let mut shards: Vec<usize> = hashes.map(Keyspace::shard_of).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        self.lock_more(shards, lock)
     }
 
     fn lock_more(
@@ -108,11 +109,13 @@ impl<'a> Guards<'a> {
         is_locked
     }
 
+    #[inline]
     pub(super) fn shard_mut(&mut self, hash: u64) -> &mut Shard {
         self.numbered_mut(Keyspace::shard_of(hash))
     }
 
     /// The locked shard of a number.
+    #[inline]
     pub(super) fn numbered_mut(&mut self, wanted: usize) -> &mut Shard {
         match &mut self.first {
             Some((shard, guard)) if *shard == wanted => guard,
@@ -123,6 +126,7 @@ impl<'a> Guards<'a> {
         }
     }
 
+    #[inline]
     fn shard(&self, hash: u64) -> &Shard {
         let wanted = Keyspace::shard_of(hash);
         match &self.first {
@@ -183,7 +187,9 @@ impl<'a> Keys<'a> {
         now_ms: u64,
     ) -> Keys<'a> {
         let mut keys = Keys::without_locks(keyspace, journal, recorder, database, now_ms);
-        keys.guards.lock(hashes, |shard| Some(keyspace.lock(shard)));
+        keys.guards.lock(hashes.iter().copied(), |shard| {
+            Some(keyspace.lock(shard))
+        });
         keys
     }
 
@@ -266,16 +272,24 @@ impl<'a> Keys<'a> {
         self.guards.more.clear();
     }
 
-    /// Locks the shards of `hashes`, or with `None` all, where none is locked. If `gives_up` says so while a lock is waited for:
-    /// false, and none is locked.
+    /// Locks the shards of `hashes`, where none is locked. If `gives_up` says so while a lock is waited for: false, and none is
+    /// locked.
     #[inline]
-    pub fn hold_unless(&mut self, hashes: Option<&[u64]>, gives_up: &dyn Fn() -> bool) -> bool {
+    pub fn hold_unless(
+        &mut self,
+        hashes: impl ExactSizeIterator<Item = u64>,
+        gives_up: &dyn Fn() -> bool,
+    ) -> bool {
         let keyspace = self.keyspace;
         let lock = |shard| keyspace.lock_unless(shard, gives_up);
-        match hashes {
-            Some(hashes) => self.guards.lock(hashes, lock),
-            None => self.guards.lock_more(0..SHARDS, lock),
-        }
+        self.guards.lock(hashes, lock)
+    }
+
+    /// As [`Keys::hold_unless`], for all shards.
+    pub fn hold_all_unless(&mut self, gives_up: &dyn Fn() -> bool) -> bool {
+        let keyspace = self.keyspace;
+        let lock = |shard| keyspace.lock_unless(shard, gives_up);
+        self.guards.lock_more(0..SHARDS, lock)
     }
 
     /// The database that look-ups go to.
@@ -300,6 +314,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The placement hash of a key.
+    #[inline]
     pub fn hash_of(&self, key: &[u8]) -> u64 {
         let (address, length, hash) = self.known_hash;
         if key.as_ptr().addr() == address && key.len() == length {
@@ -363,26 +378,17 @@ impl<'a> Keys<'a> {
     /// Finds a key as a command does that uses it: removes it if it has expired, counts, and notes the use.
     fn look_up(&mut self, key: &[u8]) -> Option<EntryRef<'_>> {
         let hash = self.hash_of(key);
-        let (database, touch) = (self.database, !self.no_touch);
-        let found = self.guards.shard_mut(hash).find(database, hash, key);
-        let mut hit = None;
-        if let Some(place) = found {
-            let entry = self.guards.shard(hash).entry(database, place);
-            if !entry.is_tombstone() {
-                if self.is_expired(&entry) {
-                    if !self.keeps_expired {
-                        self.expire(hash, place, key);
-                    }
-                } else {
-                    hit = Some(place);
-                    if has_due_fields(&entry, self.now_ms) {
-                        hit = self.without_due_fields(hash, place, key);
-                    }
-                    if let Some(place) = hit.filter(|_| touch) {
-                        self.touch(hash, place);
-                    }
-                }
-            }
+        let database = self.database;
+        let shard = self.guards.shard_mut(hash);
+        let hit = match shard.find(database, hash, key) {
+            None => None,
+            Some(place) if shard.entry(database, place).has_no_deadline() => Some(place),
+            Some(place) => self.unless_expired(hash, place, key),
+        };
+        if let Some(place) = hit
+            && !self.no_touch
+        {
+            self.touch(hash, place);
         }
         let is_lent = hit.is_none() && !self.lent.is_empty() && self.lent_entry(key).is_some();
         if self.counts_lookups {
@@ -402,25 +408,39 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The place of a key that may have a deadline, or no value: what has expired is removed.
+    fn unless_expired(&mut self, hash: u64, place: Place, key: &[u8]) -> Option<Place> {
+        let entry = self.guards.shard(hash).entry(self.database, place);
+        if entry.is_tombstone() {
+            return None;
+        }
+        if self.is_expired(&entry) {
+            if !self.keeps_expired {
+                self.expire(hash, place, key);
+            }
+            return None;
+        }
+        if has_due_fields(&entry, self.now_ms) {
+            return self.without_due_fields(hash, place, key);
+        }
+        Some(place)
+    }
+
+    #[inline]
     fn touch(&mut self, hash: u64, place: Place) {
         let seconds = (self.now_ms / 1000) as u32;
         let frequency_log_factor = self.frequency_log_factor;
         let database = self.database as usize;
-        self.guards.shard_mut(hash).tables[database].change(place, |entry| {
-            let mut access = seconds << 8 | entry.access() & 0xff;
-            if let Some(log_factor) = frequency_log_factor {
-                access = super::entry::count_use(
-                    access,
-                    entry.access(),
-                    log_factor,
-                    hash ^ u64::from(entry.access()),
-                );
+        let used = |former: u32| {
+            let access = seconds << 8 | former & 0xff;
+            match frequency_log_factor {
+                None => access,
+                Some(log_factor) => {
+                    super::entry::count_use(access, former, log_factor, hash ^ u64::from(former))
+                }
             }
-            if access != entry.access() {
-                entry.set_access(access);
-            }
-            entry.set_referenced(true);
-        });
+        };
+        self.guards.shard_mut(hash).tables[database].note_use(place, used);
     }
 
     fn wrong_type<T>(found: Option<T>) -> Result<T, CommandError> {
@@ -562,10 +582,15 @@ impl<'a> Keys<'a> {
     }
 
     /// Ends the command: what it changed becomes one log record. Returns its LSN, or `None` if nothing changed.
+    #[inline]
     pub fn commit(&mut self) -> Option<u64> {
         if self.journal.is_empty() {
             return None;
         }
+        Some(self.commit_changes())
+    }
+
+    fn commit_changes(&mut self) -> u64 {
         let lsn = self.recorder.append(self.journal.effects());
         for (database, hash) in self.journal.touched() {
             stamp(self.guards.shard_mut(*hash), *database, *hash, lsn);
@@ -575,7 +600,7 @@ impl<'a> Keys<'a> {
         debug_assert!(self.journal.touched().iter().all(is_stamped));
         self.journal.clear();
         self.committed_lsn = Some(lsn);
-        Some(lsn)
+        lsn
     }
 
     /// A command panicked. What it had changed by then stays, and becomes a record, so that memory and log agree; a script's
@@ -600,10 +625,13 @@ impl<'a> Keys<'a> {
 }
 
 impl Drop for Keys<'_> {
+    #[inline]
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.settle_after_panic();
         }
-        self.forget_former();
+        if self.undo.is_some() {
+            self.forget_former();
+        }
     }
 }

@@ -10,11 +10,12 @@
 //!
 //! Cost: a full segment is split by its table, one pass over its entries (about 50 µs); nothing else is ever rehashed.
 
-use super::entry::{Entry, EntryRef};
+use super::entry::{Entry, EntryRef, PENDING_LSN};
 use super::field_expiry::next_deadline_ms;
 use super::pre_image::PreImage;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::mem::ManuallyDrop;
 
 /// A segment with this many entries is split.
 pub const SEGMENT_ENTRIES_MAX: usize = 1024;
@@ -123,6 +124,17 @@ impl Segment {
         self.view(slot)
     }
 
+    /// Notes that the entry in an occupied slot was used: `used` makes its access word from the former one.
+    #[inline]
+    pub fn note_use(&mut self, index: usize, used: impl FnOnce(u32) -> u32) {
+        let mut entry = self.used(index);
+        let access = used(entry.access());
+        if access != entry.access() {
+            entry.set_access(access);
+        }
+        entry.set_referenced(true);
+    }
+
     /// Changes the entry in an occupied slot; `change` may also put another entry of the same key in its place.
     pub fn change<R>(&mut self, index: usize, change: impl FnOnce(&mut Entry) -> R) -> R {
         /// Writes the address back however `change` ends.
@@ -142,21 +154,23 @@ impl Segment {
         change(home.1.as_mut().expect("just put there"))
     }
 
-    /// Offers the entries whose tag fits the hash to `change`, until it says true; it must leave the key as it is. A run of slots
-    /// can be long and is not in the cache behind the entry that was used: going on to its end would be what this costs.
-    pub fn change_one_tagged(&mut self, hash: u64, mut change: impl FnMut(&mut Entry) -> bool) {
-        let tag = tag_of(hash);
-        let capacity = self.slots.len();
-        if capacity == 0 {
-            return;
+    /// Gives an LSN to the first entry whose tag fits the hash and that waits for one. A run of slots can be long and is not in
+    /// the cache behind the entry that was used: going on to its end would be what this costs.
+    pub fn stamp(&mut self, hash: u64, lsn: u64) {
+        if let Some(index) = self.probe(hash, |entry| entry.lsn() == PENDING_LSN) {
+            self.used(index).set_lsn(lsn);
         }
-        let mut index = home(tag, capacity);
-        while self.slots[index] != 0 {
-            if self.slots[index] >> 48 == tag && self.change(index, &mut change) {
-                return;
-            }
-            index = if index + 1 == capacity { 0 } else { index + 1 };
-        }
+    }
+
+    /// The entry in an occupied slot, for changing what does not move it. It stays the slot's: whoever gets it must not put
+    /// another in its place.
+    #[inline]
+    fn used(&mut self, index: usize) -> ManuallyDrop<Entry> {
+        let slot = self.slots[index];
+        assert_ne!(slot, 0, "an empty slot");
+        // SAFETY: the slot owns the entry at its address, and keeps it: this one is not dropped, and no other view of it
+        // exists while `self` is borrowed for changing.
+        ManuallyDrop::new(unsafe { Entry::from_address(slot & ADDRESS_MASK) })
     }
 
     /// Adds an entry whose key is not there, and gives its slot.

@@ -103,6 +103,14 @@ impl Table {
             .entry(place.slot as usize)
     }
 
+    /// As [`Segment::note_use`].
+    #[inline]
+    pub fn note_use(&mut self, place: Place, used: impl FnOnce(u32) -> u32) {
+        self.buckets[place.bucket as usize]
+            .segment
+            .note_use(place.slot as usize, used);
+    }
+
     /// As [`Segment::change`].
     pub fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.buckets[place.bucket as usize]

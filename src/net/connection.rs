@@ -16,7 +16,7 @@ use super::stream::Stream;
 use super::worker::Worker;
 use crate::clock;
 use crate::commands::Session;
-use crate::dispatch::{Outcome, Pending, Request, key_to_prefetch};
+use crate::dispatch::{Foresight, Outcome, Pending, Request};
 use crate::error::CommandError;
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
 use std::cell::RefCell;
@@ -301,19 +301,18 @@ impl Connection {
                     position += consumed;
                     let first = ends.last().map_or(0, |former| former.ranges);
                     let words = &ranges[first..];
-                    let index = words
-                        .first()
-                        .map_or(1, |name| key_to_prefetch(name.of(input)));
-                    let key = words.get(index).map(|range| range.of(input));
-                    let hash = key.map(|key| worker.dispatcher.hash(key));
+                    let word = |index: usize| words.get(index).map(|range| range.of(input));
+                    let foresight = worker.dispatcher.foresee(word);
                     // Nothing to gain for a request that comes alone: it runs at once.
-                    if let Some(hash) = hash.filter(|_| from + consumed < input.len()) {
+                    if let Some(hash) = foresight.first_hash
+                        && from + consumed < input.len()
+                    {
                         worker.dispatcher.prefetch_slot(&self.session, hash);
                     }
                     ends.push(RequestEnd {
                         ranges: ranges.len(),
                         input: position,
-                        hash,
+                        foresight,
                     });
                 }
                 Ok(Decoded::Empty { consumed }) => position += consumed,
@@ -341,7 +340,7 @@ impl Connection {
                 .map_or(0, |former| ends[former].ranges)
         };
         let prefetch = |worker: &Worker, session: &Session, end: Option<&RequestEnd>| {
-            if let Some(hash) = end.and_then(|end| end.hash) {
+            if let Some(hash) = end.and_then(|end| end.foresight.first_hash) {
                 worker.dispatcher.prefetch_entry(session, hash);
             }
         };
@@ -366,7 +365,7 @@ impl Connection {
             let outcome = {
                 let request = Request {
                     arguments,
-                    first_hash: end.hash,
+                    foresight: end.foresight,
                 };
                 worker
                     .dispatcher
@@ -533,8 +532,7 @@ fn output_limit_reached() -> io::Error {
 pub struct RequestEnd {
     ranges: usize,
     input: usize,
-    /// Placement hash of the key, where its place is known at a glance.
-    hash: Option<u64>,
+    foresight: Foresight,
 }
 
 enum DecodedBatch {

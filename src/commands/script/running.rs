@@ -416,7 +416,7 @@ impl<'r, 'c> Running<'r, 'c> {
             let slow = &self.context.services.scripts().slow;
             let own = self.slow.as_ref();
             let gives_up = || slow.another_holds_locks(own);
-            if self.context.keys.hold_unless(None, &gives_up) {
+            if self.context.keys.hold_all_unless(&gives_up) {
                 break;
             }
             self.pause_without_locks();
