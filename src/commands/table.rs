@@ -208,9 +208,7 @@ fn name_in_use(row: &Listed) -> Option<&'static str> {
 #[inline]
 fn first_slot(folded: u64, length: usize) -> usize {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = folded
-        .wrapping_add(length as u64)
-        .wrapping_mul(MULTIPLIER);
+    let mixed = folded.wrapping_add(length as u64).wrapping_mul(MULTIPLIER);
     (mixed >> (64 - INDEX_SLOTS.trailing_zeros())) as usize
 }
 
@@ -224,7 +222,11 @@ fn folded_bytes(name: &[u8]) -> u64 {
             let middle = middle.first().copied().unwrap_or_default();
             u64::from(*first) | u64::from(middle) << 8 | u64::from(*last) << 16
         }
-        _ => match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        _ => match (
+            name.first_chunk::<8>(),
+            name.first_chunk::<4>(),
+            name.last_chunk::<4>(),
+        ) {
             (Some(first), ..) => u64::from_le_bytes(*first),
             (None, Some(first), Some(last)) => {
                 u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32

@@ -13,14 +13,15 @@ impl Dispatcher {
             return;
         };
         let tier = &self.server.tier;
-        let demoted = if row.spec.flags.has(Flags::RUNS_QUEUE) || row.spec.flags.has(Flags::RUNS_SCRIPT) {
-            tier.demote_all(session.database)
-        } else {
-            let mut keys = Vec::new();
-            row.spec
-                .for_each_key(arguments, |index| keys.push(arguments[index].to_vec()));
-            tier.demote_keys(session.database, &keys)
-        };
+        let demoted =
+            if row.spec.flags.has(Flags::RUNS_QUEUE) || row.spec.flags.has(Flags::RUNS_SCRIPT) {
+                tier.demote_all(session.database)
+            } else {
+                let mut keys = Vec::new();
+                row.spec
+                    .for_each_key(arguments, |index| keys.push(arguments[index].to_vec()));
+                tier.demote_keys(session.database, &keys)
+            };
         if let Err(error) = demoted {
             tracing::warn!(%error, "keys could not be demoted after a command");
         }

@@ -187,9 +187,8 @@ impl<'a> Keys<'a> {
         now_ms: u64,
     ) -> Keys<'a> {
         let mut keys = Keys::without_locks(keyspace, journal, recorder, database, now_ms);
-        keys.guards.lock(hashes.iter().copied(), |shard| {
-            Some(keyspace.lock(shard))
-        });
+        keys.guards
+            .lock(hashes.iter().copied(), |shard| Some(keyspace.lock(shard)));
         keys
     }
 

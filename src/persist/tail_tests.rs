@@ -217,7 +217,7 @@ proptest! {
     }
 }
 
-/// Threads that read and write keys of their own while the log is replayed part by part, and entries are demoted.
+/// Threads that read and write keys of their own while the log is replayed part by part.
 #[test]
 fn keys_are_what_the_log_says_while_it_is_replayed() {
     const THREADS: usize = 3;

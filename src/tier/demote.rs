@@ -105,7 +105,7 @@ impl Tier {
         let lap = hand.laps;
         while hand.laps == lap {
             let (database, hash) = (hand.database, hand.hash);
-            let (taken, generation) = self.take(database, hash, choice)?;
+            let (taken, generation) = self.take(database, hash, choice);
             match taken.next_hash {
                 Some(next_hash) => hand.hash = next_hash,
                 None => {
@@ -122,28 +122,31 @@ impl Tier {
     }
 
     /// Takes victims from the segment that owns a hash, and their generation. An entry that the log says more of may not go: its copy
-    /// would be outdated.
-    fn take(
-        &self,
-        database: u32,
-        hash: u64,
-        choice: Choice,
-    ) -> Result<(Taken, u32), InternalError> {
+    /// would be outdated. So the log is replayed first; a segment where that fails is passed over.
+    fn take(&self, database: u32, hash: u64, choice: Choice) -> (Taken, u32) {
         loop {
             let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
-            if let Some(table) = shard.table(database) {
-                let (first_hash, last_hash) = table.segment_bounds(hash);
-                if !self.ports.loader.is_replayed(first_hash, last_hash) {
-                    drop(shard);
-                    self.ports.loader.replay(first_hash, last_hash)?;
-                    continue;
-                }
-            }
             let generation = self.keyspace.generation(database);
-            let taken = take_from_segment(&mut shard, database, generation, hash, choice, |key| {
-                self.keyspace.hash(key)
-            });
-            return Ok((taken, generation));
+            let bounds = shard
+                .table(database)
+                .map(|table| table.segment_bounds(hash));
+            let behind =
+                bounds.filter(|(first, last)| !self.ports.loader.is_replayed(*first, *last));
+            let Some((first_hash, last_hash)) = behind else {
+                let hash_of = |key: &[u8]| self.keyspace.hash(key);
+                let taken =
+                    take_from_segment(&mut shard, database, generation, hash, choice, hash_of);
+                return (taken, generation);
+            };
+            drop(shard);
+            if let Err(error) = self.ports.loader.replay(first_hash, last_hash) {
+                tracing::debug!(%error, "keys of which the log cannot be replayed are not demoted");
+                let taken = Taken {
+                    next_hash: last_hash.checked_add(1),
+                    ..Taken::default()
+                };
+                return (taken, generation);
+            }
         }
     }
 
@@ -162,7 +165,7 @@ impl Tier {
         let (mut moved, mut position) = (0, Some(0));
         while let Some(hash) = position {
             let _hand = self.writer.lock();
-            let (taken, generation) = self.take(database, hash, choice)?;
+            let (taken, generation) = self.take(database, hash, choice);
             position = taken.next_hash;
             moved += self.demote(cold, generation, taken.victims, false)?.entries;
         }
