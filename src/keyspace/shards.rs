@@ -266,8 +266,8 @@ impl Keyspace {
     }
 }
 
-/// A hint to the processor; any address is allowed.
-fn prefetch_line(address: *const u8) {
+/// Asks the processor to load a cache line: a hint, any address is allowed.
+pub fn prefetch_line(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and faults on no address.
     unsafe {

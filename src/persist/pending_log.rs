@@ -10,7 +10,7 @@
 
 use super::cold_store::ColdStore;
 use super::lazy_snapshot::LazySnapshot;
-use super::log::index::{PARTS, Stretch};
+use super::log::index::{PARTS, Stretch, records_of};
 use super::rebuild::{Phase, Rebuild};
 use crate::error::InternalError;
 use crate::keyspace::Keyspace;
@@ -86,11 +86,7 @@ impl PendingLog {
             return Err(InternalError::Other(why.clone()));
         }
         let rebuild = Rebuild::new(keyspace, cold, lazy, Phase::Serving);
-        let records = self
-            .stretches
-            .iter()
-            .flat_map(|stretch| stretch.records_of(part));
-        let replayed = rebuild.replay_part(part, records);
+        let replayed = rebuild.replay_part(part, records_of(&self.stretches, part));
         let replayed = replayed.map_err(|failure| failure.error);
         if let Err(error) = replayed.and_then(|()| rebuild.finish()) {
             tracing::error!(%error, "a part of the log cannot be replayed: commands on its keys fail");

@@ -72,17 +72,29 @@ impl Small {
         key: &[u8],
         work: impl FnOnce(&mut Keys<'_>) -> R,
     ) -> R {
-        let hash = self.keyspace.hash(key);
+        self.with_keys(database, &[key], work)
+    }
+
+    /// The same for several keys.
+    pub(super) fn with_keys<R>(
+        &mut self,
+        database: u32,
+        names: &[&[u8]],
+        work: impl FnOnce(&mut Keys<'_>) -> R,
+    ) -> R {
         let generation = self.keyspace.generation(database);
-        self.recovered
-            .lazy
-            .ensure_loaded(generation, hash, &self.keyspace)
-            .expect("the block is in order");
-        self.cold.promote(&self.keyspace, database, key);
+        let hashes: Vec<u64> = names.iter().map(|name| self.keyspace.hash(name)).collect();
+        for (name, hash) in names.iter().zip(&hashes) {
+            self.recovered
+                .lazy
+                .ensure_loaded(generation, *hash, &self.keyspace)
+                .expect("the block is in order");
+            self.cold.promote(&self.keyspace, database, name);
+        }
         let recorder = self.recovered.journaling.recorder();
         let mut keys = Keys::lock(
             &self.keyspace,
-            &[hash],
+            &hashes,
             &mut self.journal,
             &*recorder,
             database,
@@ -191,6 +203,12 @@ pub(super) enum Operation {
         key: usize,
         change: Change,
     },
+    /// One record: the first key is changed, the second, and the first again.
+    Move {
+        database: u32,
+        keys: [usize; 2],
+        changes: [Change; 2],
+    },
     Demote {
         database: u32,
         key: usize,
@@ -260,6 +278,8 @@ pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let place = || (0..DATABASES, 0..KEYS);
     let operation = prop_oneof![
         30 => (place(), changes()).prop_map(|((database, key), change)| Operation::Change { database, key, change }),
+        6 => (0..DATABASES, [0..KEYS, 0..KEYS], [changes(), changes()])
+            .prop_map(|(database, keys, changes)| Operation::Move { database, keys, changes }),
         14 => place().prop_map(|(database, key)| Operation::Demote { database, key }),
         4 => Just(Operation::ApplyDeletions),
         3 => Just(Operation::Snapshot),
@@ -377,6 +397,11 @@ impl Checked<'_> {
                     None => drop(self.model.remove(&(*database, key))),
                 }
             }
+            Operation::Move {
+                database,
+                keys,
+                changes,
+            } => self.run_move(number, *database, keys.map(key), changes),
             Operation::Demote { database, key: of } => {
                 let server = self.server();
                 server
@@ -418,6 +443,27 @@ impl Checked<'_> {
                     .collect();
             }
             Operation::Crash { kept, mode } => self.crash(*kept, *mode),
+        }
+    }
+
+    fn run_move(
+        &mut self,
+        number: usize,
+        database: u32,
+        names: [Vec<u8>; 2],
+        changes: &[Change; 2],
+    ) {
+        let [one, other] = &names;
+        self.server().with_keys(database, &[one, other], |keys| {
+            apply(keys, one, &changes[0], number);
+            apply(keys, other, &changes[1], number);
+            apply(keys, one, &changes[1], number);
+        });
+        for name in names {
+            match self.server().get(database, &name) {
+                Some(state) => drop(self.model.insert((database, name), state)),
+                None => drop(self.model.remove(&(database, name))),
+            }
         }
     }
 

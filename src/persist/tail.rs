@@ -9,7 +9,7 @@
 
 use super::cold_store::ColdStore;
 use super::lazy_snapshot::LazySnapshot;
-use super::log::index::{Piece, Stretch, first_hash_of};
+use super::log::index::{Piece, Stretch, first_hash_of, records_of};
 use super::parallel;
 use super::rebuild::{Failure, Phase, Rebuild};
 use super::recovery::RecoveryReport;
@@ -98,8 +98,10 @@ impl<'a> Tail<'a> {
             .collect();
         let failures = parallel::map(shards.len(), self.workers, |number| {
             let parts = shards[number].iter();
-            let replayed =
-                parts.map(|part| self.rebuild.replay_part(*part, stretch.records_of(*part)));
+            let replayed = parts.map(|part| {
+                let records = records_of(std::slice::from_ref(stretch), *part);
+                self.rebuild.replay_part(*part, records)
+            });
             replayed
                 .filter_map(Result::err)
                 .min_by_key(|failure| failure.place)

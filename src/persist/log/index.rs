@@ -10,6 +10,7 @@
 //!
 //! Cost: 8 bytes for each record and part, and a binary search in every stretch for whoever replays a part.
 
+use crate::keyspace::prefetch_line;
 use memmap2::Mmap;
 use std::sync::Arc;
 use storage_format::log::LogRecord;
@@ -21,6 +22,8 @@ const PART_BITS: u32 = 12;
 pub const PARTS: usize = 1 << PART_BITS;
 /// Bits of a place that say where its record begins.
 const OFFSET_BITS: u32 = 48;
+const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
+const LINE_BYTES: usize = 64;
 
 /// The part that a hash is in.
 pub fn part_of(hash: u64) -> usize {
@@ -49,14 +52,13 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    /// The records with effects in a part, in order. Those of several effects may have some in other parts, too.
-    pub fn records_of(&self, part: usize) -> impl Iterator<Item = LogRecord<'_>> {
+    /// Where the records with effects in a part are.
+    fn places_of(&self, part: usize) -> &[u64] {
         let first = (part as u64) << OFFSET_BITS;
         let from = self.places.partition_point(|place| *place < first);
-        self.places[from..]
-            .iter()
-            .take_while(move |place| *place >> OFFSET_BITS == part as u64)
-            .filter_map(|place| self.record_at(*place))
+        let rest = &self.places[from..];
+        let of_part = |place: &&u64| **place >> OFFSET_BITS == part as u64;
+        &rest[..rest.iter().take_while(of_part).count()]
     }
 
     /// The parts that there are effects in, in order.
@@ -68,8 +70,37 @@ impl Stretch {
     }
 
     fn record_at(&self, place: u64) -> Option<LogRecord<'_>> {
-        LogRecord::found_at(&self.segment, place & ((1 << OFFSET_BITS) - 1))
+        LogRecord::found_at(&self.segment, place & OFFSET_MASK)
     }
+
+    fn prefetch(&self, place: u64) {
+        if let Some(frame) = self.segment.get((place & OFFSET_MASK) as usize..) {
+            prefetch_line(frame.as_ptr());
+            prefetch_line(frame.as_ptr().wrapping_add(LINE_BYTES));
+        }
+    }
+}
+
+/// The records of several stretches that have effects in a part, in order. Those of several effects may have some in other
+/// parts, too. They lie far apart, so each is asked for some records ahead: else replay would mostly wait for memory.
+pub fn records_of(stretches: &[Stretch], part: usize) -> impl Iterator<Item = LogRecord<'_>> {
+    const RECORDS_AHEAD: usize = 16;
+    let places_of = |stretch| {
+        Stretch::places_of(stretch, part)
+            .iter()
+            .map(move |place| (stretch, *place))
+    };
+    let places: Vec<(&Stretch, u64)> = stretches.iter().flat_map(places_of).collect();
+    let prefetch = |(stretch, place): &(&Stretch, u64)| stretch.prefetch(*place);
+    places.iter().take(RECORDS_AHEAD).for_each(prefetch);
+    (0..places.len()).filter_map(move |number| {
+        places
+            .get(number + RECORDS_AHEAD)
+            .into_iter()
+            .for_each(prefetch);
+        let (stretch, place) = places[number];
+        stretch.record_at(place)
+    })
 }
 
 /// A record that is replayed by itself.
@@ -132,9 +163,7 @@ impl<'a> Indexer<'a> {
                     self.count(&effect, 1);
                     let part = part_of(self.placement.hash(effect.key)) as u64;
                     let place = part << OFFSET_BITS | record.offset;
-                    if self.places[first..].last() != Some(&place) {
-                        self.places.push(place);
-                    }
+                    self.places.push(place);
                 }
                 _ => return self.note_barrier(record, first),
             }
@@ -176,12 +205,14 @@ impl<'a> Indexer<'a> {
         if self.records == 0 {
             return;
         }
-        let mut places = std::mem::take(&mut self.places).into_boxed_slice();
+        let mut places = std::mem::take(&mut self.places);
         // Offsets grow, so within a part this keeps the order of the log.
         places.sort_unstable();
+        // A record may have several effects in a part.
+        places.dedup();
         self.pieces.push(Piece::Stretch(Stretch {
             segment: Arc::clone(self.segment),
-            places,
+            places: places.into_boxed_slice(),
             records: std::mem::take(&mut self.records),
             key_changes: std::mem::take(&mut self.key_changes),
         }));
