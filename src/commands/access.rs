@@ -123,6 +123,8 @@ pub struct KeyUse {
     pub place: Place,
     /// Tells the flags from the arguments, where they depend on them.
     pub decide: Option<DecideFlags>,
+    /// Why it is like this, where that is not plain.
+    pub note: Option<&'static str>,
 }
 
 impl KeyUse {
@@ -155,6 +157,7 @@ impl KeyUse {
             flags,
             place: Place::AsSpecified,
             decide: None,
+            note: None,
         }
     }
     /// The same with more flags.
@@ -189,6 +192,11 @@ impl KeyUse {
     /// For keys that only a function finds.
     pub const fn somewhere(mut self) -> KeyUse {
         self.place = Place::Unknown;
+        self
+    }
+    /// With a remark for people.
+    pub const fn noted(mut self, note: &'static str) -> KeyUse {
+        self.note = Some(note);
         self
     }
     /// With flags that depend on the arguments.

@@ -230,7 +230,9 @@ const CONFIG: &[CommandSpec] = &[
         config_get,
     )
     .with_since("2.0.0")
-    .with_complexity("O(N) where N is the number of configuration parameters"),
+    .with_complexity("O(N) where N is the number of configuration parameters")
+    .with_syntax("parameter...")
+    .with_history(&[("7.0.0", "Several patterns at once.")]),
     row(
         "set",
         -4,
@@ -240,7 +242,9 @@ const CONFIG: &[CommandSpec] = &[
     )
     .with_since("2.0.0")
     .with_complexity("O(N) where N is the number of configuration parameters provided")
-    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .with_syntax("data<parameter value>...")
+    .with_history(&[("7.0.0", "Several parameters at once.")]),
     row(
         "rewrite",
         2,
@@ -284,7 +288,9 @@ pub const COMMANDS: &[CommandSpec] = &[
         "nondeterministic_output",
         "request_policy:all_shards",
         "response_policy:special",
-    ]),
+    ])
+    .with_syntax("[section...]")
+    .with_history(&[("7.0.0", "Several sections at once.")]),
     family(
         "config",
         Flags::NONE,
@@ -298,7 +304,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "A container for debugging commands.",
         super::debug::SUBCOMMANDS,
     )
-    .with_flags(Flags::ONE_COMMAND),
+    .with_flags(Flags::ONE_COMMAND)
+    .with_flags(Flags::SYSTEM),
     row(
         "save",
         1,
@@ -315,7 +322,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Takes a snapshot in the background.",
         background_save,
     )
-    .with_flags(Flags::NO_ASYNC_LOADING),
+    .with_flags(Flags::NO_ASYNC_LOADING)
+    .with_syntax("[SCHEDULE]@3.2.2"),
     row(
         "bgrewriteaof",
         1,
@@ -341,7 +349,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         shut_down,
     )
     .with_complexity("O(N) when saving, where N is the number of hot keys")
-    .with_flags(Flags::ALLOW_BUSY.and(Flags::LOADING).and(Flags::STALE)),
+    .with_flags(Flags::ALLOW_BUSY.and(Flags::LOADING).and(Flags::STALE))
+    .with_syntax("save-selector[NOSAVE | SAVE] [NOW]@7.0.0 [FORCE]@7.0.0 [ABORT]@7.0.0"),
     row(
         "time",
         1,

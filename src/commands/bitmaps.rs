@@ -204,7 +204,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Bitmap,
             setbit,
         )
-    },
+    }
+    .with_syntax("key offset:integer value:integer"),
     CommandSpec {
         since: "2.2.0",
         summary: "Returns a bit value by offset.",
@@ -216,7 +217,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Bitmap,
             getbit,
         )
-    },
+    }
+    .with_syntax("key offset:integer"),
     CommandSpec {
         since: "2.6.0",
         complexity: "O(N)",
@@ -229,13 +231,18 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Bitmap,
             bitcount,
         )
-    },
+    }
+    .with_syntax("key range[start:integer end:integer unit[BYTE | BIT]@7.0.0]"),
     CommandSpec {
         since: "2.8.7",
         complexity: "O(N)",
         summary: "Finds the first set (1) or clear (0) bit in a string.",
         ..CommandSpec::new("bitpos", -3, READ, KeySpec::FIRST, Group::Bitmap, bitpos)
-    },
+    }
+    .with_syntax(
+        "key bit:integer \
+         range[start:integer end-unit-block[end:integer unit[BYTE | BIT]@7.0.0]]",
+    ),
 ];
 
 #[cfg(test)]

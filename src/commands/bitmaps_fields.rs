@@ -343,7 +343,15 @@ pub const COMMANDS: &[CommandSpec] = &[
             bitfield,
         )
     }
-    .with_key_uses(&[KeyUse::CHANGE.decided_by(bitfield_key_flags)]),
+    .with_key_uses(&[KeyUse::CHANGE
+        .decided_by(bitfield_key_flags)
+        .noted("GET reads, SET and INCRBY write.")])
+    .with_syntax(
+        "key \
+         operation[get-block<GET encoding offset:integer> | write<overflow-block[OVERFLOW <WRAP \
+         | SAT | FAIL>] write-operation<set-block<SET encoding offset:integer value:integer> \
+         | incrby-block<INCRBY encoding offset:integer increment:integer>>>]...",
+    ),
     CommandSpec {
         since: "6.0.0",
         complexity: "O(1) for each subcommand specified",
@@ -356,7 +364,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Bitmap,
             bitfield_ro,
         )
-    },
+    }
+    .with_syntax("key get-block[GET encoding offset:integer]..."),
 ];
 
 #[cfg(test)]

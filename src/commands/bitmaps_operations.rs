@@ -151,7 +151,11 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
         Group::Bitmap,
         bitop,
     )
-}];
+}
+.with_syntax(
+    "operation<AND | OR | XOR | NOT | DIFF@8.2.0 | DIFF1@8.2.0 | ANDOR@8.2.0 | ONE@8.2.0> \
+     destkey:key key...",
+)];
 
 #[cfg(test)]
 mod tests {

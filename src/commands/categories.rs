@@ -120,8 +120,7 @@ const fn of_group(group: Group) -> Categories {
         Group::Geo => Categories::GEO,
         Group::Stream => Categories::STREAM,
         Group::Scripting => Categories::SCRIPTING,
-        Group::PubSub => Categories::PUBSUB,
-        Group::Server | Group::Tier | Group::Cluster => Categories::NONE,
+        Group::PubSub | Group::Server | Group::Tier | Group::Cluster => Categories::NONE,
     }
 }
 

@@ -375,7 +375,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         get_name,
     ),
     row("setname", 3, "2.6.9", "Sets the connection name.", set_name)
-        .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .with_syntax("connection-name"),
     row(
         "setinfo",
         4,
@@ -383,7 +384,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Sets information specific to the client or connection.",
         set_info,
     )
-    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .with_syntax("attr<LIB-NAME libname | LIB-VER libver>"),
     row(
         "info",
         2,
@@ -396,10 +398,27 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     row("list", -2, "2.4.0", "Lists open connections.", list)
         .with_complexity(CONNECTIONS)
         .with_flags(Flags::ADMIN)
-        .with_tips(&["nondeterministic_output"]),
+        .with_tips(&["nondeterministic_output"])
+        .with_syntax(
+            "client-type[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>]@5.0.0 \
+             [ID client-id:integer...]@6.2.0",
+        )
+        .with_history(&[
+            ("2.8.12", "Shows `id`."),
+            ("6.0.0", "Shows `user`."),
+            ("6.2.0", "Shows `argv-mem`, `tot-mem`, `laddr`, `redir`."),
+            ("7.0.0", "Shows `resp`, `multi-mem`, `rbs`, `rbp`."),
+            ("7.0.3", "Shows `ssub`."),
+        ]),
     row("kill", -3, "2.4.0", "Terminates open connections.", kill)
         .with_complexity(CONNECTIONS)
-        .with_flags(Flags::ADMIN),
+        .with_flags(Flags::ADMIN)
+        .with_syntax(
+            "filter<old-format{ip:port}@-2.8.12 | new-format<[ID client-id:integer]@2.8.12 \
+             | client-type[TYPE <NORMAL | MASTER@3.2.0 | SLAVE | REPLICA@5.0.0 | PUBSUB>]@2.8.12 \
+             | [USER username] | [ADDR addr{ip:port}] | [LADDR laddr{ip:port}]@6.2.0 | [SKIPME <YES \
+             | NO>] | [MAXAGE maxage:integer]@7.4.0>...>",
+        ),
     row(
         "no-evict",
         3,
@@ -407,27 +426,34 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Sets the client eviction mode of the connection.",
         no_evict,
     )
-    .with_flags(Flags::ADMIN),
+    .with_flags(Flags::ADMIN)
+    .with_syntax("enabled<ON | OFF>"),
     row(
         "no-touch",
         3,
         "7.2.0",
         "Controls whether the connection changes the access time of keys.",
         no_touch,
-    ),
+    )
+    .with_syntax("enabled<ON | OFF>"),
     row(
         "reply",
         3,
         "3.2.0",
         "Instructs the server whether to reply to commands.",
         reply_mode,
-    ),
+    )
+    .with_syntax("action<ON | OFF | SKIP>"),
     row(
         "tracking",
         -3,
         "6.0.0",
         "Controls server-assisted client-side caching for the connection.",
         super::client_tracking::tracking,
+    )
+    .with_syntax(
+        "status<ON | OFF> [REDIRECT client-id:integer] [PREFIX prefix]... [BCAST] [OPTIN] \
+         [OPTOUT] [NOLOOP]",
     ),
     row(
         "caching",
@@ -435,7 +461,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "6.0.0",
         "Instructs the server whether to track the keys in the next request.",
         super::client_tracking::caching,
-    ),
+    )
+    .with_syntax("mode<YES | NO>"),
     row(
         "getredir",
         2,
@@ -457,7 +484,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Suspends commands processing.",
         super::client_control::pause,
     )
-    .with_flags(Flags::ADMIN),
+    .with_flags(Flags::ADMIN)
+    .with_syntax("timeout:integer mode[WRITE | ALL]@6.2.0"),
     row(
         "unpause",
         2,
@@ -474,7 +502,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         super::client_control::unblock,
     )
     .with_complexity("O(log N) where N is the number of client connections")
-    .with_flags(Flags::ADMIN),
+    .with_flags(Flags::ADMIN)
+    .with_syntax("client-id:integer unblock-type[TIMEOUT | ERROR]"),
     CommandSpec {
         flags: Flags::LOADING.and(Flags::STALE),
         ..row(

@@ -1,4 +1,5 @@
-//! How a command's row is written out: the replies of COMMAND INFO and COMMAND DOCS.
+//! The reply of COMMAND INFO: what a row says of its command to clients and proxies. What it says to people is in
+//! [`super::command_docs`].
 
 use super::access::{KeyFlags, KeyUse, Place, key_uses, legacy_range};
 use super::categories::categories;
@@ -24,7 +25,6 @@ pub(super) const FLAG_NAMES: &[(Flags, &str)] = &[
     (Flags::NO_AUTH, "no_auth"),
     (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
-    (Flags::MAY_REPLICATE, "may_replicate"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::MOVABLE_KEYS, "movablekeys"),
     (Flags::ALLOW_BUSY, "allow_busy"),
@@ -38,14 +38,6 @@ fn shown_flags(spec: &CommandSpec) -> Flags {
     } else {
         own
     }
-}
-
-fn subcommands(row: &Listed) -> impl Iterator<Item = Listed> {
-    let container = Some(row.spec);
-    row.spec
-        .listed_subcommands()
-        .iter()
-        .map(move |spec| Listed { spec, container })
 }
 
 /// One entry of COMMAND INFO.
@@ -73,7 +65,8 @@ pub(super) fn write_info(row: &Listed, reply: &mut Reply<'_>) {
     uses.iter()
         .for_each(|key_use| write_key_use(key_use, reply));
     reply.array_header(spec.listed_subcommands().len());
-    subcommands(row).for_each(|subcommand| write_info(&subcommand, reply));
+    row.subcommands()
+        .for_each(|subcommand| write_info(&subcommand, reply));
 }
 
 fn write_set<'a>(names: impl Iterator<Item = &'a str>, reply: &mut Reply<'_>) {
@@ -88,7 +81,11 @@ pub(super) fn write_key_flags(flags: KeyFlags, reply: &mut Reply<'_>) {
 }
 
 fn write_key_use(key_use: &KeyUse, reply: &mut Reply<'_>) {
-    reply.map_header(3);
+    reply.map_header(3 + usize::from(key_use.note.is_some()));
+    if let Some(note) = key_use.note {
+        reply.bulk(b"notes");
+        reply.bulk(note.as_bytes());
+    }
     reply.bulk(b"flags");
     write_key_flags(key_use.flags, reply);
     let range = |last: i64, step: i64, limit: i64| {
@@ -165,27 +162,5 @@ fn write_begin(begin: &Begin, reply: &mut Reply<'_>) {
             reply.integer(i64::from(*from));
         }
         Begin::Unknown => reply.map_header(0),
-    }
-}
-
-/// One entry of COMMAND DOCS, with its name.
-pub(super) fn write_docs(row: &Listed, reply: &mut Reply<'_>) {
-    let spec = row.spec;
-    reply.bulk(row.full_name().as_bytes());
-    let fields = [
-        ("summary", spec.summary),
-        ("since", spec.since),
-        ("group", spec.group.name()),
-        ("complexity", spec.complexity),
-    ];
-    reply.map_header(fields.len() + usize::from(!spec.listed_subcommands().is_empty()));
-    for (name, value) in fields {
-        reply.bulk(name.as_bytes());
-        reply.bulk(value.as_bytes());
-    }
-    if !spec.listed_subcommands().is_empty() {
-        reply.bulk(b"subcommands");
-        reply.map_header(spec.listed_subcommands().len());
-        subcommands(row).for_each(|subcommand| write_docs(&subcommand, reply));
     }
 }

@@ -200,11 +200,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             ping,
         )
     }
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("[message]"),
     CommandSpec {
         summary: "Returns the given string.",
         ..CommandSpec::new("echo", 2, ALWAYS, KeySpec::NONE, Group::Connection, echo)
-    },
+    }
+    .with_syntax("message"),
     CommandSpec {
         complexity: "O(N) where N is the number of passwords defined for the user",
         summary: "Authenticates the connection.",
@@ -217,7 +219,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             auth,
         )
     }
-    .with_flags(Flags::ALLOW_BUSY),
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_syntax("[username]@6.0.0 password"),
     CommandSpec {
         since: "6.0.0",
         summary: "Handshakes with the server.",
@@ -230,7 +233,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             hello,
         )
     }
-    .with_flags(Flags::ALLOW_BUSY),
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_syntax("arguments[protover:integer [AUTH username password] [SETNAME clientname]]")
+    .with_history(&[(
+        "6.2.0",
+        "Without a version it only tells about the connection.",
+    )]),
     CommandSpec {
         summary: "Changes the selected database.",
         ..CommandSpec::new(
@@ -241,7 +249,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Connection,
             select,
         )
-    },
+    }
+    .with_syntax("index:integer"),
     CommandSpec {
         summary: "Closes the connection.",
         ..CommandSpec::new(
@@ -253,7 +262,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             quit,
         )
     }
-    .with_flags(Flags::ALLOW_BUSY),
+    .with_flags(Flags::ALLOW_BUSY)
+    .with_deprecated("7.2.0", "closing the connection"),
     CommandSpec {
         since: "6.2.0",
         summary: "Resets the connection.",

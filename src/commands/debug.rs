@@ -414,7 +414,7 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
 
 /// The rows of DEBUG's subcommands.
 pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
-    row("sleep", 3, ADMIN, "Keeps this client waiting.", sleep),
+    row("sleep", 3, ADMIN, "Keeps this client waiting.", sleep).with_syntax("seconds:double"),
     row(
         "reload",
         -2,
@@ -422,7 +422,8 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Takes a snapshot and sends every key to the cold tier.",
         reload,
     )
-    .with_complexity(super::administration::ALL_KEYS),
+    .with_complexity(super::administration::ALL_KEYS)
+    .with_syntax("[NOFLUSH] [MERGE]"),
     row("loadaof", 2, ADMIN_JOB, "As DEBUG RELOAD.", reload)
         .with_complexity(super::administration::ALL_KEYS),
     row(
@@ -431,26 +432,30 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         ADMIN,
         "Turns the active expiry on or off.",
         set_active_expire,
-    ),
+    )
+    .with_syntax("enabled:integer"),
     row(
         "pause-cron",
         3,
         ADMIN,
         "Stops what is done from time to time.",
         pause_cron,
-    ),
+    )
+    .with_syntax("paused:integer"),
     row(
         "set-disable-deny-scripts",
         3,
         ADMIN,
         "Lets scripts call commands for administrators.",
         set_disable_deny_scripts,
-    ),
+    )
+    .with_syntax("disabled:integer"),
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
         ..row("object", -3, ADMIN, "Shows what is known of a key.", object)
             .with_complexity("O(N) where N is the size of the value")
-    },
+    }
+    .with_syntax("key [FAST]"),
     CommandSpec {
         keys: &[KeySpec::Range {
             first: 2,
@@ -465,7 +470,8 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
             debug_digest_value,
         )
         .with_complexity("O(N) where N is the size of the values")
-    },
+    }
+    .with_syntax("key..."),
     row(
         "digest",
         2,
@@ -481,23 +487,26 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Creates keys for tests.",
         populate,
     )
-    .with_complexity("O(N) where N is the number of keys"),
+    .with_complexity("O(N) where N is the number of keys")
+    .with_syntax("count:integer [prefix] [size:integer]"),
     row(
         "protocol",
         3,
         ADMIN,
         "Replies with a value of each type of the protocol.",
         protocol,
-    ),
-    row("log", 3, ADMIN, "Writes a line to the server's log.", log),
-    row("error", 3, ADMIN, "Replies with an error.", error),
+    )
+    .with_syntax("type"),
+    row("log", 3, ADMIN, "Writes a line to the server's log.", log).with_syntax("message"),
+    row("error", 3, ADMIN, "Replies with an error.", error).with_syntax("message"),
     row(
         "htstats",
         -3,
         ADMIN_JOB,
         "Returns how many keys a database has.",
         table_statistics,
-    ),
+    )
+    .with_syntax("dbid:integer [FULL]"),
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
         ..row(
@@ -507,7 +516,8 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
             "Returns how many elements a large collection has.",
             table_statistics_of_key,
         )
-    },
+    }
+    .with_syntax("key [FULL]"),
     row(
         "stringmatch-len",
         4,
@@ -515,16 +525,18 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Matches a pattern against a long text.",
         match_long_text,
     )
-    .with_complexity("O(N) where N is the length"),
+    .with_complexity("O(N) where N is the length")
+    .with_syntax("length:integer pattern:pattern"),
     row(
         "quicklist-packed-threshold",
         3,
         ADMIN,
         "Does nothing.",
         packed_threshold,
-    ),
-    row("replybuffer", 4, ADMIN, "Does nothing.", nothing),
-    row("jmap", -2, ADMIN, "Does nothing.", nothing),
+    )
+    .with_syntax("size"),
+    row("replybuffer", 4, ADMIN, "Does nothing.", nothing).with_syntax("setting value"),
+    row("jmap", -2, ADMIN, "Does nothing.", nothing).with_syntax("[file]"),
     row(
         "help",
         2,

@@ -50,7 +50,8 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
         Group::Generic,
         delprefix,
     )
-}];
+}
+    .with_syntax("prefix mode[ASYNC | SYNC]")];
 
 #[cfg(test)]
 mod tests {

@@ -131,7 +131,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_key_uses(&[KeyUse::READ])
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key"),
     CommandSpec {
         since: "2.6.0",
         complexity: "O(N*log(N)) where N is the size of the value",
@@ -146,7 +147,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_key_uses(&[KeyUse::REPLACE])
-    .with_categories(Categories::KEYSPACE.and(Categories::DANGEROUS)),
+    .with_categories(Categories::KEYSPACE.and(Categories::DANGEROUS))
+    .with_syntax(
+        "key ttl:integer serialized-value [REPLACE]@3.0.0 [ABSTTL]@5.0.0 \
+         [IDLETIME seconds:integer]@5.0.0 [FREQ frequency:integer]@5.0.0",
+    ),
 ];
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 //! Libraries are changed by jobs: the change is on disk, synced, before it is acknowledged, and before any thread can
 //! call what it brings.
 
-use super::access::KeyUse;
 use super::client::write_help;
 use super::context::Context;
 use super::script::dump;
 use super::script::engine;
 use super::script::libraries::{Library, LibrarySet};
-use super::scripting::{RUN, SCRIPT_KEYS, split_keys};
+use super::scripting::{ANY_READING, ANY_USE, RUN, SCRIPT_KEYS, split_keys};
 use super::services::Services;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
@@ -372,7 +371,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Deletes a library and its functions.",
         delete,
     )
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("library-name"),
     subcommand(
         "dump",
         2,
@@ -389,7 +389,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         flush,
     )
     .with_complexity("O(N) where N is the number of functions deleted")
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("flush-type[ASYNC | SYNC]"),
     subcommand(
         "kill",
         2,
@@ -407,7 +408,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         list,
     )
     .with_complexity("O(N) where N is the number of functions")
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("[LIBRARYNAME library-name-pattern] [WITHCODE]"),
     subcommand(
         "load",
         -3,
@@ -416,7 +418,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         load,
     )
     .with_complexity("O(1) (considering compilation time is redundant)")
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("[REPLACE] function-code"),
     subcommand(
         "restore",
         -3,
@@ -425,7 +428,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         restore,
     )
     .with_complexity("O(N) where N is the number of functions on the payload")
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("serialized-value policy[FLUSH | APPEND | REPLACE]"),
     subcommand(
         "stats",
         2,
@@ -470,13 +474,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Invokes a function.",
         fcall,
     )
-    .with_key_uses(&[KeyUse::CHANGE]),
+    .with_key_uses(ANY_USE)
+    .with_syntax("function numkeys:integer [key...] [arg...]"),
     caller(
         "fcall_ro",
         RUN.and(Flags::READONLY),
         "Invokes a read-only function.",
         fcall_ro,
-    ),
+    )
+    .with_key_uses(ANY_READING)
+    .with_syntax("function numkeys:integer [key...] [arg...]"),
     CommandSpec {
         since: "7.0.0",
         summary: "A container for function commands.",

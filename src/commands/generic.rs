@@ -264,13 +264,15 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of keys that will be removed.",
         summary: "Deletes one or more keys.",
         ..CommandSpec::new("del", -2, Flags::WRITE, KeySpec::ALL, Group::Generic, del)
-    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .with_syntax("key..."),
     CommandSpec {
         since: "4.0.0",
         complexity: "O(1) for each key removed regardless of its size.",
         summary: "Asynchronously deletes one or more keys.",
         ..CommandSpec::new("unlink", -2, FAST_WRITE, KeySpec::ALL, Group::Generic, unlink)
-    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .with_syntax("key..."),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to check.",
         summary: "Determines whether one or more keys exist.",
@@ -282,13 +284,16 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             exists,
         )
-    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .with_syntax("key...")
+    .with_history(&[("3.0.3", "Several keys at once.")]),
     CommandSpec {
         since: "3.2.1",
         complexity: "O(N) where N is the number of keys that will be touched.",
         summary: "Returns the number of existing keys out of those specified after updating the time they were last accessed.",
         ..CommandSpec::new("touch", -2, FAST_READ, KeySpec::ALL, Group::Generic, touch)
-    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .with_syntax("key..."),
     CommandSpec {
         summary: "Determines the type of value stored at a key.",
         ..CommandSpec::new(
@@ -299,7 +304,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             kind,
         )
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key"),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key and overwrites the destination.",
@@ -311,7 +317,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             rename,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::REPLACE.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::REPLACE.at(2, 2)])
+    .with_syntax("key newkey:key"),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Renames a key only when the target key name doesn't exist.",
@@ -323,7 +330,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             renamenx,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::CREATE.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::CREATE.at(2, 2)])
+    .with_syntax("key newkey:key")
+    .with_history(&[("3.2.0", "Both names may be the same.")]),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
@@ -337,7 +346,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             copy,
         )
-    }.with_key_uses(&[KeyUse::READ.at(1, 1), KeyUse::REPLACE.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::READ.at(1, 1), KeyUse::REPLACE.at(2, 2)])
+    .with_syntax("source:key destination:key [DB destination-db:integer] [REPLACE]"),
     CommandSpec {
         complexity: "O(1), and O(N) for the log, N being the size of the value.",
         summary: "Moves a key to another database.",
@@ -350,7 +360,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             move_key,
         )
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key db:integer"),
 ];
 
 #[cfg(test)]

@@ -209,7 +209,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Sets the expiration time of a key in seconds.",
         ..CommandSpec::new("expire", -3, WRITE, KeySpec::FIRST, Group::Generic, expire)
-    },
+    }
+    .with_syntax("key seconds:integer condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
         since: "2.6.0",
         summary: "Sets the expiration time of a key in milliseconds.",
@@ -221,7 +222,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             pexpire,
         )
-    },
+    }
+    .with_syntax("key milliseconds:integer condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
         since: "1.2.0",
         summary: "Sets the expiration time of a key to a Unix timestamp.",
@@ -233,7 +235,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             expireat,
         )
-    },
+    }
+    .with_syntax("key unix-time-seconds:unix-time condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
         since: "2.6.0",
         summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
@@ -245,18 +248,23 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             pexpireat,
         )
-    },
+    }
+    .with_syntax("key unix-time-milliseconds:unix-time condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
         summary: "Returns the expiration time in seconds of a key.",
         ..CommandSpec::new("ttl", 2, READ, KeySpec::FIRST, Group::Generic, ttl)
     }
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key")
+    .with_history(&[("2.8.0", "-2 for a key that does not exist.")]),
     CommandSpec {
         since: "2.6.0",
         summary: "Returns the expiration time in milliseconds of a key.",
         ..CommandSpec::new("pttl", 2, READ, KeySpec::FIRST, Group::Generic, pttl)
     }
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key")
+    .with_history(&[("2.8.0", "-2 for a key that does not exist.")]),
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix timestamp.",
@@ -268,7 +276,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             expiretime,
         )
-    },
+    }
+    .with_syntax("key"),
     CommandSpec {
         since: "7.0.0",
         summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
@@ -280,12 +289,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             pexpiretime,
         )
-    },
+    }
+    .with_syntax("key"),
     CommandSpec {
         since: "2.2.0",
         summary: "Removes the expiration time of a key.",
         ..CommandSpec::new("persist", 2, WRITE, KeySpec::FIRST, Group::Generic, persist)
-    },
+    }
+    .with_syntax("key"),
 ];
 
 #[cfg(test)]

@@ -187,13 +187,17 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) with N being the number of keys in the database.",
         summary: "Returns all key names that match a pattern.",
         ..CommandSpec::new("keys", 2, READ, KeySpec::NONE, Group::Generic, keys)
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+    .with_syntax("pattern:pattern"),
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration.",
         summary: "Iterates over the key names in the database.",
         ..CommandSpec::new("scan", -2, READ, KeySpec::NONE, Group::Generic, scan)
-    }.with_tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
+    }.with_tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
+    .with_syntax(
+        "cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [TYPE type]@6.0.0",
+    ),
     CommandSpec {
         summary: "Returns a random key name from the database.",
         ..CommandSpec::new(
@@ -220,7 +224,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1), and O(N) in the background with N being the number of keys in the database.",
         summary: "Removes all keys from the current database.",
         ..CommandSpec::new("flushdb", -1, WRITE, KeySpec::NONE, Group::Server, flushdb)
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("flush-type[ASYNC@4.0.0 | SYNC@6.2.0]"),
     CommandSpec {
         complexity: "O(1), and O(N) in the background with N being the number of keys in all databases.",
         summary: "Removes all keys from all databases.",
@@ -232,7 +237,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             flushall,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .with_syntax("flush-type[ASYNC@4.0.0 | SYNC@6.2.0]"),
     CommandSpec {
         since: "4.0.0",
         complexity: "O(1)",
@@ -245,7 +251,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             swapdb,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)),
+    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE))
+    .with_syntax("index1:integer index2:integer"),
 ];
 
 #[cfg(test)]

@@ -206,28 +206,32 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new("encoding", 3, READ, KEY, Group::Generic, encoding)
     }
     .with_key_uses(&[KeyUse::LOOK])
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key"),
     CommandSpec {
         since: "4.0.0",
         summary: "Returns the logarithmic access frequency counter of a Redis object.",
         ..CommandSpec::new("freq", 3, READ, KEY, Group::Generic, freq)
     }
     .with_key_uses(&[KeyUse::LOOK])
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key"),
     CommandSpec {
         since: "2.2.3",
         summary: "Returns the time since the last access to a Redis object.",
         ..CommandSpec::new("idletime", 3, READ, KEY, Group::Generic, idletime)
     }
     .with_key_uses(&[KeyUse::LOOK])
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key"),
     CommandSpec {
         since: "2.2.3",
         summary: "Returns the reference count of a value of a key.",
         ..CommandSpec::new("refcount", 3, READ, KEY, Group::Generic, refcount)
     }
     .with_key_uses(&[KeyUse::LOOK])
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key"),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns helpful text about the different subcommands.",

@@ -160,7 +160,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             geoadd,
         )
-    },
+    }
+    .with_syntax(
+        "key condition[NX | XX]@6.2.0 [change=CH]@6.2.0 \
+         data<longitude:double latitude:double member>...",
+    ),
     CommandSpec {
         since: "3.2.0",
         complexity: "O(1) for each member requested.",
@@ -173,7 +177,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             geopos,
         )
-    },
+    }
+    .with_syntax("key [member...]"),
     CommandSpec {
         since: "3.2.0",
         complexity: "O(1) for each member requested.",
@@ -186,7 +191,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             geohash_command,
         )
-    },
+    }
+    .with_syntax("key [member...]"),
     CommandSpec {
         since: "3.2.0",
         summary: "Returns the distance between two members of a geospatial index.",
@@ -198,7 +204,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             geodist,
         )
-    },
+    }
+    .with_syntax("key member1 member2 unit[M | KM | FT | MI]"),
 ];
 
 #[cfg(test)]

@@ -482,7 +482,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             geosearch,
         )
-    },
+    }
+    .with_syntax(
+        "key from<FROMMEMBER member | FROMLONLAT longitude:double latitude:double> \
+         by<circle<<BYRADIUS radius:double> unit<M | KM | FT | MI>> \
+         | box<<BYBOX width:double> height:double unit<M | KM | FT | MI>>> order[ASC | DESC] \
+         count-block[<COUNT count:integer> [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
+    )
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "6.2.0",
         complexity: SEARCH_COMPLEXITY,
@@ -496,7 +503,15 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             geosearchstore,
         )
-    },
+    }
+    .with_syntax(
+        "destination:key source:key \
+         from<FROMMEMBER member | FROMLONLAT longitude:double latitude:double> \
+         by<circle<<BYRADIUS radius:double> unit<M | KM | FT | MI>> \
+         | box<<BYBOX width:double> height:double unit<M | KM | FT | MI>>> order[ASC | DESC] \
+         count-block[<COUNT count:integer> [ANY]] [STOREDIST]",
+    )
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.0",
         complexity: RADIUS_COMPLEXITY,
@@ -514,7 +529,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             georadius,
         )
-    },
+    }
+    .with_syntax(
+        "key longitude:double latitude:double radius:double unit<M | KM | FT | MI> [WITHCOORD] \
+         [WITHDIST] [WITHHASH] count-block[<COUNT count:integer> [ANY]@6.2.0] order[ASC | DESC] \
+         store[STORE storekey{key}:key | STOREDIST storedistkey{key}:key]",
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMLONLAT`, `BYRADIUS`")
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.10",
         complexity: RADIUS_COMPLEXITY,
@@ -527,7 +549,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             georadius_ro,
         )
-    },
+    }
+    .with_syntax(
+        "key longitude:double latitude:double radius:double unit<M | KM | FT | MI> [WITHCOORD] \
+         [WITHDIST] [WITHHASH] count-block[<COUNT count:integer> [ANY]@6.2.0] order[ASC | DESC]",
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`: `FROMLONLAT`, `BYRADIUS`")
+    .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.0",
         complexity: RADIUS_COMPLEXITY,
@@ -545,7 +573,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             georadiusbymember,
         )
-    },
+    }
+    .with_syntax(
+        "key member radius:double unit<M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
+         count-block[<COUNT count:integer> [ANY]] order[ASC | DESC] \
+         store[STORE storekey{key}:key | STOREDIST storedistkey{key}:key]",
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMMEMBER`, `BYRADIUS`")
+    .with_history(&[("6.2.0", "New: `ANY`."), ("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.10",
         complexity: RADIUS_COMPLEXITY,
@@ -558,7 +593,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Geo,
             georadiusbymember_ro,
         )
-    },
+    }
+    .with_syntax(
+        "key member radius:double unit<M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
+         count-block[<COUNT count:integer> [ANY]] order[ASC | DESC]",
+    )
+    .with_deprecated("6.2.0", "`GEOSEARCH`: `FROMMEMBER`, `BYRADIUS`")
+    .with_history(&[("6.2.0", "New: `ANY`."), ("7.0.0", "Units in capitals.")]),
 ];
 
 #[cfg(test)]

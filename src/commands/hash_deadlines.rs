@@ -401,6 +401,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Sets expiry for hash fields in seconds.",
         UPDATES,
         hexpire,
+    )
+    .with_syntax(
+        "key seconds:integer condition[NX | XX | GT | LT] <FIELDS numfields:integer \
+         field...>",
     ),
     row(
         "hpexpire",
@@ -409,6 +413,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Sets expiry for hash fields in milliseconds.",
         UPDATES,
         hpexpire,
+    )
+    .with_syntax(
+        "key milliseconds:integer condition[NX | XX | GT | LT] \
+         <FIELDS numfields:integer field...>",
     ),
     row(
         "hexpireat",
@@ -417,6 +425,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Sets expiry for hash fields to a Unix timestamp in seconds.",
         UPDATES,
         hexpireat,
+    )
+    .with_syntax(
+        "key unix-time-seconds:unix-time condition[NX | XX | GT | LT] \
+         <FIELDS numfields:integer field...>",
     ),
     row(
         "hpexpireat",
@@ -425,6 +437,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Sets expiry for hash fields to a Unix timestamp in milliseconds.",
         UPDATES,
         hpexpireat,
+    )
+    .with_syntax(
+        "key unix-time-milliseconds:unix-time condition[NX | XX | GT | LT] \
+         <FIELDS numfields:integer field...>",
     ),
     row(
         "httl",
@@ -433,7 +449,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Returns the time to live of hash fields in seconds.",
         READS,
         httl,
-    ),
+    )
+    .with_syntax("key <FIELDS numfields:integer field...>"),
     row(
         "hpttl",
         -5,
@@ -441,7 +458,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Returns the time to live of hash fields in milliseconds.",
         READS,
         hpttl,
-    ),
+    )
+    .with_syntax("key <FIELDS numfields:integer field...>"),
     row(
         "hexpiretime",
         -5,
@@ -449,7 +467,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Returns the expiry of hash fields as a Unix timestamp in seconds.",
         READS,
         hexpiretime,
-    ),
+    )
+    .with_syntax("key <FIELDS numfields:integer field...>"),
     row(
         "hpexpiretime",
         -5,
@@ -457,7 +476,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Returns the expiry of hash fields as a Unix timestamp in milliseconds.",
         READS,
         hpexpiretime,
-    ),
+    )
+    .with_syntax("key <FIELDS numfields:integer field...>"),
     row(
         "hpersist",
         -5,
@@ -465,7 +485,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Removes the expiry of hash fields.",
         UPDATES,
         hpersist,
-    ),
+    )
+    .with_syntax("key <FIELDS numfields:integer field...>"),
 ];
 
 #[cfg(test)]

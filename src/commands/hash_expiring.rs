@@ -257,14 +257,26 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Returns the values of fields and optionally sets their expiry.",
         ..CommandSpec::new("hgetex", -5, WRITE, KeySpec::FIRST, Group::Hash, hgetex)
     }
-    .with_key_uses(&[KeyUse::CHANGE]),
+    .with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax(
+        "key \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST] \
+         <FIELDS numfields:integer field...>",
+    ),
     CommandSpec {
         since: "8.0.0",
         complexity: PER_FIELD,
         summary: "Sets the values of fields and optionally their expiry.",
         ..CommandSpec::new("hsetex", -6, WRITE, KeySpec::FIRST, Group::Hash, hsetex)
     }
-    .with_key_uses(&[KeyUse::UPDATE]),
+    .with_key_uses(&[KeyUse::UPDATE])
+    .with_syntax(
+        "key condition[FNX | FXX] \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL] \
+         <FIELDS numfields:integer data<field value>...>",
+    ),
     CommandSpec {
         since: "8.0.0",
         complexity: PER_FIELD,
@@ -278,7 +290,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             hgetdel,
         )
     }
-    .with_key_uses(&[KeyUse::TAKE]),
+    .with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key <FIELDS numfields:integer field...>"),
 ];
 
 #[cfg(test)]

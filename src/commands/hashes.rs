@@ -160,29 +160,36 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: PER_FIELD,
         summary: "Creates or modifies the value of a field in a hash.",
         ..CommandSpec::new("hset", -4, WRITE, KeySpec::FIRST, Group::Hash, hset)
-    },
+    }
+    .with_syntax("key data<field value>...")
+    .with_history(&[("4.0.0", "Several fields at once.")]),
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
         summary: "Sets the values of multiple fields.",
         ..CommandSpec::new("hmset", -4, WRITE, KeySpec::FIRST, Group::Hash, hmset)
-    },
+    }
+    .with_syntax("key data<field value>...")
+    .with_deprecated("4.0.0", "`HSET`"),
     CommandSpec {
         since: "2.0.0",
         summary: "Sets the value of a field in a hash only when the field doesn't exist.",
         ..CommandSpec::new("hsetnx", 4, WRITE, KeySpec::FIRST, Group::Hash, hsetnx)
-    }.with_key_uses(&[KeyUse::INSERT]),
+    }.with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key field value"),
     CommandSpec {
         since: "2.0.0",
         summary: "Returns the value of a field in a hash.",
         ..CommandSpec::new("hget", 3, READ, KeySpec::FIRST, Group::Hash, hget)
-    },
+    }
+    .with_syntax("key field"),
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
         summary: "Returns the values of all fields in a hash.",
         ..CommandSpec::new("hmget", -3, READ, KeySpec::FIRST, Group::Hash, hmget)
-    },
+    }
+    .with_syntax("key field..."),
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
@@ -195,22 +202,27 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hdel,
         )
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key field...")
+    .with_history(&[("2.4.0", "Several fields at once.")]),
     CommandSpec {
         since: "2.0.0",
         summary: "Returns the number of fields in a hash.",
         ..CommandSpec::new("hlen", 2, READ, KeySpec::FIRST, Group::Hash, hlen)
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key"),
     CommandSpec {
         since: "3.2.0",
         summary: "Returns the length of the value of a field.",
         ..CommandSpec::new("hstrlen", 3, READ, KeySpec::FIRST, Group::Hash, hstrlen)
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key field"),
     CommandSpec {
         since: "2.0.0",
         summary: "Determines whether a field exists in a hash.",
         ..CommandSpec::new("hexists", 3, READ, KeySpec::FIRST, Group::Hash, hexists)
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key field"),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
@@ -223,7 +235,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hgetall,
         )
-    }.with_tips(&["nondeterministic_output_order"]),
+    }.with_tips(&["nondeterministic_output_order"])
+    .with_syntax("key"),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
@@ -236,7 +249,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hkeys,
         )
-    }.with_tips(&["nondeterministic_output_order"]),
+    }.with_tips(&["nondeterministic_output_order"])
+    .with_syntax("key"),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
@@ -249,7 +263,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hvals,
         )
-    }.with_tips(&["nondeterministic_output_order"]),
+    }.with_tips(&["nondeterministic_output_order"])
+    .with_syntax("key"),
 ];
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "2.0.0",
         summary: "Increments the integer value of a field in a hash by a number. Uses 0 as initial value if the field doesn't exist.",
         ..CommandSpec::new("hincrby", 4, WRITE, KeySpec::FIRST, Group::Hash, hincrby)
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key field increment:integer"),
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a field by a number. Uses 0 as initial value if the field doesn't exist.",
@@ -93,7 +94,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hincrbyfloat,
         )
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key field increment:double"),
 ];
 
 #[cfg(test)]

@@ -135,7 +135,10 @@ pub const COMMANDS: &[CommandSpec] = &[
             hscan,
         )
     }
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax(
+        "key cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [NOVALUES]@7.4.0",
+    ),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of fields returned",
@@ -149,7 +152,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             hrandfield,
         )
     }
-    .with_tips(&["nondeterministic_output"]),
+    .with_tips(&["nondeterministic_output"])
+    .with_syntax("key options[count:integer [WITHVALUES]]"),
 ];
 
 #[cfg(test)]

@@ -334,11 +334,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::HyperLogLog,
             pfadd,
         )
-    },
+    }
+    .with_syntax("key [element...]"),
     CommandSpec {
         since: "2.8.9",
         complexity: "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of keys.",
-        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
+        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS)).noted("Written because the estimate is kept with it.")],
         summary: "Returns the approximated cardinality of the set(s) observed by the HyperLogLog key(s).",
         ..CommandSpec::new(
             "pfcount",
@@ -348,7 +349,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::HyperLogLog,
             pfcount,
         )
-    },
+    }
+    .with_syntax("key..."),
     CommandSpec {
         since: "2.8.9",
         complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
@@ -365,7 +367,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::HyperLogLog,
             pfmerge,
         )
-    },
+    }
+    .with_syntax("destkey:key [sourcekey:key...]"),
     CommandSpec {
         since: "2.8.9",
         complexity: "N/A",
@@ -383,7 +386,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::HyperLogLog,
             pfdebug,
         )
-    },
+    }
+    .with_syntax("subcommand key")
+    .with_flags(Flags::SYSTEM),
     CommandSpec {
         since: "2.8.9",
         complexity: "N/A",
@@ -396,7 +401,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::HyperLogLog,
             pfselftest,
         )
-    },
+    }
+    .with_flags(Flags::SYSTEM),
 ];
 
 #[cfg(test)]

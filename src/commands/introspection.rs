@@ -3,7 +3,8 @@
 use super::access::{KeyFlags, for_each_key_use};
 use super::categories::{Categories, categories};
 use super::client::write_help;
-use super::command_info::{write_docs, write_info, write_key_flags};
+use super::command_docs::write_docs;
+use super::command_info::{write_info, write_key_flags};
 use super::context::Context;
 use super::spec::{CommandSpec, Flags, Group, KeySpec, counted_keys};
 use super::table::{self, Listed, Row};
@@ -214,7 +215,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     )
     .with_complexity(COMMANDS_NAMED)
     .with_categories(Categories::CONNECTION)
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("[command-name...]"),
     row(
         "getkeys",
         -3,
@@ -223,7 +225,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         get_keys,
     )
     .with_complexity("O(N) where N is the number of arguments to the command")
-    .with_categories(Categories::CONNECTION),
+    .with_categories(Categories::CONNECTION)
+    .with_syntax("command [arg...]"),
     row(
         "getkeysandflags",
         -3,
@@ -232,7 +235,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         get_keys_and_flags,
     )
     .with_complexity("O(N) where N is the number of arguments to the command")
-    .with_categories(Categories::CONNECTION),
+    .with_categories(Categories::CONNECTION)
+    .with_syntax("command [arg...]"),
     row(
         "info",
         -2,
@@ -242,7 +246,9 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     )
     .with_complexity(COMMANDS_NAMED)
     .with_categories(Categories::CONNECTION)
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("[command-name...]")
+    .with_history(&[("7.0.0", "All commands, if none is named.")]),
     row(
         "list",
         -2,
@@ -252,7 +258,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     )
     .with_complexity("O(N) where N is the total number of commands")
     .with_categories(Categories::CONNECTION)
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern:pattern>]"),
     row(
         "help",
         2,

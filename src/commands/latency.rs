@@ -295,11 +295,13 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "request_policy:all_nodes",
         "response_policy:special",
     ]),
-    row("graph", 3, "Returns a latency graph for an event.", graph).with_tips(&[
-        "nondeterministic_output",
-        "request_policy:all_nodes",
-        "response_policy:special",
-    ]),
+    row("graph", 3, "Returns a latency graph for an event.", graph)
+        .with_tips(&[
+            "nondeterministic_output",
+            "request_policy:all_nodes",
+            "response_policy:special",
+        ])
+        .with_syntax("event"),
     row(
         "histogram",
         -2,
@@ -314,7 +316,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "nondeterministic_output",
         "request_policy:all_nodes",
         "response_policy:special",
-    ]),
+    ])
+    .with_syntax("[command...]"),
     row(
         "history",
         3,
@@ -325,7 +328,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "nondeterministic_output",
         "request_policy:all_nodes",
         "response_policy:special",
-    ]),
+    ])
+    .with_syntax("event"),
     row(
         "latest",
         2,
@@ -343,7 +347,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Resets the latency data for one or more events.",
         reset,
     )
-    .with_tips(&["request_policy:all_nodes", "response_policy:agg_sum"]),
+    .with_tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
+    .with_syntax("[event...]"),
     CommandSpec {
         flags: Flags::LOADING.and(Flags::STALE),
         tips: &[],

@@ -296,7 +296,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpush,
         )
-    }.with_key_uses(&[KeyUse::INSERT]),
+    }.with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key element...")
+    .with_history(&[("2.4.0", "Several elements at once.")]),
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
         summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
@@ -308,7 +310,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpush,
         )
-    }.with_key_uses(&[KeyUse::INSERT]),
+    }.with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key element...")
+    .with_history(&[("2.4.0", "Several elements at once.")]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -321,7 +325,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpushx,
         )
-    }.with_key_uses(&[KeyUse::INSERT]),
+    }.with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key element...")
+    .with_history(&[("4.0.0", "Several elements at once.")]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
@@ -334,21 +340,26 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpushx,
         )
-    }.with_key_uses(&[KeyUse::INSERT]),
+    }.with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key element...")
+    .with_history(&[("4.0.0", "Several elements at once.")]),
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
         summary: "Returns and removes the first elements of a list. Deletes the list if the last element was popped.",
         ..CommandSpec::new("lpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, lpop)
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key [count:integer]@6.2.0"),
     CommandSpec {
         complexity: "O(N) where N is the number of elements returned",
         summary: "Returns and removes the last elements of a list. Deletes the list if the last element was popped.",
         ..CommandSpec::new("rpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, rpop)
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key [count:integer]@6.2.0"),
     CommandSpec {
         summary: "Returns the length of a list.",
         ..CommandSpec::new("llen", 2, READ_FAST, KeySpec::FIRST, Group::List, llen)
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key"),
     CommandSpec {
         complexity: "O(log(N)) where N is the number of elements in the list.",
         summary: "Returns an element from a list by its index.",
@@ -360,18 +371,21 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lindex,
         )
-    },
+    }
+    .with_syntax("key index:integer"),
     CommandSpec {
         complexity: "O(log(N)) where N is the length of the list.",
         summary: "Sets the value of an element in a list by its index.",
         ..CommandSpec::new("lset", 4, GROWING, KeySpec::FIRST, Group::List, lset)
-    },
+    }
+    .with_syntax("key index:integer element"),
     CommandSpec {
         since: "2.2.0",
         complexity: "O(N) where N is the number of elements to traverse before seeing the value pivot.",
         summary: "Inserts an element before or after another element in a list.",
         ..CommandSpec::new("linsert", 5, GROWING, KeySpec::FIRST, Group::List, linsert)
-    }.with_key_uses(&[KeyUse::INSERT]),
+    }.with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key where<BEFORE | AFTER> pivot element"),
     CommandSpec {
         complexity: "O(log(N)+M) where N is the length of the list and M the number of elements in the range.",
         summary: "Returns a range of elements from a list.",
@@ -383,10 +397,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lrange,
         )
-    },
+    }
+    .with_syntax("key start:integer stop:integer"),
     CommandSpec {
         complexity: "O(N) where N is the number of elements to be removed by the operation.",
         summary: "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
         ..CommandSpec::new("ltrim", 4, Flags::WRITE, KeySpec::FIRST, Group::List, ltrim)
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key start:integer stop:integer"),
 ];

@@ -126,20 +126,28 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Removes and returns the first element in a list. Blocks until an element is available otherwise. Deletes the \
                   list if the last element was popped.",
         ..CommandSpec::new("blpop", -3, POPPING, ALL_BUT_LAST, Group::List, blpop)
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N) where N is the number of provided keys.",
         summary: "Removes and returns the last element in a list. Blocks until an element is available otherwise. Deletes the \
                   list if the last element was popped.",
         ..CommandSpec::new("brpop", -3, POPPING, ALL_BUT_LAST, Group::List, brpop)
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "6.2.0",
         summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available \
                   otherwise. Deletes the list if the last element was moved.",
         ..CommandSpec::new("blmove", 6, MOVING, KeySpec::FIRST_TWO, Group::List, blmove)
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
+    .with_syntax(
+        "source:key destination:key wherefrom<LEFT | RIGHT> whereto<LEFT | RIGHT> \
+         timeout:double",
+    ),
     CommandSpec {
         since: "2.2.0",
         summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available \
@@ -152,7 +160,10 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             brpoplpush,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
+    .with_syntax("source:key destination:key timeout:double")
+    .with_deprecated("6.2.0", "`BLMOVE source destination RIGHT LEFT timeout`")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
@@ -166,5 +177,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             blmpop,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax(
+        "timeout:double numkeys:integer key... where<LEFT | RIGHT> [COUNT count:integer]",
+    ),
 ];

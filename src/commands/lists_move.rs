@@ -136,7 +136,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if \
                   the last element was moved.",
         ..CommandSpec::new("lmove", 5, GROWING, KeySpec::FIRST_TWO, Group::List, lmove)
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
+    .with_syntax("source:key destination:key wherefrom<LEFT | RIGHT> whereto<LEFT | RIGHT>"),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list \
@@ -149,7 +150,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpoplpush,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
+    .with_syntax("source:key destination:key")
+    .with_deprecated("6.2.0", "`LMOVE source destination RIGHT LEFT`"),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
@@ -163,5 +166,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lmpop,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("numkeys:integer key... where<LEFT | RIGHT> [COUNT count:integer]"),
 ];

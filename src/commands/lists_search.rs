@@ -160,10 +160,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpos,
         )
-    },
+    }
+    .with_syntax(
+        "key element [RANK rank:integer] [COUNT num-matches:integer] [MAXLEN len:integer]",
+    ),
     CommandSpec {
         complexity: "O(N+M) where N is the length of the list and M is the number of elements removed.",
         summary: "Removes elements from a list. Deletes the list if the last element was removed.",
         ..CommandSpec::new("lrem", 4, Flags::WRITE, KeySpec::FIRST, Group::List, lrem)
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key count:integer element"),
 ];

@@ -247,7 +247,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         )
         .with_since("4.0.0")
         .with_key_uses(&[KeyUse::LOOK])
-    },
+    }
+    .with_syntax("key [SAMPLES count:integer]"),
     row(
         "help",
         2,

@@ -252,7 +252,13 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     MOVED.at(3, 3),
     MOVED.and(KeyFlags::INCOMPLETE).after("KEYS", -2, -1, 0),
 ])
-.with_categories(Categories::KEYSPACE.and(Categories::DANGEROUS))];
+.with_categories(Categories::KEYSPACE.and(Categories::DANGEROUS))
+.with_syntax(
+    "host port:integer key-selector<key | empty-string='\"\"'> destination-db:integer \
+     timeout:integer [COPY]@3.0.0 [REPLACE]@3.0.0 \
+     authentication[AUTH auth{password}@4.0.7 | <AUTH2 username password>@6.0.0] \
+     [KEYS keys{key}:key...]@3.0.6",
+)];
 
 #[cfg(test)]
 mod tests {

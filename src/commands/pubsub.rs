@@ -245,50 +245,58 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(N) where N is the number of channels to subscribe to.",
         summary: "Listens for messages published to channels.",
         ..row("subscribe", -2, SUBSCRIBING, subscribe)
-    },
+    }
+    .with_syntax("channel..."),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N) where N is the number of channels to unsubscribe.",
         summary: "Stops listening to messages posted to channels.",
         ..row("unsubscribe", -1, SUBSCRIBING, unsubscribe)
-    },
+    }
+    .with_syntax("[channel...]"),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N) where N is the number of patterns to subscribe to.",
         summary: "Listens for messages published to channels that match one or more patterns.",
         ..row("psubscribe", -2, SUBSCRIBING, psubscribe)
-    },
+    }
+    .with_syntax("pattern:pattern..."),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N) where N is the number of patterns to unsubscribe.",
         summary: "Stops listening to messages published to channels that match one or more patterns.",
         ..row("punsubscribe", -1, SUBSCRIBING, punsubscribe)
-    },
+    }
+    .with_syntax("[pattern:pattern...]"),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N) where N is the number of shard channels to subscribe to.",
         summary: "Listens for messages published to shard channels.",
         ..row("ssubscribe", -2, SUBSCRIBING, ssubscribe)
-    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)]),
+    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)])
+    .with_syntax("shardchannel..."),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N) where N is the number of shard channels to unsubscribe.",
         summary: "Stops listening to messages posted to shard channels.",
         ..row("sunsubscribe", -1, SUBSCRIBING, sunsubscribe)
-    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)]),
+    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)])
+    .with_syntax("[shardchannel...]"),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
                      subscribed patterns (by any client).",
         summary: "Posts a message to a channel.",
         ..row("publish", 3, PUBLISHING, publish)
-    },
+    }
+    .with_syntax("channel message"),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N) where N is the number of clients subscribed to the receiving shard channel.",
         summary: "Posts a message to a shard channel.",
         ..row("spublish", 3, PUBLISHING, spublish)
-    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, 1)]),
+    }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, 1)])
+    .with_syntax("shardchannel message"),
     CommandSpec {
         since: "2.8.0",
         complexity: "Depends on subcommand.",
@@ -299,7 +307,7 @@ pub const COMMANDS: &[CommandSpec] = &[
                 complexity: "O(N) where N is the number of active channels.",
                 summary: "Returns the active channels.",
                 ..row("channels", -2, ASKING, channels)
-            },
+            }.with_syntax("[pattern:pattern]"),
             CommandSpec {
                 since: "2.8.0",
                 summary: "Returns a count of unique pattern subscriptions.",
@@ -310,19 +318,19 @@ pub const COMMANDS: &[CommandSpec] = &[
                 complexity: "O(N) for the NUMSUB subcommand, where N is the number of requested channels.",
                 summary: "Returns a count of subscribers to channels.",
                 ..row("numsub", -2, ASKING, numsub)
-            },
+            }.with_syntax("[channel...]"),
             CommandSpec {
                 since: "7.0.0",
                 complexity: "O(N) where N is the number of active shard channels.",
                 summary: "Returns the active shard channels.",
                 ..row("shardchannels", -2, ASKING, shard_channels)
-            },
+            }.with_syntax("[pattern:pattern]"),
             CommandSpec {
                 since: "7.0.0",
                 complexity: "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels.",
                 summary: "Returns the count of subscribers of shard channels.",
                 ..row("shardnumsub", -2, ASKING, shard_numsub)
-            },
+            }.with_syntax("[shardchannel...]"),
             CommandSpec {
                 since: "6.2.0",
                 summary: "Returns helpful text about the different subcommands.",

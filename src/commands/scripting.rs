@@ -212,7 +212,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "3.2.0",
         "Sets the debug mode of server-side Lua scripts.",
         debug,
-    ),
+    )
+    .with_syntax("mode<YES | SYNC | NO>"),
     subcommand(
         "exists",
         -3,
@@ -225,7 +226,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_tips(&[
         "request_policy:all_shards",
         "response_policy:agg_logical_and",
-    ]),
+    ])
+    .with_syntax("sha1..."),
     subcommand(
         "flush",
         -2,
@@ -235,7 +237,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         flush,
     )
     .with_complexity("O(N) with N being the number of scripts in cache")
-    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .with_syntax("flush-type[ASYNC | SYNC]@6.2.0"),
     subcommand(
         "kill",
         2,
@@ -255,7 +258,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         load,
     )
     .with_complexity("O(N) with N being the length in bytes of the script body.")
-    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .with_syntax("script"),
     subcommand(
         "show",
         3,
@@ -263,7 +267,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "8.0.0",
         "Returns the text of a script in the script cache.",
         show,
-    ),
+    )
+    .with_syntax("sha1"),
     subcommand(
         "help",
         2,
@@ -274,6 +279,13 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     ),
 ];
 
+/// What a script may do to its keys.
+pub(super) const ANY_USE: &[KeyUse] =
+    &[KeyUse::CHANGE.noted("Nobody knows what the script does to them.")];
+/// The same if it may not write.
+pub(super) const ANY_READING: &[KeyUse] =
+    &[KeyUse::READ.noted("Nobody knows what the script reads of them.")];
+
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     runner(
@@ -283,14 +295,17 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Executes a server-side Lua script.",
         eval,
     )
-    .with_key_uses(&[KeyUse::CHANGE]),
+    .with_key_uses(ANY_USE)
+    .with_syntax("script numkeys:integer [key...] [arg...]"),
     runner(
         "eval_ro",
         RUN.and(Flags::READONLY),
         "7.0.0",
         "Executes a read-only server-side Lua script.",
         eval_ro,
-    ),
+    )
+    .with_key_uses(ANY_READING)
+    .with_syntax("script numkeys:integer [key...] [arg...]"),
     runner(
         "evalsha",
         RUN.and(Flags::MAY_REPLICATE),
@@ -298,14 +313,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Executes a server-side Lua script by SHA1 digest.",
         evalsha,
     )
-    .with_key_uses(&[KeyUse::CHANGE]),
+    .with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("sha1 numkeys:integer [key...] [arg...]"),
     runner(
         "evalsha_ro",
         RUN.and(Flags::READONLY),
         "7.0.0",
         "Executes a read-only server-side Lua script by SHA1 digest.",
         evalsha_ro,
-    ),
+    )
+    .with_syntax("sha1 numkeys:integer [key...] [arg...]"),
     CommandSpec {
         since: "2.6.0",
         summary: "A container for Lua scripts management commands.",

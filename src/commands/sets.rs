@@ -161,12 +161,16 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sadd,
         )
-    }.with_key_uses(&[KeyUse::INSERT]),
+    }.with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key member...")
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         complexity: "O(N) where N is the number of members to be removed.",
         summary: "Removes one or more members from a set. Deletes the set if the last member was removed.",
         ..CommandSpec::new("srem", -3, WRITE_FAST, KeySpec::FIRST, Group::Set, srem)
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key member...")
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         summary: "Determines whether a member belongs to a set.",
         ..CommandSpec::new(
@@ -177,7 +181,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sismember,
         )
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key member"),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of elements being checked for membership",
@@ -190,7 +195,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smismember,
         )
-    },
+    }
+    .with_syntax("key member..."),
     CommandSpec {
         complexity: "O(N) where N is the set cardinality.",
         summary: "Returns all members of a set.",
@@ -202,11 +208,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smembers,
         )
-    }.with_tips(&["nondeterministic_output_order"]),
+    }.with_tips(&["nondeterministic_output_order"])
+    .with_syntax("key"),
     CommandSpec {
         summary: "Returns the number of members in a set.",
         ..CommandSpec::new("scard", 2, READ_FAST, KeySpec::FIRST, Group::Set, scard)
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key"),
     CommandSpec {
         summary: "Moves a member from one set to another.",
         ..CommandSpec::new(
@@ -217,7 +225,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smove,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
+    .with_syntax("source:key destination:key member"),
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
@@ -231,5 +240,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sscan,
         )
-    }.with_tips(&["nondeterministic_output"]),
+    }.with_tips(&["nondeterministic_output"])
+    .with_syntax("key cursor:integer [MATCH pattern:pattern] [COUNT count:integer]"),
 ];

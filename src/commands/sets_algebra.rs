@@ -194,7 +194,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             sinter,
         )
     }
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("key..."),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Stores the intersect of multiple sets in a key.",
@@ -207,7 +208,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             sinterstore,
         )
     }
-    .with_key_uses(&[KeyUse::UPDATE.at(1, 1), KeyUse::READ.at(2, -1)]),
+    .with_key_uses(&[KeyUse::UPDATE.at(1, 1), KeyUse::READ.at(2, -1)])
+    .with_syntax("destination:key key..."),
     CommandSpec {
         since: "7.0.0",
         complexity: INTERSECTION_COMPLEXITY,
@@ -220,7 +222,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sintercard,
         )
-    },
+    }
+    .with_syntax("numkeys:integer key... [LIMIT limit:integer]"),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Returns the union of multiple sets.",
@@ -233,7 +236,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             sunion,
         )
     }
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("key..."),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the union of multiple sets in a key.",
@@ -246,7 +250,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             sunionstore,
         )
     }
-    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)])
+    .with_syntax("destination:key key..."),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Returns the difference of multiple sets.",
@@ -259,7 +264,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             sdiff,
         )
     }
-    .with_tips(&["nondeterministic_output_order"]),
+    .with_tips(&["nondeterministic_output_order"])
+    .with_syntax("key..."),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
         summary: "Stores the difference of multiple sets in a key.",
@@ -272,5 +278,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             sdiffstore,
         )
     }
-    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)]),
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, -1)])
+    .with_syntax("destination:key key..."),
 ];

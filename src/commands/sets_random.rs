@@ -114,11 +114,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             spop,
         )
-    }.with_key_uses(&[KeyUse::TAKE]).with_tips(&["nondeterministic_output"]),
+    }.with_key_uses(&[KeyUse::TAKE]).with_tips(&["nondeterministic_output"])
+    .with_syntax("key [count:integer]@3.2.0"),
     CommandSpec {
         complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed \
                      count.",
-        summary: "Get one or multiple random members from a set",
+        summary: "Returns one or several members of a set, chosen at random.",
         ..CommandSpec::new(
             "srandmember",
             -2,
@@ -127,5 +128,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             srandmember,
         )
-    }.with_tips(&["nondeterministic_output"]),
+    }.with_tips(&["nondeterministic_output"])
+    .with_syntax("key [count:integer]@2.6.0"),
 ];

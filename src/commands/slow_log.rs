@@ -206,7 +206,9 @@ const TIPS: &[&str] = &["request_policy:all_nodes", "nondeterministic_output"];
 const SUBCOMMANDS: &[CommandSpec] = &[
     row("get", -2, ADMIN, "Returns the slow log's entries.", get)
         .with_complexity("O(N) where N is the number of entries returned")
-        .with_tips(TIPS),
+        .with_tips(TIPS)
+        .with_syntax("[count:integer]")
+        .with_history(&[("4.0.0", "Entries have the client's address and name.")]),
     row(
         "len",
         2,

@@ -279,6 +279,8 @@ const CATEGORIES: Categories = Categories::SET
     .and(Categories::LIST)
     .and(Categories::DANGEROUS);
 
+const OF_PATTERNS: &str = "What BY and GET read depends on the elements.";
+
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -286,8 +288,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         // Patterns name keys that nobody can tell from the arguments.
         key_uses: &[
             KeyUse::READ.at(1, 1),
-            KeyUse::READ.somewhere(),
-            KeyUse::REPLACE.somewhere(),
+            KeyUse::READ.somewhere().noted(OF_PATTERNS),
+            KeyUse::REPLACE.somewhere().noted("STORE may stand anywhere among the options."),
         ],
         categories: Some(CATEGORIES),
         summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.",
@@ -300,13 +302,18 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             sort,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET)),
+    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET))
+    .with_syntax(
+        "key [BY by-pattern{pattern}:pattern#1] [LIMIT offset:integer count:integer] \
+         [GET get-pattern{pattern}:pattern#1]... order[ASC | DESC] [sorting=ALPHA] \
+         [STORE destination:key]",
+    ),
     CommandSpec {
         since: "7.0.0",
         complexity: COMPLEXITY,
         key_uses: &[
             KeyUse::READ.at(1, 1),
-            KeyUse::READ.somewhere(),
+            KeyUse::READ.somewhere().noted(OF_PATTERNS),
         ],
         categories: Some(CATEGORIES),
         summary: "Returns the sorted elements of a list, a set, or a sorted set.",
@@ -319,7 +326,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             sort_ro,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET)),
+    }.with_categories(Categories::DANGEROUS.and(Categories::LIST).and(Categories::SET).and(Categories::SORTED_SET))
+    .with_syntax(
+        "key [BY by-pattern{pattern}:pattern#1] [LIMIT offset:integer count:integer] \
+         [GET get-pattern{pattern}:pattern#1]... order[ASC | DESC] [sorting=ALPHA]",
+    ),
 ];
 
 #[cfg(test)]

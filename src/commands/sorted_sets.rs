@@ -381,7 +381,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zadd,
         )
-    },
+    }
+    .with_syntax(
+        "key condition[NX | XX]@3.0.2 comparison[GT | LT]@6.2.0 [change=CH]@3.0.2 \
+         [increment=INCR]@3.0.2 data<score:double member>...",
+    )
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         since: "1.2.0",
         complexity: "O(log(N)) where N is the number of elements in the sorted set.",
@@ -394,7 +399,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zincrby,
         )
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key increment:integer member"),
     CommandSpec {
         since: "1.2.0",
         complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M the number of elements \
@@ -408,7 +414,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrem,
         )
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key member...")
+    .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the number of members in a sorted set.",
@@ -420,7 +428,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zcard,
         )
-    }.with_key_uses(&[KeyUse::LOOK]),
+    }.with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key"),
     CommandSpec {
         since: "1.2.0",
         summary: "Returns the score of a member in a sorted set.",
@@ -432,7 +441,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zscore,
         )
-    },
+    }
+    .with_syntax("key member"),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of members being requested.",
@@ -445,7 +455,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zmscore,
         )
-    },
+    }
+    .with_syntax("key member..."),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N))",
@@ -458,7 +469,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrank,
         )
-    },
+    }
+    .with_syntax("key member [WITHSCORE]")
+    .with_history(&[("7.2.0", "New: `WITHSCORE`.")]),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N))",
@@ -471,7 +484,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrevrank,
         )
-    },
+    }
+    .with_syntax("key member [WITHSCORE]")
+    .with_history(&[("7.2.0", "New: `WITHSCORE`.")]),
     CommandSpec {
         since: "2.8.0",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
@@ -485,5 +500,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zscan,
         )
-    }.with_tips(&["nondeterministic_output"]),
+    }.with_tips(&["nondeterministic_output"])
+    .with_syntax(
+        "key cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [NOSCORES]@8.0.0",
+    ),
 ];

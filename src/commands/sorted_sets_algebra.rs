@@ -427,38 +427,57 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: UNION_COMPLEXITY,
         summary: "Returns the union of multiple sorted sets.",
         ..listing("zunion", zunion)
-    },
+    }
+    .with_syntax(
+        "numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE <SUM | MIN | MAX>] \
+         [WITHSCORES]",
+    ),
     CommandSpec {
         complexity: UNION_COMPLEXITY,
         summary: "Stores the union of multiple sorted sets in a key.",
         ..storing("zunionstore", zunionstore)
-    },
+    }
+    .with_syntax(
+        "destination:key numkeys:integer key... [WEIGHTS weight:integer...] \
+         [AGGREGATE <SUM | MIN | MAX>]",
+    ),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Returns the intersect of multiple sorted sets.",
         ..listing("zinter", zinter)
-    },
+    }
+    .with_syntax(
+        "numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE <SUM | MIN | MAX>] \
+         [WITHSCORES]",
+    ),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
         summary: "Stores the intersect of multiple sorted sets in a key.",
         ..storing("zinterstore", zinterstore)
-    },
+    }
+    .with_syntax(
+        "destination:key numkeys:integer key... [WEIGHTS weight:integer...] \
+         [AGGREGATE <SUM | MIN | MAX>]",
+    ),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(N*K) worst case with N being the smallest input sorted set, K being the number of input \
                      sorted sets.",
         summary: "Returns the number of members of the intersect of multiple sorted sets.",
         ..listing("zintercard", zintercard)
-    },
+    }
+    .with_syntax("numkeys:integer key... [LIMIT limit:integer]"),
     CommandSpec {
         complexity: DIFFERENCE_COMPLEXITY,
         summary: "Returns the difference between multiple sorted sets.",
         ..listing("zdiff", zdiff)
-    },
+    }
+    .with_syntax("numkeys:integer key... [WITHSCORES]"),
     CommandSpec {
         since: "6.2.0",
         complexity: DIFFERENCE_COMPLEXITY,
         summary: "Stores the difference of multiple sorted sets in a key.",
         ..storing("zdiffstore", zdiffstore)
-    },
+    }
+    .with_syntax("destination:key numkeys:integer key..."),
 ];

@@ -96,7 +96,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             bzpopmin,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
@@ -110,7 +112,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             bzpopmax,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key... timeout:double")
+    .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, \
@@ -125,5 +129,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             bzmpop,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("timeout:double numkeys:integer key... where<MIN | MAX> [COUNT count:integer]"),
 ];

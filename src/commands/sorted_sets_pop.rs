@@ -211,7 +211,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmin,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key [count:integer]"),
     CommandSpec {
         since: "5.0.0",
         complexity: POP_COMPLEXITY,
@@ -225,7 +226,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmax,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key [count:integer]"),
     CommandSpec {
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in \
@@ -240,7 +242,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zmpop,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("numkeys:integer key... where<MIN | MAX> [COUNT count:integer]"),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(N) where N is the number of members returned",
@@ -253,5 +256,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrandmember,
         )
-    }.with_tips(&["nondeterministic_output"]),
+    }.with_tips(&["nondeterministic_output"])
+    .with_syntax("key options[count:integer [WITHSCORES]]"),
 ];

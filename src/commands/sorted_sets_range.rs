@@ -267,7 +267,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: RANGE_COMPLEXITY,
         summary: "Returns members in a sorted set within a range of indexes.",
         ..CommandSpec::new("zrange", -4, READ, KeySpec::FIRST, Group::SortedSet, zrange)
-    },
+    }
+    .with_syntax(
+        "key start stop sortby[BYSCORE | BYLEX]@6.2.0 [REV]@6.2.0 \
+         [LIMIT offset:integer count:integer]@6.2.0 [WITHSCORES]",
+    ),
     CommandSpec {
         since: "1.2.0",
         complexity: RANGE_COMPLEXITY,
@@ -280,7 +284,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrevrange,
         )
-    },
+    }
+    .with_syntax("key start:integer stop:integer [WITHSCORES]")
+    .with_deprecated("6.2.0", "`ZRANGE key start stop REV`"),
     CommandSpec {
         since: "1.0.5",
         complexity: RANGE_COMPLEXITY,
@@ -293,7 +299,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrangebyscore,
         )
-    },
+    }
+    .with_syntax(
+        "key min:double max:double [WITHSCORES]@2.0.0 [LIMIT offset:integer count:integer]",
+    )
+    .with_deprecated("6.2.0", "`ZRANGE key min max BYSCORE`"),
     CommandSpec {
         since: "2.2.0",
         complexity: RANGE_COMPLEXITY,
@@ -306,7 +316,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrevrangebyscore,
         )
-    },
+    }
+    .with_syntax("key max:double min:double [WITHSCORES] [LIMIT offset:integer count:integer]")
+    .with_deprecated("6.2.0", "`ZRANGE key max min BYSCORE REV`"),
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
@@ -319,7 +331,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrangebylex,
         )
-    },
+    }
+    .with_syntax("key min max [LIMIT offset:integer count:integer]")
+    .with_deprecated("6.2.0", "`ZRANGE key min max BYLEX`"),
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
@@ -332,7 +346,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrevrangebylex,
         )
-    },
+    }
+    .with_syntax("key max min [LIMIT offset:integer count:integer]")
+    .with_deprecated("6.2.0", "`ZRANGE key max min BYLEX REV`"),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements \
@@ -346,7 +362,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrangestore,
         )
-    }.with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)]),
+    }.with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)])
+    .with_syntax(
+        "dst:key src:key min max sortby[BYSCORE | BYLEX] [REV] \
+         [LIMIT offset:integer count:integer]",
+    ),
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
@@ -359,7 +379,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zcount,
         )
-    },
+    }
+    .with_syntax("key min:double max:double"),
     CommandSpec {
         since: "2.8.9",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
@@ -372,5 +393,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zlexcount,
         )
-    },
+    }
+    .with_syntax("key min max"),
 ];

@@ -97,19 +97,22 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Removes members in a sorted set within a range of indexes. Deletes the sorted set if all members \
                   were removed.",
         ..row("zremrangebyrank", zremrangebyrank)
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key start:integer stop:integer"),
     CommandSpec {
         since: "1.2.0",
         complexity: REMOVAL_COMPLEXITY,
         summary: "Removes members in a sorted set within a range of scores. Deletes the sorted set if all members \
                   were removed.",
         ..row("zremrangebyscore", zremrangebyscore)
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key min:double max:double"),
     CommandSpec {
         since: "2.8.9",
         complexity: REMOVAL_COMPLEXITY,
         summary: "Removes members in a sorted set within a lexicographical range. Deletes the sorted set if all \
                   members were removed.",
         ..row("zremrangebylex", zremrangebylex)
-    }.with_key_uses(&[KeyUse::DELETE]),
+    }.with_key_uses(&[KeyUse::DELETE])
+    .with_syntax("key min max"),
 ];

@@ -75,7 +75,9 @@ impl Flags {
     pub const ALLOW_BUSY: Flags = Flags(1 << 20);
     /// ASKING.
     pub const ASKING: Flags = Flags(1 << 21);
-    /// Changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
+    /// Larder's own: for servers among themselves and for those who test them.
+    pub const SYSTEM: Flags = Flags(1 << 26);
+    /// Not shown to clients: changes nothing of its own, but reaches other clients or may run what does (PUBLISH, EVAL).
     pub const MAY_REPLICATE: Flags = Flags(1 << 22);
 
     /// Larder's own: runs the queue of a transaction (EXEC), whose keys are its own.
@@ -187,6 +189,15 @@ impl Group {
     }
 }
 
+/// That a command should not be used any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Deprecation {
+    /// Since which Redis version.
+    pub since: &'static str,
+    /// What to use instead.
+    pub replaced_by: &'static str,
+}
+
 /// One row of the command table.
 #[derive(Clone, Copy)]
 pub struct CommandSpec {
@@ -217,6 +228,12 @@ pub struct CommandSpec {
     pub complexity: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
+    /// Its arguments, in the notation of [`super::syntax`].
+    pub syntax: &'static str,
+    /// What changed in which Redis version, as far as `syntax` does not tell.
+    pub history: &'static [(&'static str, &'static str)],
+    /// Whether there is something better.
+    pub deprecated: Option<Deprecation>,
     /// The code. For a container command it is used where no subcommand fits.
     pub function: CommandFunction,
     /// Subcommands, if this is a container such as CLIENT; their arity counts the container's name too.
@@ -248,6 +265,9 @@ impl CommandSpec {
             since: "1.0.0",
             complexity: "O(1)",
             summary: "",
+            syntax: "",
+            history: &[],
+            deprecated: None,
             function,
             subcommands: &[],
         }
@@ -261,6 +281,31 @@ impl CommandSpec {
     /// The same row with another time complexity than O(1).
     pub const fn with_complexity(self, complexity: &'static str) -> CommandSpec {
         CommandSpec { complexity, ..self }
+    }
+
+    /// The same row with arguments, in the notation of [`super::syntax`].
+    pub const fn with_syntax(self, syntax: &'static str) -> CommandSpec {
+        CommandSpec { syntax, ..self }
+    }
+
+    /// The same row with changes that `syntax` does not tell of: the Redis version and what it brought.
+    pub const fn with_history(
+        self,
+        history: &'static [(&'static str, &'static str)],
+    ) -> CommandSpec {
+        CommandSpec { history, ..self }
+    }
+
+    /// The same row, not to be used any more since a version, and what to use instead.
+    pub const fn with_deprecated(
+        self,
+        since: &'static str,
+        replaced_by: &'static str,
+    ) -> CommandSpec {
+        CommandSpec {
+            deprecated: Some(Deprecation { since, replaced_by }),
+            ..self
+        }
     }
 
     /// True if this command line is run by a job, without shard locks.
@@ -372,4 +417,25 @@ pub(super) fn counted_keys(arguments: &[&[u8]], count_index: usize) -> Range<usi
         .filter(|count| *count <= arguments.len().saturating_sub(count_index + 1));
     let first = count_index + 1;
     first..first + count.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_flag_has_a_bit_of_its_own() {
+        // Two people who add a flag at the same time take the same bit, and nothing else would tell.
+        let flags = include_str!("spec.rs").lines().filter_map(|line| {
+            let (name, value) = line
+                .trim()
+                .strip_prefix("pub const ")?
+                .split_once(": Flags = ")?;
+            Some((name, value.strip_prefix("Flags(")?.strip_suffix(");")?))
+        });
+        let flags: Vec<(&str, &str)> = flags.collect();
+        assert!(flags.len() > 20, "the flags are found: {flags:?}");
+        for (index, (name, bit)) in flags.iter().enumerate() {
+            let same = flags[..index].iter().find(|(_, other)| other == bit);
+            assert_eq!(same, None, "{name} has the bit of another flag");
+        }
+    }
 }

@@ -182,33 +182,56 @@ const fn cluster_row(
 }
 
 const CLUSTER: &[CommandSpec] = &[
-    cluster_row("addslots", -3, "3.0.0", CHANGES),
-    cluster_row("addslotsrange", -4, "7.0.0", CHANGES),
+    cluster_row("addslots", -3, "3.0.0", CHANGES).with_syntax("slot:integer..."),
+    cluster_row("addslotsrange", -4, "7.0.0", CHANGES)
+        .with_syntax("range<start-slot:integer end-slot:integer>..."),
     cluster_row("bumpepoch", 2, "3.0.0", CHANGES).with_tips(VARIES),
-    cluster_row("count-failure-reports", 3, "3.0.0", ADMIN).with_tips(VARIES),
-    cluster_row("countkeysinslot", 3, "3.0.0", ASKS),
-    cluster_row("delslots", -3, "3.0.0", CHANGES),
-    cluster_row("delslotsrange", -4, "7.0.0", CHANGES),
-    cluster_row("failover", -2, "3.0.0", CHANGES),
+    cluster_row("count-failure-reports", 3, "3.0.0", ADMIN)
+        .with_tips(VARIES)
+        .with_syntax("node-id"),
+    cluster_row("countkeysinslot", 3, "3.0.0", ASKS).with_syntax("slot:integer"),
+    cluster_row("delslots", -3, "3.0.0", CHANGES).with_syntax("slot:integer..."),
+    cluster_row("delslotsrange", -4, "7.0.0", CHANGES)
+        .with_syntax("range<start-slot:integer end-slot:integer>..."),
+    cluster_row("failover", -2, "3.0.0", CHANGES).with_syntax("options[FORCE | TAKEOVER]"),
     cluster_row("flushslots", 2, "3.0.0", CHANGES),
-    cluster_row("forget", 3, "3.0.0", CHANGES),
-    cluster_row("getkeysinslot", 4, "3.0.0", ASKS).with_tips(VARIES),
+    cluster_row("forget", 3, "3.0.0", CHANGES).with_syntax("node-id"),
+    cluster_row("getkeysinslot", 4, "3.0.0", ASKS)
+        .with_tips(VARIES)
+        .with_syntax("slot:integer count:integer"),
     cluster_row("info", 2, "3.0.0", ASKS).with_tips(VARIES),
-    cluster_row("keyslot", 3, "3.0.0", ASKS),
+    cluster_row("keyslot", 3, "3.0.0", ASKS).with_syntax("key:string"),
     cluster_row("links", 2, "7.0.0", ASKS).with_tips(VARIES),
-    cluster_row("meet", -4, "3.0.0", CHANGES),
+    cluster_row("meet", -4, "3.0.0", CHANGES)
+        .with_syntax("ip port:integer [cluster-bus-port:integer]@4.0.0"),
     cluster_row("myid", 2, "3.0.0", ASKS),
     cluster_row("myshardid", 2, "7.2.0", ASKS).with_tips(VARIES),
     cluster_row("nodes", 2, "3.0.0", ASKS).with_tips(VARIES),
-    cluster_row("replicas", 3, "5.0.0", ADMIN).with_tips(VARIES),
-    cluster_row("replicate", 3, "3.0.0", CHANGES),
-    cluster_row("reset", -2, "3.0.0", ADMIN.and(Flags::NOSCRIPT)),
+    cluster_row("replicas", 3, "5.0.0", ADMIN)
+        .with_tips(VARIES)
+        .with_syntax("node-id"),
+    cluster_row("replicate", 3, "3.0.0", CHANGES).with_syntax("node-id"),
+    cluster_row("reset", -2, "3.0.0", ADMIN.and(Flags::NOSCRIPT))
+        .with_syntax("reset-type[HARD | SOFT]"),
     cluster_row("saveconfig", 2, "3.0.0", CHANGES),
-    cluster_row("set-config-epoch", 3, "3.0.0", CHANGES),
-    cluster_row("setslot", -4, "3.0.0", CHANGES),
+    cluster_row("set-config-epoch", 3, "3.0.0", CHANGES).with_syntax("config-epoch:integer"),
+    cluster_row("setslot", -4, "3.0.0", CHANGES).with_syntax(
+        "slot:integer \
+         subcommand<IMPORTING importing{node-id} | MIGRATING migrating{node-id} \
+         | NODE node{node-id} | STABLE>",
+    ),
     cluster_row("shards", 2, "7.0.0", ALWAYS).with_tips(VARIES),
-    cluster_row("slaves", 3, "3.0.0", ADMIN).with_tips(VARIES),
-    cluster_row("slots", 2, "3.0.0", ALWAYS).with_tips(VARIES),
+    cluster_row("slaves", 3, "3.0.0", ADMIN)
+        .with_tips(VARIES)
+        .with_syntax("node-id")
+        .with_deprecated("5.0.0", "`CLUSTER REPLICAS`"),
+    cluster_row("slots", 2, "3.0.0", ALWAYS)
+        .with_tips(VARIES)
+        .with_deprecated("7.0.0", "`CLUSTER SHARDS`")
+        .with_history(&[
+            ("4.0.0", "Shows IDs of nodes."),
+            ("7.0.0", "Shows other addresses of nodes."),
+        ]),
     cluster_row("help", 2, "5.0.0", ALWAYS),
 ];
 
@@ -229,7 +252,8 @@ const MODULE: &[CommandSpec] = &[
         "Answers that modules cannot be loaded.",
         no_modules,
     )
-    .with_since("4.0.0"),
+    .with_since("4.0.0")
+    .with_syntax("path [arg...]"),
     row(
         "loadex",
         -3,
@@ -237,7 +261,8 @@ const MODULE: &[CommandSpec] = &[
         "Answers that modules cannot be loaded.",
         no_modules,
     )
-    .with_since("7.0.0"),
+    .with_since("7.0.0")
+    .with_syntax("path configs[CONFIG name value]... [ARGS args...]"),
     row(
         "unload",
         3,
@@ -245,7 +270,8 @@ const MODULE: &[CommandSpec] = &[
         "Answers that modules cannot be unloaded.",
         no_modules,
     )
-    .with_since("4.0.0"),
+    .with_since("4.0.0")
+    .with_syntax("name"),
     row(
         "help",
         2,
@@ -274,14 +300,17 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Accepts that this server is a master.",
         replica_of,
     )
-    .with_since("5.0.0"),
+    .with_since("5.0.0")
+    .with_syntax("args<host-port<host port:integer> | no-one<<NO> ONE>>"),
     row(
         "slaveof",
         3,
         CHANGES.and(Flags::NOSCRIPT),
         "Accepts that this server is a master.",
         replica_of,
-    ),
+    )
+    .with_syntax("args<host-port<host port:integer> | no-one<<NO> ONE>>")
+    .with_deprecated("5.0.0", "`REPLICAOF`"),
     row(
         "replconf",
         -1,
@@ -292,7 +321,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Accepts what a replica says of itself.",
         replication_settings,
     )
-    .with_since("3.0.0"),
+    .with_since("3.0.0")
+    .with_flags(Flags::SYSTEM),
     row(
         "psync",
         -3,
@@ -300,7 +330,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Answers that there is no replication.",
         synchronize,
     )
-    .with_since("2.8.0"),
+    .with_since("2.8.0")
+    .with_syntax("replicationid offset:integer"),
     row(
         "sync",
         1,
@@ -315,7 +346,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Answers that there are no replicas.",
         failover,
     )
-    .with_since("6.2.0"),
+    .with_since("6.2.0")
+    .with_syntax("target[TO host port:integer [FORCE]] [ABORT] [TIMEOUT milliseconds:integer]"),
     CommandSpec {
         subcommands: CLUSTER,
         function: cluster_container,

@@ -269,36 +269,60 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
         summary: "Appends a new message to a stream. Creates the key if it doesn't exist.",
-        ..row("xadd", -5, WRITE_MORE, xadd).with_tips(RANDOM)
-    },
+        ..row("xadd", -5, WRITE_MORE, xadd)
+            .with_tips(RANDOM)
+            .with_key_uses(&[KeyUse::UPDATE.noted("Not only added to: it may be trimmed.")])
+    }
+    .with_syntax(
+        "key [NOMKSTREAM]@6.2.0 \
+         trim[strategy<MAXLEN | MINID@6.2.0> operator[equal='=' \
+         | approximately='~'] threshold [LIMIT count:integer]@6.2.0] \
+         id-selector<auto-id='*' | id> data<field value>...",
+    )
+    .with_history(&[("7.0.0", "The ID may be `<ms>-*`.")]),
     CommandSpec {
         summary: "Returns the number of messages in a stream.",
         ..row("xlen", 2, Flags::READONLY.and(Flags::FAST), xlen).with_key_uses(&[KeyUse::LOOK])
-    },
+    }
+    .with_syntax("key"),
     CommandSpec {
         complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
         summary: "Returns the number of messages after removing them from a stream.",
         ..row("xdel", -3, WRITE, xdel).with_key_uses(&[KeyUse::DELETE])
-    },
+    }
+    .with_syntax("key id..."),
     CommandSpec {
         complexity: "O(N), with N being the number of evicted entries.",
         summary: "Deletes messages from the beginning of a stream.",
         ..row("xtrim", -4, Flags::WRITE, xtrim)
             .with_key_uses(&[KeyUse::DELETE])
             .with_tips(RANDOM)
-    },
+    }
+    .with_syntax(
+        "key \
+         trim<strategy<MAXLEN | MINID@6.2.0> operator[equal='=' \
+         | approximately='~'] threshold [LIMIT count:integer]@6.2.0>",
+    ),
     CommandSpec {
         complexity: RANGE,
         summary: "Returns the messages from a stream within a range of IDs.",
         ..row("xrange", -4, Flags::READONLY, xrange)
-    },
+    }
+    .with_syntax("key start end [COUNT count:integer]")
+    .with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
     CommandSpec {
         complexity: RANGE,
         summary: "Returns the messages from a stream within a range of IDs in reverse order.",
         ..row("xrevrange", -4, Flags::READONLY, xrevrange)
-    },
+    }
+    .with_syntax("key end start [COUNT count:integer]")
+    .with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
     CommandSpec {
         summary: "An internal command for replicating stream values.",
         ..row("xsetid", -3, WRITE_MORE, xsetid)
-    },
+    }
+    .with_syntax(
+        "key last-id [ENTRIESADDED entries-added:integer]@7.0.0 \
+         [MAXDELETEDID max-deleted-id]@7.0.0",
+    ),
 ];

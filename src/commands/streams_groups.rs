@@ -253,25 +253,38 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Creates a consumer group.",
         ..row("create", -5, WRITE_MORE, create).with_key_uses(&[KeyUse::INSERT])
-    },
+    }
+    .with_syntax(
+        "key group id-selector<id | new-id='$'> [MKSTREAM] [ENTRIESREAD \
+         entries-read:integer]",
+    )
+    .with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
     CommandSpec {
         summary: "Sets the last-delivered ID of a consumer group.",
         ..row("setid", -5, Flags::WRITE, setid)
-    },
+    }
+    .with_syntax(
+        "key group id-selector<id | new-id='$'> [ENTRIESREAD \
+         entriesread{entries-read}:integer]",
+    )
+    .with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
     CommandSpec {
         complexity: "O(N) where N is the number of entries in the group's pending entries list (PEL).",
         summary: "Destroys a consumer group.",
         ..row("destroy", 4, Flags::WRITE, destroy).with_key_uses(&[KeyUse::DELETE])
-    },
+    }
+    .with_syntax("key group"),
     CommandSpec {
         since: "6.2.0",
         summary: "Creates a consumer in a consumer group.",
         ..row("createconsumer", 5, WRITE_MORE, createconsumer).with_key_uses(&[KeyUse::INSERT])
-    },
+    }
+    .with_syntax("key group consumer"),
     CommandSpec {
         summary: "Deletes a consumer from a consumer group.",
         ..row("delconsumer", 5, Flags::WRITE, delconsumer).with_key_uses(&[KeyUse::DELETE])
-    },
+    }
+    .with_syntax("key group consumer"),
     CommandSpec {
         keys: KeySpec::NONE,
         summary: "Returns helpful text about the different subcommands.",
@@ -293,5 +306,6 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1) for each message ID processed.",
         summary: "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.",
         ..row("xack", -4, Flags::WRITE.and(Flags::FAST), xack)
-    },
+    }
+    .with_syntax("key group id..."),
 ];

@@ -224,15 +224,21 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns a list of the consumers in a consumer group.",
         ..row("consumers", 4, consumers).with_tips(RANDOM)
-    },
+    }
+    .with_syntax("key group")
+    .with_history(&[("7.2.0", "Shows `inactive`; `idle` begins with the last attempt.")]),
     CommandSpec {
         summary: "Returns a list of the consumer groups of a stream.",
         ..row("groups", 3, groups)
-    },
+    }
+    .with_syntax("key")
+    .with_history(&[("7.0.0", "Shows `entries-read` and `lag`.")]),
     CommandSpec {
         summary: "Returns information about a stream.",
         ..row("stream", -3, info_stream)
-    },
+    }
+    .with_syntax("key full-block[<FULL> [COUNT count:integer]]")
+    .with_history(&[("6.0.0", "New: `FULL`."), ("7.0.0", "Shows `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read`, `lag`."), ("7.2.0", "Shows `active-time`; `seen-time` is that of the last attempt.")]),
     CommandSpec {
         flags: Flags::LOADING.and(Flags::STALE),
         keys: KeySpec::NONE,

@@ -405,14 +405,24 @@ pub const COMMANDS: &[CommandSpec] = &[
             xpending,
         )
         .with_tips(RANDOM)
-    },
+    }
+    .with_syntax(
+        "key group \
+         filters[[IDLE min-idle-time:integer]@6.2.0 start end count:integer [consumer]]",
+    )
+    .with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
     CommandSpec {
         since: "5.0.0",
         complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
         summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.",
         ..CommandSpec::new("xclaim", -6, CLAIM, KeySpec::FIRST, Group::Stream, xclaim)
             .with_tips(RANDOM)
-    },
+    }
+    .with_syntax(
+        "key group consumer min-idle-time id... [IDLE ms:integer] \
+         [TIME unix-time-milliseconds:unix-time] [RETRYCOUNT count:integer] [FORCE] [JUSTID] \
+         [LASTID lastid]",
+    ),
     CommandSpec {
         since: "6.2.0",
         complexity: "O(1) if COUNT is small.",
@@ -427,5 +437,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
         .with_key_uses(&[KeyUse::DELETE])
         .with_tips(RANDOM)
-    },
+    }
+    .with_syntax("key group consumer min-idle-time start [COUNT count:integer] [JUSTID]")
+    .with_history(&[("7.0.0", "The reply names entries that are deleted.")]),
 ];

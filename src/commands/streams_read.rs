@@ -445,7 +445,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             xread,
         )
         .with_key_uses(&[KeyUse::READ.after("STREAMS", 1, -1, 2)])
-    },
+    }
+    .with_syntax("[COUNT count:integer] [BLOCK milliseconds:integer] <STREAMS key... id...>"),
     CommandSpec {
         since: "5.0.0",
         complexity: "O(M) for each stream mentioned, with M being the number of elements returned.",
@@ -459,5 +460,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             xreadgroup,
         )
         .with_key_uses(&[KeyUse::READ.after("STREAMS", 4, -1, 2)])
-    },
+    }
+    .with_syntax(
+        "group-block<GROUP group consumer> [COUNT count:integer] [BLOCK milliseconds:integer] \
+         [NOACK] <STREAMS key... id...>",
+    ),
 ];

@@ -307,25 +307,41 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Returns the string value of a key.",
         ..CommandSpec::new("get", 2, FAST_READ, KeySpec::FIRST, Group::String, get)
-    },
+    }
+    .with_syntax("key"),
     CommandSpec {
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
         ..CommandSpec::new("set", -3, WRITE, KeySpec::FIRST, Group::String, set)
-    }.with_key_uses(&[KeyUse::CHANGE.decided_by(set_key_flags)]),
+    }.with_key_uses(&[KeyUse::CHANGE.decided_by(set_key_flags).noted("Read only with GET.")])
+    .with_syntax(
+        "key value \
+         condition[NX | XX | IFEQ ifeq-value@8.1.0 | IFNE ifne-value@8.4.0 \
+         | IFDEQ ifdeq-digest@8.4.0 | IFDNE ifdne-digest@8.4.0]@2.6.12 [GET]@6.2.0 \
+         expiration[EX seconds:integer@2.6.12 | PX milliseconds:integer@2.6.12 \
+         | EXAT unix-time-seconds:unix-time@6.2.0 | PXAT unix-time-milliseconds:unix-time@6.2.0 \
+         | KEEPTTL@6.0.0]",
+    )
+    .with_history(&[("7.0.0", "`NX` and `GET` go together.")]),
     CommandSpec {
         summary: "Set the string value of a key only when the key doesn't exist.",
         ..CommandSpec::new("setnx", 3, FAST_WRITE, KeySpec::FIRST, Group::String, setnx)
-    }.with_key_uses(&[KeyUse::CREATE]),
+    }.with_key_uses(&[KeyUse::CREATE])
+    .with_syntax("key value")
+    .with_deprecated("2.6.12", "`SET key value NX`"),
     CommandSpec {
         since: "2.0.0",
         summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
         ..CommandSpec::new("setex", 4, WRITE, KeySpec::FIRST, Group::String, setex)
-    }.with_key_uses(&[KeyUse::REPLACE]),
+    }.with_key_uses(&[KeyUse::REPLACE])
+    .with_syntax("key seconds:integer value")
+    .with_deprecated("2.6.12", "`SET key value EX seconds`"),
     CommandSpec {
         since: "2.6.0",
         summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
         ..CommandSpec::new("psetex", 4, WRITE, KeySpec::FIRST, Group::String, psetex)
-    }.with_key_uses(&[KeyUse::REPLACE]),
+    }.with_key_uses(&[KeyUse::REPLACE])
+    .with_syntax("key milliseconds:integer value")
+    .with_deprecated("2.6.12", "`SET key value PX milliseconds`"),
     CommandSpec {
         summary: "Returns the previous string value of a key after setting it to a new value.",
         ..CommandSpec::new(
@@ -336,7 +352,9 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getset,
         )
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key value")
+    .with_deprecated("6.2.0", "`SET key value GET`"),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after deleting the key.",
@@ -348,7 +366,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getdel,
         )
-    }.with_key_uses(&[KeyUse::TAKE]),
+    }.with_key_uses(&[KeyUse::TAKE])
+    .with_syntax("key"),
     CommandSpec {
         since: "6.2.0",
         summary: "Returns the string value of a key after setting its expiration time.",
@@ -360,24 +379,32 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             getex,
         )
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE.noted("Written because its deadline may change.")])
+    .with_syntax(
+        "key \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST]",
+    ),
     CommandSpec {
         complexity: "O(N) where N is the number of keys to retrieve.",
         summary: "Atomically returns the string values of one or more keys.",
         ..CommandSpec::new("mget", -2, FAST_READ, KeySpec::ALL, Group::String, mget)
-    }.with_tips(&["request_policy:multi_shard"]),
+    }.with_tips(&["request_policy:multi_shard"])
+    .with_syntax("key..."),
     CommandSpec {
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Atomically creates or modifies the string values of one or more keys.",
         ..CommandSpec::new("mset", -3, WRITE, PAIRS, Group::String, mset)
-    }.with_key_uses(&[KeyUse::REPLACE]).with_tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
+    }.with_key_uses(&[KeyUse::REPLACE]).with_tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+    .with_syntax("data<key value>..."),
     CommandSpec {
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys to set.",
         summary: "Atomically modifies the string values of one or more keys only when all keys don't exist.",
         ..CommandSpec::new("msetnx", -3, WRITE, PAIRS, Group::String, msetnx)
-    }.with_key_uses(&[KeyUse::CREATE]),
+    }.with_key_uses(&[KeyUse::CREATE])
+    .with_syntax("data<key value>..."),
 ];
 
 #[cfg(test)]

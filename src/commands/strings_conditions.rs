@@ -230,7 +230,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             digest_command,
         )
-    },
+    }
+    .with_syntax("key"),
     CommandSpec {
         since: "9.0.0",
         key_uses: &[KeyUse::REMOVE.and(KeyFlags::ACCESS)],
@@ -243,7 +244,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             delifeq,
         )
-    },
+    }
+    .with_syntax("key value"),
     CommandSpec {
         since: "8.4.0",
         complexity: "O(1) for IFEQ/IFNE, O(N) for IFDEQ/IFDNE where N is the length of the string value.",
@@ -257,7 +259,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             delex,
         )
-    },
+    }
+    .with_syntax(
+        "key \
+         condition[IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest]",
+    ),
     CommandSpec {
         since: "8.4.0",
         complexity: "O(N) where N is the number of keys to set.",
@@ -271,7 +277,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             msetex,
         )
-    },
+    }
+    .with_syntax(
+        "numkeys:integer data<key value>... condition[NX | XX] \
+         expiration[EX seconds:integer | PX milliseconds:integer \
+         | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL]",
+    ),
 ];
 
 #[cfg(test)]

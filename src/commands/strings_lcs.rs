@@ -192,7 +192,8 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
         Group::String,
         lcs,
     )
-}];
+}
+.with_syntax("key1:key key2:key#0 [LEN] [IDX] [MINMATCHLEN min-match-len:integer] [WITHMATCHLEN]")];
 
 #[cfg(test)]
 mod tests {

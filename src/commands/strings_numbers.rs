@@ -87,19 +87,23 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         summary: "Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("incr", 2, WRITE, KeySpec::FIRST, Group::String, incr)
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key"),
     CommandSpec {
         summary: "Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("decr", 2, WRITE, KeySpec::FIRST, Group::String, decr)
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key"),
     CommandSpec {
         summary: "Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("incrby", 3, WRITE, KeySpec::FIRST, Group::String, incrby)
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key increment:integer"),
     CommandSpec {
         summary: "Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
         ..CommandSpec::new("decrby", 3, WRITE, KeySpec::FIRST, Group::String, decrby)
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key decrement:integer"),
     CommandSpec {
         since: "2.6.0",
         summary: "Increments the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
@@ -111,7 +115,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             incrbyfloat,
         )
-    }.with_key_uses(&[KeyUse::CHANGE]),
+    }.with_key_uses(&[KeyUse::CHANGE])
+    .with_syntax("key increment:double"),
 ];
 
 #[cfg(test)]

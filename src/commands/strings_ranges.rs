@@ -113,7 +113,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             append,
         )
     }
-    .with_key_uses(&[KeyUse::INSERT]),
+    .with_key_uses(&[KeyUse::INSERT])
+    .with_syntax("key value"),
     CommandSpec {
         since: "2.2.0",
         summary: "Returns the length of a string value.",
@@ -126,7 +127,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             strlen,
         )
     }
-    .with_key_uses(&[KeyUse::LOOK]),
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key"),
     CommandSpec {
         since: "2.2.0",
         complexity: "O(1) for small values, O(M) with M being the length of the value where a snapshot shares it.",
@@ -139,18 +141,22 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::String,
             setrange,
         )
-    },
+    }
+    .with_syntax("key offset:integer value"),
     CommandSpec {
         since: "2.4.0",
         complexity: "O(N) where N is the length of the returned string.",
         summary: "Returns a substring of the string stored at a key.",
         ..CommandSpec::new("getrange", 4, READ, KeySpec::FIRST, Group::String, getrange)
-    },
+    }
+    .with_syntax("key start:integer end:integer"),
     CommandSpec {
         complexity: "O(N) where N is the length of the returned string.",
         summary: "Returns a substring from a string value.",
         ..CommandSpec::new("substr", 4, READ, KeySpec::FIRST, Group::String, getrange)
-    },
+    }
+    .with_syntax("key start:integer end:integer")
+    .with_deprecated("2.0.0", "`GETRANGE`"),
 ];
 
 #[cfg(test)]

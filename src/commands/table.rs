@@ -91,6 +91,13 @@ impl Listed {
             |container| format!("{}|{}", container.name, self.spec.name),
         )
     }
+
+    /// The subcommands that clients know of.
+    pub fn subcommands(self) -> impl Iterator<Item = Listed> {
+        let container = Some(self.spec);
+        let subcommands = self.spec.listed_subcommands().iter();
+        subcommands.map(move |spec| Listed { spec, container })
+    }
 }
 
 /// Every command, each container followed by its subcommands.
@@ -101,14 +108,7 @@ pub fn listed() -> &'static [Listed] {
                 spec,
                 container: None,
             };
-            let subcommands = spec
-                .listed_subcommands()
-                .iter()
-                .map(move |subcommand| Listed {
-                    spec: subcommand,
-                    container: Some(spec),
-                });
-            std::iter::once(own).chain(subcommands)
+            std::iter::once(own).chain(own.subcommands())
         };
         all().flat_map(with_subcommands).collect()
     });

@@ -145,9 +145,11 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Tells whether keys are hot, warm or cold.",
         place,
     )
-    .with_complexity("O(N) where N is the number of keys"),
+    .with_complexity("O(N) where N is the number of keys")
+    .with_syntax("key:string..."),
     row("demote", -3, FLAGS, "Moves keys to the cold tier.", demote)
-        .with_complexity("O(N) where N is the number of keys, and the size of those that changed"),
+        .with_complexity("O(N) where N is the number of keys, and the size of those that changed")
+        .with_syntax("keys<ALL | key:string...>"),
     row(
         "stats",
         2,
@@ -186,5 +188,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             "Displays computer art and the version.",
             lolwut,
         )
-    },
+    }
+    .with_syntax("[VERSION version:integer] [columns:integer]"),
 ];

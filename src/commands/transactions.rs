@@ -383,7 +383,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_flags(Flags::ALLOW_BUSY)
-    .with_key_uses(&[KeyUse::LOOK]),
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_syntax("key..."),
     CommandSpec {
         since: "2.2.0",
         summary: "Forgets about watched keys of a transaction.",

@@ -98,7 +98,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             wait,
         )
-    }.with_categories(Categories::CONNECTION).with_tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    }.with_categories(Categories::CONNECTION).with_tips(&["request_policy:all_shards", "response_policy:agg_min"])
+    .with_syntax("numreplicas:integer timeout:integer"),
     CommandSpec {
         since: "7.2.0",
         summary: "Blocks until all of the preceding write commands sent by the connection are written to the append-only \
@@ -111,5 +112,6 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             waitaof,
         )
-    }.with_categories(Categories::CONNECTION).with_tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    }.with_categories(Categories::CONNECTION).with_tips(&["request_policy:all_shards", "response_policy:agg_min"])
+    .with_syntax("numlocal:integer numreplicas:integer timeout:integer"),
 ];

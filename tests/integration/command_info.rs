@@ -40,7 +40,6 @@ const NEWER: &[(&str, &str)] = &[
     ("config|rewrite", "tips"),
     ("latency|reset", "tips"),
     ("msetnx", "tips"),
-    ("pubsub|help", "categories"),
     ("randomkey", "tips"),
     ("scan", "tips"),
     ("wait", "flags"),
@@ -51,7 +50,7 @@ const NEWER: &[(&str, &str)] = &[
 /// Commands that only several servers need.
 const ABSENT: &[&str] = &["restore-asking"];
 
-/// Every field of every command, as text. Sets are sorted; remarks for people are left out.
+/// Every field of every command, as text. Sets are sorted; of remarks for people it only counts that there are some.
 fn entries(client: &mut Client) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::new();
     let mut waiting = client.line("COMMAND").items().to_vec();
@@ -72,18 +71,18 @@ fn shown(field: &Reply, index: usize) -> String {
     }
 }
 
-/// Names in order. `may_replicate` is shown by Larder only: Redis keeps it to itself.
+/// Names in order.
 fn texts(field: &Reply) -> BTreeSet<String> {
-    let names = field.items().iter().map(Reply::text);
-    names.filter(|name| name != "may_replicate").collect()
+    field.items().iter().map(Reply::text).collect()
 }
 
 fn shown_keys(specification: &Reply) -> String {
     let pairs = specification.items().chunks_exact(2);
-    let shown = pairs.filter_map(|pair| match pair[0].text().as_str() {
-        "notes" => None,
-        "flags" => Some(format!("{:?} ", texts(&pair[1]))),
-        name => Some(format!("{name} {:?} ", pair[1])),
+    let shown = pairs.map(|pair| match pair[0].text().as_str() {
+        // Each in its own words.
+        "notes" => "noted ".to_owned(),
+        "flags" => format!("{:?} ", texts(&pair[1])),
+        name => format!("{name} {:?} ", pair[1]),
     });
     shown.collect()
 }

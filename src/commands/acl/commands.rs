@@ -352,7 +352,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Lists the ACL categories, or the commands inside a category.",
         cat,
     )
-    .with_complexity("O(1), or O(N) where N is the number of commands"),
+    .with_complexity("O(1), or O(N) where N is the number of commands")
+    .with_syntax("[category]"),
     row(
         "deluser",
         -3,
@@ -361,7 +362,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         delete_users,
     )
     .with_complexity("O(1) amortized time considering the typical user")
-    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .with_syntax("username..."),
     row(
         "dryrun",
         -4,
@@ -369,14 +371,16 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Simulates the execution of a command by a user, without executing the command.",
         dry_run,
     )
-    .with_since("7.0.0"),
+    .with_since("7.0.0")
+    .with_syntax("username command [arg...]"),
     row(
         "genpass",
         -2,
         PLAIN,
         "Generates a pseudorandom, secure password that can be used to identify ACL users.",
         generate_password,
-    ),
+    )
+    .with_syntax("[bits:integer]"),
     row(
         "getuser",
         3,
@@ -386,7 +390,15 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     )
     .with_complexity(
         "O(N) where N is the number of password, command and pattern rules of the user",
-    ),
+    )
+    .with_syntax("username")
+    .with_history(&[
+        ("6.2.0", "Shows patterns of channels."),
+        (
+            "7.0.0",
+            "Shows selectors; patterns of keys and channels look like the rules.",
+        ),
+    ]),
     row(
         "help",
         2,
@@ -417,7 +429,12 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Lists recent security events generated due to ACL rules.",
         log,
     )
-    .with_complexity("O(N) with N being the number of entries shown"),
+    .with_complexity("O(N) with N being the number of entries shown")
+    .with_syntax("operation[count:integer | RESET]")
+    .with_history(&[(
+        "7.2.0",
+        "Entries have an ID and two times: when they were made and last changed.",
+    )]),
     row(
         "save",
         2,
@@ -435,7 +452,12 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         set_user,
     )
     .with_complexity("O(N) where N is the number of rules provided")
-    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .with_syntax("username [rule...]")
+    .with_history(&[
+        ("6.2.0", "Rules about channels."),
+        ("7.0.0", "Selectors; rules about what may be done to keys."),
+    ]),
     row("users", 2, ADMIN, "Lists all ACL users.", users).with_complexity(PER_USER),
     row(
         "whoami",
