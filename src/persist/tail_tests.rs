@@ -230,18 +230,18 @@ fn keys_are_what_the_log_says_while_it_is_replayed() {
             keys.set_text(&name, b"begin", Deadline::None)
                 .expect("room");
         });
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             server.with_key(0, &name, |keys| {
                 let effect = storage_format::Effect::Append { bytes: b"-end" };
                 keys.apply(&name, effect).expect("a text");
             });
-        } else if number % 5 == 0 {
+        } else if number.is_multiple_of(5) {
             server.with_key(0, &name, |keys| keys.delete(&name).expect("room"));
         }
     }
     let expected = |number: usize| match number {
-        _ if number % 3 == 0 => Some(&b"begin-end"[..]),
-        _ if number % 5 == 0 => None,
+        _ if number.is_multiple_of(3) => Some(&b"begin-end"[..]),
+        _ if number.is_multiple_of(5) => None,
         _ => Some(&b"begin"[..]),
     };
     let counts = server.keyspace.key_counts(0);

@@ -156,8 +156,7 @@ impl<'a> Indexer<'a> {
     /// The next record.
     pub fn note(&mut self, record: &LogRecord<'_>) {
         let first = self.places.len();
-        let mut effects = record.effects();
-        while let Some(effect) = effects.next() {
+        for effect in record.effects() {
             match effect {
                 Ok(effect) if !effect.effect.is_keyless() => {
                     self.count(&effect, 1);

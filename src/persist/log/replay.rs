@@ -179,7 +179,7 @@ impl Reading {
         let mut ahead = VecDeque::new();
         for index in 0..self.segments.len() {
             if ahead.is_empty() {
-                ahead = self.read_some(index, options);
+                ahead = self.read_some(index, options)?;
             }
             let Some(read) = ahead.pop_front() else {
                 break;
@@ -248,9 +248,14 @@ impl Reading {
         Ok(self.end)
     }
 
-    fn read_some(&self, from: usize, options: &ReadOptions<'_>) -> VecDeque<Read> {
+    fn read_some(
+        &self,
+        from: usize,
+        options: &ReadOptions<'_>,
+    ) -> Result<VecDeque<Read>, InternalError> {
         let until = self.segments.len().min(from + SEGMENTS_AT_ONCE);
-        read_segments(&self.segments[from..until], self.start.first_lsn, options).into()
+        let segments = &self.segments[from..until];
+        read_segments(segments, self.start.first_lsn, options).map(Into::into)
     }
 
     /// Whether the log may be cut at `offset` of a segment, as the module's table says.

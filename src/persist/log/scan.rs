@@ -19,6 +19,14 @@ pub(super) struct OpenSegment {
     pub(super) file: IdleFile,
     pub(super) map: Arc<Mmap>,
     pub(super) header: SegmentHeader,
+    opened: File,
+}
+
+impl OpenSegment {
+    fn sync(&self) -> Result<(), InternalError> {
+        let synced = self.opened.sync_data();
+        synced.map_err(InternalError::io("sync", &self.file.path))
+    }
 }
 
 /// Maps a segment; `None` if it never became part of the log.
@@ -41,10 +49,6 @@ pub(super) fn open_segment(
     {
         return Ok(None);
     }
-    // What was written before a kill is only in the page cache. It has to be on the disk before cold records build on it.
-    opened
-        .sync_data()
-        .map_err(InternalError::io("sync", path))?;
     let header = SegmentHeader::decode(&map).map_err(|source| damage(path, source))?;
     if header.segment_number != file.number || header.hash_seed != hash_seed {
         return Err(InternalError::Other(format!(
@@ -57,6 +61,7 @@ pub(super) fn open_segment(
         file: file.clone(),
         map: Arc::new(map),
         header,
+        opened,
     }))
 }
 
@@ -89,14 +94,25 @@ pub struct ReadOptions<'a> {
     pub stretch_records_max: u64,
 }
 
-/// Reads segments on `options.workers` threads; the results are in their order.
+/// Reads segments on `options.workers` threads; the results are in their order. What was written before a kill is only in the page
+/// cache, and has to be on the disk before cold records build on it: another thread waits for that meanwhile.
+///
+/// # Errors
+/// A segment cannot be synced.
 pub(super) fn read_segments(
     segments: &[OpenSegment],
     first_lsn: u64,
     options: &ReadOptions<'_>,
-) -> Vec<Read> {
-    parallel::map(segments.len(), options.workers, |index| {
-        read_segment(&segments[index], first_lsn, options)
+) -> Result<Vec<Read>, InternalError> {
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| segments.iter().try_for_each(OpenSegment::sync));
+        let read = parallel::map(segments.len(), options.workers, |index| {
+            read_segment(&segments[index], first_lsn, options)
+        });
+        match syncing.join() {
+            Ok(synced) => synced.map(|()| read),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     })
 }
 
