@@ -518,11 +518,6 @@ impl Dispatcher {
         Foresight { row, first_hash }
     }
 
-    /// Prefetches what leads to the slot of a key that a command will soon look up.
-    pub fn prefetch_shard(&self, hash: u64) {
-        self.server.keyspace.prefetch_shard(hash);
-    }
-
     /// Prefetches the slot of a key that a command will soon look up. Never waits for a lock.
     pub fn prefetch_slot(&self, session: &Session, hash: u64) {
         self.server.keyspace.prefetch_slot(session.database, hash);

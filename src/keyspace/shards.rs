@@ -102,14 +102,6 @@ impl Keyspace {
         None
     }
 
-    /// Asks the processor to load the lock and the first table of the shard that owns this hash.
-    #[inline]
-    pub fn prefetch_shard(&self, hash: u64) {
-        let cell = std::ptr::from_ref(&self.shards[Self::shard_of(hash)]).cast::<u8>();
-        prefetch_line(cell);
-        prefetch_line(cell.wrapping_add(64));
-    }
-
     /// Asks the processor to load the slot that a look-up of this hash will read. Does nothing if the shard is busy.
     pub fn prefetch_slot(&self, database: u32, hash: u64) {
         const SLOTS_AHEAD_BYTES: usize = 32;

@@ -307,9 +307,8 @@ impl Connection {
                     if let Some(hash) = foresight.first_hash
                         && from + consumed < input.len()
                     {
-                        worker.dispatcher.prefetch_shard(hash);
+                        worker.dispatcher.prefetch_slot(&self.session, hash);
                     }
-                    self.prefetch_slot_behind(worker, ends, ends.len());
                     ends.push(RequestEnd {
                         ranges: ranges.len(),
                         input: position,
@@ -324,17 +323,6 @@ impl Connection {
             }
         }
         Ok(DecodedBatch::Full)
-    }
-
-    /// Prefetches the slot of the request that lies so far behind that its shard has arrived.
-    #[inline]
-    fn prefetch_slot_behind(&self, worker: &Worker, ends: &[RequestEnd], index: usize) {
-        let behind = index
-            .checked_sub(PREFETCH_DISTANCE)
-            .and_then(|index| ends.get(index));
-        if let Some(hash) = behind.and_then(|end| end.foresight.first_hash) {
-            worker.dispatcher.prefetch_slot(&self.session, hash);
-        }
     }
 
     /// Runs decoded requests; `consumed` becomes the end of the last one that ran.
@@ -356,11 +344,6 @@ impl Connection {
                 worker.dispatcher.prefetch_entry(session, hash);
             }
         };
-        if ends.len() > 1 {
-            for index in ends.len()..ends.len() + PREFETCH_DISTANCE {
-                self.prefetch_slot_behind(worker, ends, index);
-            }
-        }
         for end in ends.iter().take(PREFETCH_DISTANCE).skip(1) {
             prefetch(worker, &self.session, Some(end));
         }

@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::clock;
+use crate::tier::HugePages;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -42,6 +43,7 @@ impl Rates {
 /// Runs until the server shuts down.
 pub(super) fn run(server: &Arc<Server>) {
     let mut lazy_is_complete = false;
+    let mut huge_pages = HugePages::default();
     if server.report.snapshot_needed {
         server.start_background_save();
     }
@@ -50,6 +52,7 @@ pub(super) fn run(server: &Arc<Server>) {
         if !server.cron_is_paused.load(Relaxed) {
             tick(server);
         }
+        huge_pages.step();
         if !lazy_is_complete {
             lazy_is_complete = load_some(server);
         }

@@ -27,7 +27,7 @@ pub fn usage() -> Usage {
 }
 
 /// Resident less shared (file-backed) pages; `None` where there is no `/proc`.
-fn anonymous_resident_bytes() -> Option<u64> {
+pub(super) fn anonymous_resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = text
         .split_ascii_whitespace()

@@ -286,6 +286,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/persist/log/scan.rs",
     "src/persist/log/segment.rs",
     "src/server/info.rs",
+    "src/tier/huge_pages.rs",
     "src/tier/memory.rs",
     "src/value/compact.rs",
     "src/value/thin.rs",
