@@ -33,7 +33,7 @@ pub use journal::{Journal, Recorder};
 pub use keys::{Deadline, EntryInfo, Keys, LookupCounts};
 pub use lock_watch::ShardGuard;
 pub use pre_image::PreImage;
-pub use shards::{DatabaseState, Keyspace, SHARDS};
+pub use shards::{DatabaseState, Keyspace, SHARDS, prefetch_line};
 pub use storage_format::Placement;
 
 /// Where a key is.

@@ -169,6 +169,12 @@ impl Keyspace {
             .fetch_max(generation + 1, Ordering::AcqRel);
     }
 
+    /// Counts keys of a database that no table accounts for (yet).
+    pub fn add_base_keys(&self, database: u32, keys: i64) {
+        let base_keys = &self.databases[database as usize].base_keys;
+        base_keys.fetch_add(keys, Ordering::AcqRel);
+    }
+
     /// Makes sure that generations up to `next` are not given out again.
     pub fn reserve_generations(&self, next: u32) {
         self.next_generation.fetch_max(next, Ordering::AcqRel);
@@ -257,8 +263,8 @@ impl Keyspace {
     }
 }
 
-/// A hint to the processor; any address is allowed.
-fn prefetch_line(address: *const u8) {
+/// Asks the processor to load a cache line: a hint, any address is allowed.
+pub fn prefetch_line(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and faults on no address.
     unsafe {

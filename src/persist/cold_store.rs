@@ -19,6 +19,9 @@ pub type ScanVisitor<'a> = dyn FnMut(u64, &[u8], u64, Option<u64>) + 'a;
 
 /// See the module's comment. All methods may block.
 pub trait ColdStore: Send + Sync {
+    /// True if there is certainly no record of any key. Costs next to nothing.
+    fn is_empty(&self) -> bool;
+
     /// False if there is certainly no record of this key. Cheap: filters only.
     fn may_contain(&self, generation: u32, hash: u64, key: &[u8]) -> bool;
 
@@ -61,6 +64,10 @@ pub trait ColdStore: Send + Sync {
 pub struct NoColdStore;
 
 impl ColdStore for NoColdStore {
+    fn is_empty(&self) -> bool {
+        true
+    }
+
     fn may_contain(&self, _generation: u32, _hash: u64, _key: &[u8]) -> bool {
         false
     }

@@ -1,8 +1,12 @@
-//! Instant restart: a snapshot that is mapped at start-up and loaded block by block, while the server serves.
+//! Instant restart: a snapshot that is mapped at start-up and loaded block by block, while the server serves, and the log's
+//! end likewise.
 //!
 //! A block is loaded when a key in its hash range is first touched, and by a background pass. Until then nobody may judge a
 //! key of its range from keyspace and cold records alone: dispatch calls [`LazySnapshot::ensure_loaded`] before it locks
 //! shards, and so does whatever acts on cold records by itself.
+//!
+//! The same holds for the end of the log where replaying it would take long ([`super::pending_log`]): a part of it is replayed when
+//! a key of the part is first touched, before the snapshot's block of the key is loaded.
 //!
 //! What replay has settled (see [`super::rebuild`]) is remembered by block until the block is loaded, so that a whole-value
 //! put or a deletion in the log needs no block. Loading changes no key count: the manifest has counted these keys.
@@ -11,6 +15,8 @@
 //! and a read for those that pass it.
 
 use super::cold_store::{ColdStore, ColdVersion};
+use super::log::index::{Stretch, last_hash_of, part_of};
+use super::pending_log::PendingLog;
 use crate::clock;
 use crate::error::InternalError;
 use crate::keyspace::entry::{Entry, NewBody};
@@ -45,7 +51,11 @@ struct Mapped {
 /// See the module's comment.
 pub struct LazySnapshot {
     cold: Arc<dyn ColdStore>,
+    /// Both of the next two.
     is_complete: AtomicBool,
+    has_all_blocks: AtomicBool,
+    has_all_of_log: AtomicBool,
+    pending_log: RwLock<Option<PendingLog>>,
     blocks: usize,
     blocks_loaded: AtomicUsize,
     cursor: AtomicUsize,
@@ -58,6 +68,9 @@ impl LazySnapshot {
         LazySnapshot {
             cold,
             is_complete: AtomicBool::new(true),
+            has_all_blocks: AtomicBool::new(true),
+            has_all_of_log: AtomicBool::new(true),
+            pending_log: RwLock::new(None),
             blocks: 0,
             blocks_loaded: AtomicUsize::new(0),
             cursor: AtomicUsize::new(0),
@@ -82,10 +95,18 @@ impl LazySnapshot {
         };
         LazySnapshot {
             is_complete: AtomicBool::new(false),
+            has_all_blocks: AtomicBool::new(false),
             blocks,
             mapped: RwLock::new(Some(mapped)),
             ..LazySnapshot::nothing(cold)
         }
+    }
+
+    /// The end of the log is to be replayed part by part from now on. Its keys are counted already. Before anything is served.
+    pub(super) fn set_pending_log(&self, stretches: Vec<Stretch>) {
+        *self.pending_log.write() = Some(PendingLog::new(stretches));
+        self.has_all_of_log.store(false, Ordering::SeqCst);
+        self.is_complete.store(false, Ordering::Release);
     }
 
     /// True if nothing is left to load: one atomic load.
@@ -98,12 +119,77 @@ impl LazySnapshot {
         (self.blocks_loaded.load(Ordering::Relaxed), self.blocks)
     }
 
-    /// True if the keyspace has what the snapshot says of this hash.
+    /// True if all blocks of the snapshot are loaded.
+    pub(super) fn has_all_blocks(&self) -> bool {
+        self.has_all_blocks.load(Ordering::Acquire)
+    }
+
+    /// Parts of the log that are not replayed yet.
+    pub fn log_parts_left(&self) -> usize {
+        let pending = self.pending_log.read();
+        pending.as_ref().map_or(0, PendingLog::parts_left)
+    }
+
+    /// True if the keyspace has what the snapshot and the log say of this hash.
     pub fn is_loaded(&self, generation: u32, hash: u64) -> bool {
         self.is_complete()
-            || self
-                .with_mapped(|mapped| mapped.block_of(generation, hash).is_none())
-                .unwrap_or(true)
+            || self.is_replayed(part_of(hash))
+                && self
+                    .with_mapped(|mapped| mapped.block_of(generation, hash).is_none())
+                    .unwrap_or(true)
+    }
+
+    fn is_replayed(&self, part: usize) -> bool {
+        let pending = self.pending_log.read();
+        pending
+            .as_ref()
+            .is_none_or(|pending| pending.is_replayed(part))
+    }
+
+    /// Whether the log is replayed for all hashes from `first_hash` to `last_hash`.
+    pub fn is_range_replayed(&self, first_hash: u64, last_hash: u64) -> bool {
+        self.is_complete()
+            || (part_of(first_hash)..=part_of(last_hash)).all(|part| self.is_replayed(part))
+    }
+
+    /// Replays the log for all hashes from `first_hash` to `last_hash`, as far as that is still to be done; loads no block for its
+    /// own sake. Not under shard locks.
+    ///
+    /// # Errors
+    /// As [`LazySnapshot::ensure_loaded`].
+    pub fn ensure_range_replayed(
+        &self,
+        first_hash: u64,
+        last_hash: u64,
+        keyspace: &Keyspace,
+    ) -> Result<(), InternalError> {
+        if self.is_complete() {
+            return Ok(());
+        }
+        (part_of(first_hash)..=part_of(last_hash))
+            .try_for_each(|part| self.ensure_replayed(part, keyspace))
+    }
+
+    /// Replays a part of the log, if that is still to be done.
+    fn ensure_replayed(&self, part: usize, keyspace: &Keyspace) -> Result<(), InternalError> {
+        let was_last = match self.pending_log.read().as_ref() {
+            Some(pending) => pending.ensure_replayed(part, keyspace, &*self.cold, self)?,
+            None => false,
+        };
+        if was_last {
+            *self.pending_log.write() = None;
+            self.note_completion(&self.has_all_of_log);
+        }
+        Ok(())
+    }
+
+    /// One of the two halves is complete. Of two threads that say so at the same time, one at least sees both.
+    fn note_completion(&self, half: &AtomicBool) {
+        half.store(true, Ordering::SeqCst);
+        if self.has_all_blocks.load(Ordering::SeqCst) && self.has_all_of_log.load(Ordering::SeqCst)
+        {
+            self.is_complete.store(true, Ordering::Release);
+        }
     }
 
     /// Loads the block that this hash is in, if it is not yet. Not under shard locks.
@@ -134,6 +220,30 @@ impl LazySnapshot {
         if self.is_complete() {
             return Ok(());
         }
+        self.ensure_range_replayed(first_hash, last_hash, keyspace)?;
+        self.ensure_blocks_loaded(generation, first_hash, last_hash, keyspace)
+    }
+
+    /// As [`LazySnapshot::ensure_loaded`], without what the log says: for replay itself.
+    pub(super) fn ensure_block_loaded(
+        &self,
+        generation: u32,
+        hash: u64,
+        keyspace: &Keyspace,
+    ) -> Result<(), InternalError> {
+        self.ensure_blocks_loaded(generation, hash, hash, keyspace)
+    }
+
+    fn ensure_blocks_loaded(
+        &self,
+        generation: u32,
+        first_hash: u64,
+        last_hash: u64,
+        keyspace: &Keyspace,
+    ) -> Result<(), InternalError> {
+        if self.has_all_blocks() {
+            return Ok(());
+        }
         let blocks = self.with_mapped(|mapped| {
             mapped
                 .reader
@@ -156,6 +266,9 @@ impl LazySnapshot {
         hash: u64,
         keyspace: &Keyspace,
     ) -> Result<u64, InternalError> {
+        if self.is_complete() {
+            return Ok(u64::MAX);
+        }
         self.ensure_range_loaded(generation, hash, hash, keyspace)?;
         let next = self.with_mapped(|mapped| {
             let index = mapped.reader.index();
@@ -165,15 +278,24 @@ impl LazySnapshot {
                 .filter(|row| row.first_generation == generation)
                 .map(|row| row.first_hash)
         });
-        Ok(next.flatten().map_or(u64::MAX, |next| next - 1))
+        let last_of_block = next.flatten().map_or(u64::MAX, |next| next - 1);
+        Ok(last_of_block.min(last_hash_of(part_of(hash))))
     }
 
-    /// One step of the background pass: loads one block. False when everything is in.
+    /// One step of the background pass: replays one part of the log or loads one block. False when everything is in.
     ///
     /// # Errors
-    /// As [`LazySnapshot::ensure_loaded`]; the next call goes on with the next block.
+    /// As [`LazySnapshot::ensure_loaded`]; the next call goes on with the next part or block.
     pub fn load_next(&self, keyspace: &Keyspace) -> Result<bool, InternalError> {
-        while !self.is_complete() {
+        let part = self
+            .pending_log
+            .read()
+            .as_ref()
+            .and_then(PendingLog::next_part);
+        if let Some(part) = part {
+            return self.ensure_replayed(part, keyspace).map(|()| true);
+        }
+        while !self.has_all_blocks() {
             let block = self.cursor.fetch_add(1, Ordering::Relaxed);
             if block >= self.blocks {
                 return Ok(false);
@@ -193,8 +315,9 @@ impl LazySnapshot {
     /// # Errors
     /// As [`LazySnapshot::ensure_loaded`].
     pub fn load_all(&self, keyspace: &Keyspace) -> Result<(), InternalError> {
+        self.ensure_range_replayed(0, u64::MAX, keyspace)?;
         (0..self.blocks).try_for_each(|block| {
-            if self.is_complete() {
+            if self.has_all_blocks() {
                 Ok(())
             } else {
                 self.load(block, keyspace)
@@ -206,7 +329,12 @@ impl LazySnapshot {
     /// `former_deadline_counted`: the count of deadlines already knows that the snapshot's version is gone.
     pub fn settle(&self, generation: u32, hash: u64, key: &[u8], former_deadline_counted: bool) {
         self.with_mapped(|mapped| {
-            if let Some(block) = mapped.block_of(generation, hash) {
+            let Some(block) = mapped.block_of(generation, hash) else {
+                return;
+            };
+            // Not while the block is being loaded, which takes the settled keys out before.
+            let _not_meanwhile = mapped.block_locks[block % BLOCK_LOCKS].lock();
+            if !mapped.is_loaded(block) {
                 let mut settled = mapped.settled.lock();
                 settled
                     .entry(block)
@@ -240,8 +368,8 @@ impl LazySnapshot {
         });
         let is_new = loaded.unwrap_or(Ok(false))?;
         if is_new && self.blocks_loaded.fetch_add(1, Ordering::AcqRel) + 1 == self.blocks {
-            self.is_complete.store(true, Ordering::Release);
             *self.mapped.write() = None;
+            self.note_completion(&self.has_all_blocks);
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ enum Write {
     DropGeneration(u32),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     current: Records,
     flushed: Records,
@@ -42,6 +42,14 @@ fn write(records: &mut Records, write: &Write) {
 }
 
 impl MockCold {
+    /// Another one with the same records, whose tombstones are applied by nobody yet.
+    pub fn copy(&self) -> MockCold {
+        MockCold {
+            state: Mutex::new(self.state.lock().clone()),
+            keyspace: Mutex::default(),
+        }
+    }
+
     /// The keyspace whose tombstones are applied from now on.
     pub fn attach(&self, keyspace: &Arc<Keyspace>) {
         *self.keyspace.lock() = Arc::downgrade(keyspace);
@@ -153,6 +161,10 @@ impl MockCold {
 }
 
 impl ColdStore for MockCold {
+    fn is_empty(&self) -> bool {
+        self.state.lock().current.is_empty()
+    }
+
     fn may_contain(&self, generation: u32, hash: u64, key: &[u8]) -> bool {
         // Every eighth key passes the filter though it is not there.
         hash & 7 == 0

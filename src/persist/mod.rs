@@ -6,17 +6,22 @@
 //! - [`data_directory`]: who may use it, the manifest
 //! - [`log`]: the append-only log
 //! - [`snapshot`]: taking snapshots
-//! - [`recovery`]: start-up; [`rebuild`]: effects onto their bases; [`lazy_snapshot`]: blocks on first touch
+//! - [`recovery`]: start-up; [`tail`]: the log behind the snapshot; [`rebuild`], [`bases`]: its effects onto their bases
+//! - [`lazy_snapshot`]: blocks on first touch; [`pending_log`]: the log on first touch
 //! - [`journaling`], [`cold_store`]: the log and the cold tier as the others here see them
 
+mod bases;
 pub mod cold_store;
 pub mod data_directory;
 pub mod journaling;
 pub mod lazy_snapshot;
 pub mod log;
+mod parallel;
+mod pending_log;
 pub mod rebuild;
 pub mod recovery;
 pub mod snapshot;
+mod tail;
 
 #[cfg(test)]
 mod mock_cold;
@@ -24,6 +29,8 @@ mod mock_cold;
 mod recovery_tests;
 #[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod tail_tests;
 
 pub use cold_store::{ColdStore, ColdVersion, NoColdStore};
 pub use data_directory::DataDirectory;

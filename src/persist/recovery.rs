@@ -13,9 +13,11 @@ use super::data_directory::{DataDirectory, unused_database};
 use super::journaling::Journaling;
 use super::lazy_snapshot::{LazySnapshot, set_aside};
 use super::log::replay::ReplayStart;
-use super::log::{Log, LogEnd, LogOptions, SEGMENT_BYTES, SyncPolicy, TornTail, replay};
-use super::rebuild::Rebuild;
+use super::log::{
+    Log, LogEnd, LogOptions, ReadOptions, SEGMENT_BYTES, SyncPolicy, TornTail, replay,
+};
 use super::snapshot::{SnapshotSources, Snapshotter, open_snapshot, remove_unnamed_snapshots};
+use super::tail::Tail;
 use crate::error::InternalError;
 use crate::keyspace::{Keyspace, SHARDS};
 use std::fmt;
@@ -24,6 +26,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use storage_format::manifest::{DatabaseManifest, Manifest, SnapshotManifest};
 use storage_format::snapshot::SnapshotReader;
+
+/// More threads than this do not read a log any faster.
+const WORKERS_MAX: usize = 8;
 
 /// How recovery goes about it.
 #[derive(Clone, Debug)]
@@ -45,6 +50,13 @@ pub struct RecoveryOptions {
     pub verify_bytes_max: u64,
     /// After so many replayed records memory may be relieved.
     pub relieve_interval_records: u64,
+    /// How many threads read and replay the log; at least 1.
+    pub workers: usize,
+    /// A log of fewer records is replayed before anything is served.
+    pub pending_records_min: u64,
+    /// So much of the log's end, in bytes of its files, may be replayed later; what is in front of it is replayed before anything is
+    /// served. 0: everything is.
+    pub pending_bytes_max: u64,
 }
 
 impl Default for RecoveryOptions {
@@ -58,6 +70,10 @@ impl Default for RecoveryOptions {
             log_quota_bytes: u64::MAX,
             verify_bytes_max: 128 << 20,
             relieve_interval_records: 16 << 10,
+            workers: std::thread::available_parallelism()
+                .map_or(1, |cores| cores.get().min(WORKERS_MAX)),
+            pending_records_min: 32 << 10,
+            pending_bytes_max: 4 << 30,
         }
     }
 }
@@ -69,9 +85,11 @@ pub struct RecoveryReport {
     pub snapshot: Option<SnapshotManifest>,
     /// Snapshots that could not be used, and why.
     pub damaged_snapshots: Vec<String>,
-    /// Records of the log that were replayed.
+    /// Records of the log behind the snapshot.
     pub records: u64,
-    /// Their effects that were applied.
+    /// Those among them that are replayed when their keys are first touched.
+    pub records_pending: u64,
+    /// Effects of the others that were applied.
     pub effects_applied: u64,
     /// Their effects that cold records had already.
     pub effects_skipped: u64,
@@ -95,11 +113,18 @@ impl fmt::Display for RecoveryReport {
             )?,
             None => write!(formatter, "no snapshot")?,
         }
-        write!(
-            formatter,
-            ", {} log records replayed in {} ms",
-            self.records, self.duration_ms
-        )?;
+        match self.records_pending {
+            0 => write!(
+                formatter,
+                ", {} log records replayed in {} ms",
+                self.records, self.duration_ms
+            )?,
+            pending => write!(
+                formatter,
+                ", {} log records read in {} ms, the last {pending} to be replayed on first touch",
+                self.records, self.duration_ms
+            )?,
+        }
         if self.effects_skipped > 0 {
             write!(formatter, ", {} effects found done", self.effects_skipped)?;
         }
@@ -168,15 +193,17 @@ pub fn recover(
         lazy: &lazy,
         relieve_memory,
     };
+    let former = directory.former_run();
+    let is_to_count = !counts_belong || former.without_log && !manifest.clean_shutdown;
     let mut end = ground.replay_log(
         &directory.log_path(),
         start,
-        options.relieve_interval_records,
+        &options,
+        !is_to_count,
         &mut report,
     )?;
-    let former = directory.former_run();
     check_log_end(&directory, &end, &manifest)?;
-    if !counts_belong || former.without_log && !manifest.clean_shutdown {
+    if is_to_count {
         end.skip_to(ground.recount()? + 1);
         report.is_recounted = true;
     }
@@ -354,26 +381,39 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
+    /// Reads the log, and replays it or leaves it to be replayed.
     fn replay_log(
         &self,
         log_path: &Path,
         start: ReplayStart,
-        relieve_interval_records: u64,
+        options: &RecoveryOptions,
+        may_wait: bool,
         report: &mut RecoveryReport,
     ) -> Result<LogEnd, InternalError> {
-        let mut rebuild = Rebuild::new(self.keyspace, self.cold, self.lazy);
-        let mut records = 0;
-        let end = replay(log_path, start, &mut |record| {
-            records += 1;
-            if records % relieve_interval_records == 0 {
-                (self.relieve_memory)();
+        let reading = ReadOptions {
+            placement: self.keyspace.placement(),
+            workers: options.workers,
+            stretch_records_max: options.relieve_interval_records,
+        };
+        let mut tail = Tail::new(self.keyspace, self.cold, self.lazy, options.workers);
+        let pending_bytes_max = if may_wait {
+            options.pending_bytes_max
+        } else {
+            0
+        };
+        let read = replay(log_path, start, &reading, &mut |pieces, bytes_to_come| {
+            tail.take(pieces, self.relieve_memory)?;
+            if bytes_to_come >= pending_bytes_max {
+                tail.replay_all(self.relieve_memory)?;
             }
-            rebuild.replay(record)
-        })?;
-        report.records = records;
-        report.effects_applied = rebuild.effects_applied;
-        report.effects_skipped = rebuild.effects_skipped;
-        rebuild.finish()?;
+            Ok(())
+        });
+        if read.is_err() || !may_wait || tail.pending_records() < options.pending_records_min {
+            // Of all that is wrong, the first in the log's order is told.
+            tail.replay_all(self.relieve_memory)?;
+        }
+        let end = read?;
+        tail.finish(report, self.relieve_memory)?;
         Ok(end)
     }
 

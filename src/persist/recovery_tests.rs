@@ -10,10 +10,10 @@ use std::sync::Arc;
 use storage_format::{Effect, Items, Side, ValueKind};
 
 pub(super) const DATABASES: u32 = 2;
-const KEYS: usize = 10;
+pub(super) const KEYS: usize = 10;
 
 /// What clients believe: encoded value and deadline of every key of every database.
-type Model = BTreeMap<(u32, Vec<u8>), (ValueKind, Vec<u8>, Option<u64>)>;
+pub(super) type Model = BTreeMap<(u32, Vec<u8>), (ValueKind, Vec<u8>, Option<u64>)>;
 
 /// A server without tiers and network: a keyspace and what makes it survive.
 pub(super) struct Small {
@@ -72,17 +72,29 @@ impl Small {
         key: &[u8],
         work: impl FnOnce(&mut Keys<'_>) -> R,
     ) -> R {
-        let hash = self.keyspace.hash(key);
+        self.with_keys(database, &[key], work)
+    }
+
+    /// The same for several keys.
+    pub(super) fn with_keys<R>(
+        &mut self,
+        database: u32,
+        names: &[&[u8]],
+        work: impl FnOnce(&mut Keys<'_>) -> R,
+    ) -> R {
         let generation = self.keyspace.generation(database);
-        self.recovered
-            .lazy
-            .ensure_loaded(generation, hash, &self.keyspace)
-            .expect("the block is in order");
-        self.cold.promote(&self.keyspace, database, key);
+        let hashes: Vec<u64> = names.iter().map(|name| self.keyspace.hash(name)).collect();
+        for (name, hash) in names.iter().zip(&hashes) {
+            self.recovered
+                .lazy
+                .ensure_loaded(generation, *hash, &self.keyspace)
+                .expect("the block is in order");
+            self.cold.promote(&self.keyspace, database, name);
+        }
         let recorder = self.recovered.journaling.recorder();
         let mut keys = Keys::lock(
             &self.keyspace,
-            &[hash],
+            &hashes,
             &mut self.journal,
             &*recorder,
             database,
@@ -135,7 +147,7 @@ impl Small {
             .expect("written");
     }
 
-    fn swap(&mut self) {
+    pub(super) fn swap(&mut self) {
         let mut shards = self.keyspace.lock_all();
         let recorder = self.recovered.journaling.recorder();
         self.journal.push_keyless(
@@ -165,7 +177,7 @@ pub(super) fn key(number: usize) -> Vec<u8> {
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+pub(super) enum Change {
     Put {
         large: bool,
         deadline_ms: u64,
@@ -185,11 +197,17 @@ enum Change {
 }
 
 #[derive(Clone, Debug)]
-enum Operation {
+pub(super) enum Operation {
     Change {
         database: u32,
         key: usize,
         change: Change,
+    },
+    /// One record: the first key is changed, the second, and the first again.
+    Move {
+        database: u32,
+        keys: [usize; 2],
+        changes: [Change; 2],
     },
     Demote {
         database: u32,
@@ -202,7 +220,40 @@ enum Operation {
     Swap,
     Crash {
         kept: usize,
+        mode: Mode,
     },
+}
+
+/// How the log is replayed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mode {
+    pub(super) workers: usize,
+    /// So many records are replayed at a time; with one at a time, they are replayed in the order of the log.
+    pub(super) at_a_time: u64,
+    /// Nothing of the log's end is replayed before a key is touched.
+    pub(super) waits: bool,
+}
+
+impl Mode {
+    pub(super) fn options(self) -> RecoveryOptions {
+        RecoveryOptions {
+            workers: self.workers,
+            relieve_interval_records: self.at_a_time,
+            pending_records_min: 0,
+            pending_bytes_max: if self.waits { u64::MAX } else { 0 },
+            ..options(true)
+        }
+    }
+}
+
+fn modes() -> impl Strategy<Value = Mode> {
+    let workers = prop_oneof![Just(1usize), Just(2), Just(3), Just(8)];
+    let at_a_time = prop_oneof![Just(1u64), Just(3), Just(1000)];
+    (workers, at_a_time, any::<bool>()).prop_map(|(workers, at_a_time, waits)| Mode {
+        workers,
+        at_a_time,
+        waits,
+    })
 }
 
 fn changes() -> impl Strategy<Value = Change> {
@@ -223,17 +274,19 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn operations() -> impl Strategy<Value = Vec<Operation>> {
+pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let place = || (0..DATABASES, 0..KEYS);
     let operation = prop_oneof![
         30 => (place(), changes()).prop_map(|((database, key), change)| Operation::Change { database, key, change }),
+        6 => (0..DATABASES, [0..KEYS, 0..KEYS], [changes(), changes()])
+            .prop_map(|(database, keys, changes)| Operation::Move { database, keys, changes }),
         14 => place().prop_map(|(database, key)| Operation::Demote { database, key }),
         4 => Just(Operation::ApplyDeletions),
         3 => Just(Operation::Snapshot),
         2 => Just(Operation::LoadOneBlock),
         1 => (0..DATABASES).prop_map(Operation::Flush),
         1 => Just(Operation::Swap),
-        3 => (0usize..12).prop_map(|kept| Operation::Crash { kept }),
+        3 => ((0usize..12), modes()).prop_map(|(kept, mode)| Operation::Crash { kept, mode }),
     ];
     proptest::collection::vec(operation, 1..150)
 }
@@ -318,10 +371,10 @@ fn apply(keys: &mut Keys<'_>, key: &[u8], change: &Change, number: usize) {
 }
 
 /// The system under test beside what clients believe.
-struct Checked<'a> {
-    path: &'a Path,
-    server: Option<Small>,
-    model: Model,
+pub(super) struct Checked<'a> {
+    pub(super) path: &'a Path,
+    pub(super) server: Option<Small>,
+    pub(super) model: Model,
 }
 
 impl Checked<'_> {
@@ -329,7 +382,7 @@ impl Checked<'_> {
         self.server.as_mut().expect("it runs")
     }
 
-    fn run(&mut self, number: usize, operation: &Operation) {
+    pub(super) fn run(&mut self, number: usize, operation: &Operation) {
         match operation {
             Operation::Change {
                 database,
@@ -344,6 +397,11 @@ impl Checked<'_> {
                     None => drop(self.model.remove(&(*database, key))),
                 }
             }
+            Operation::Move {
+                database,
+                keys,
+                changes,
+            } => self.run_move(number, *database, keys.map(key), changes),
             Operation::Demote { database, key: of } => {
                 let server = self.server();
                 server
@@ -384,13 +442,35 @@ impl Checked<'_> {
                     .map(|((database, key), state)| ((1 - database, key), state))
                     .collect();
             }
-            Operation::Crash { kept } => self.crash(*kept),
+            Operation::Crash { kept, mode } => self.crash(*kept, *mode),
         }
     }
 
-    fn crash(&mut self, kept: usize) {
+    fn run_move(
+        &mut self,
+        number: usize,
+        database: u32,
+        names: [Vec<u8>; 2],
+        changes: &[Change; 2],
+    ) {
+        let [one, other] = &names;
+        self.server().with_keys(database, &[one, other], |keys| {
+            apply(keys, one, &changes[0], number);
+            apply(keys, other, &changes[1], number);
+            apply(keys, one, &changes[1], number);
+        });
+        for name in names {
+            match self.server().get(database, &name) {
+                Some(state) => drop(self.model.insert((database, name), state)),
+                None => drop(self.model.remove(&(database, name))),
+            }
+        }
+    }
+
+    fn crash(&mut self, kept: usize, mode: Mode) {
         let cold = self.server.take().expect("it runs").crash(kept);
-        self.server = Some(Small::start(self.path, cold));
+        let started = Small::try_start(self.path, cold, mode.options());
+        self.server = Some(started.expect("the directory is in order"));
         self.check_counts();
     }
 
@@ -426,16 +506,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn recovery_gives_back_what_clients_believe(operations in operations()) {
+    fn recovery_gives_back_what_clients_believe(operations in operations(), last in (modes(), modes())) {
         let temporary = tempfile::tempdir().expect("a directory");
         let server = Small::start(temporary.path(), Arc::new(MockCold::default()));
         let mut checked = Checked { path: temporary.path(), server: Some(server), model: Model::new() };
         for (number, operation) in operations.iter().enumerate() {
             checked.run(number, operation);
         }
-        checked.crash(usize::MAX);
+        checked.crash(usize::MAX, last.0);
         checked.check();
-        checked.crash(0);
+        checked.crash(0, last.1);
         checked.check();
     }
 }

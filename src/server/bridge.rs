@@ -32,6 +32,15 @@ impl Loader for LoaderBridge {
     fn load_at(&self, generation: u32, hash: u64) -> Result<u64, InternalError> {
         self.lazy.load_at(generation, hash, &self.keyspace)
     }
+
+    fn is_replayed(&self, first_hash: u64, last_hash: u64) -> bool {
+        self.lazy.is_range_replayed(first_hash, last_hash)
+    }
+
+    fn replay(&self, first_hash: u64, last_hash: u64) -> Result<(), InternalError> {
+        self.lazy
+            .ensure_range_replayed(first_hash, last_hash, &self.keyspace)
+    }
 }
 
 /// Cold records for recovery and snapshots. Recovery runs before the tiers exist; a snapshot needs them, because the
@@ -64,6 +73,10 @@ impl ColdBridge {
 }
 
 impl ColdStore for ColdBridge {
+    fn is_empty(&self) -> bool {
+        self.cold.is_empty()
+    }
+
     fn may_contain(&self, generation: u32, hash: u64, key: &[u8]) -> bool {
         !self.cold.is_empty() && self.cold.may_contain(generation, hash, key)
     }

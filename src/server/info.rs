@@ -209,6 +209,7 @@ impl Server {
         field(text, "async_loading", u8::from(!self.lazy.is_complete()));
         field(text, "snapshot_blocks_loaded", loaded);
         field(text, "snapshot_blocks", blocks);
+        field(text, "log_parts_pending", self.lazy.log_parts_left());
         field(text, "current_cow_size", 0);
         field(
             text,

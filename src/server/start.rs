@@ -130,12 +130,17 @@ fn recover(
         Some(bridge) => bridge,
         None => Arc::new(NoColdStore),
     };
-    let options = RecoveryOptions {
+    let mut options = RecoveryOptions {
         append_only: settings.appendonly,
         snapshot_keep: settings.snapshot_keep as usize,
         sync_policy: Server::sync_policy(settings),
         ..RecoveryOptions::default()
     };
+    if settings.maxmemory_bytes > 0 {
+        // What is replayed while the server serves has to find room beside what is there.
+        const SHARE_OF_MEMORY: u64 = 4;
+        options.pending_bytes_max = settings.maxmemory_bytes / SHARE_OF_MEMORY;
+    }
     // Tiers of its own, without threads: what is replayed is durable, and nobody else is at work yet.
     let ports = Ports {
         recorder: Arc::new(persist::NoLog::starting_at(1)),

@@ -10,7 +10,7 @@
 use super::Tier;
 use super::cold::Cold;
 use super::cold_write::ColdWrite;
-use super::victims::{Choice, Victim, take_from_segment, take_key};
+use super::victims::{Choice, Taken, Victim, take_from_segment, take_key};
 use super::warm::WarmCopy;
 use crate::error::InternalError;
 use crate::keyspace::entry::{Entry, NewBody};
@@ -128,13 +128,33 @@ impl Tier {
         Ok(Demoted::default())
     }
 
-    fn take(&self, database: u32, hash: u64, choice: Choice) -> (super::victims::Taken, u32) {
-        let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
-        let generation = self.keyspace.generation(database);
-        let taken = take_from_segment(&mut shard, database, generation, hash, choice, |key| {
-            self.keyspace.hash(key)
-        });
-        (taken, generation)
+    /// Takes victims from the segment that owns a hash, and their generation. An entry that the log says more of may not go: its copy
+    /// would be outdated. So the log is replayed first; a segment where that fails is passed over.
+    fn take(&self, database: u32, hash: u64, choice: Choice) -> (Taken, u32) {
+        loop {
+            let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
+            let generation = self.keyspace.generation(database);
+            let bounds = shard
+                .table(database)
+                .map(|table| table.segment_bounds(hash));
+            let behind =
+                bounds.filter(|(first, last)| !self.ports.loader.is_replayed(*first, *last));
+            let Some((first_hash, last_hash)) = behind else {
+                let hash_of = |key: &[u8]| self.keyspace.hash(key);
+                let taken =
+                    take_from_segment(&mut shard, database, generation, hash, choice, hash_of);
+                return (taken, generation);
+            };
+            drop(shard);
+            if let Err(error) = self.ports.loader.replay(first_hash, last_hash) {
+                tracing::debug!(%error, "keys of which the log cannot be replayed are not demoted");
+                let taken = Taken {
+                    next_hash: last_hash.checked_add(1),
+                    ..Taken::default()
+                };
+                return (taken, generation);
+            }
+        }
     }
 
     /// Moves what is hot or warm of a database to the cold tier, and waits until it is there. Returns how many keys moved.
@@ -172,6 +192,7 @@ impl Tier {
         for key in keys {
             let hash = self.keyspace.hash(key);
             let _hand = self.lock_writer();
+            self.ports.loader.replay(hash, hash)?;
             let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
             let generation = self.keyspace.generation(database);
             moved += u64::from(

@@ -14,14 +14,25 @@ pub trait Durability: Send + Sync {
     fn ensure_durable(&self, lsn: u64) -> Result<(), InternalError>;
 }
 
-/// Snapshot blocks that a restart has not loaded yet hold keys that neither the keyspace nor the cold tier shows.
+/// Snapshot blocks that a restart has not loaded yet hold keys that neither the keyspace nor the cold tier shows, and the log
+/// may say more of keys than they show.
 pub trait Loader: Send + Sync {
-    /// Loads the block that covers `hash`, if it is not in yet. Returns the last hash up to which, from `hash` on, every key
+    /// Replays the log for `hash` and loads the block that covers it, if they are not in yet. Returns the last hash up to which, from `hash` on, every key
     /// is in the keyspace now; `u64::MAX` when nothing is left to load. Called without shard locks.
     ///
     /// # Errors
     /// The snapshot cannot be read.
     fn load_at(&self, generation: u32, hash: u64) -> Result<u64, InternalError>;
+
+    /// False if an entry of a hash from `first_hash` to `last_hash` may be older than the log says, because the restart has not
+    /// replayed all of it yet. May be called under shard locks.
+    fn is_replayed(&self, first_hash: u64, last_hash: u64) -> bool;
+
+    /// Replays the log for these hashes. Called without shard locks.
+    ///
+    /// # Errors
+    /// The log does not fit the snapshot or the cold records.
+    fn replay(&self, first_hash: u64, last_hash: u64) -> Result<(), InternalError>;
 }
 
 /// Who hears of keys that expire or are evicted without a command.
@@ -66,6 +77,14 @@ impl Durability for () {
 impl Loader for () {
     fn load_at(&self, _generation: u32, _hash: u64) -> Result<u64, InternalError> {
         Ok(u64::MAX)
+    }
+
+    fn is_replayed(&self, _first_hash: u64, _last_hash: u64) -> bool {
+        true
+    }
+
+    fn replay(&self, _first_hash: u64, _last_hash: u64) -> Result<(), InternalError> {
+        Ok(())
     }
 }
 

@@ -186,9 +186,12 @@ pub fn write_end_mark(rest: &mut [u8]) {
 
 /// The CRC of a frame's header, its own place counting as zero.
 fn header_crc(seed: FrameSeed, header: &[u8; FRAME_HEADER_LENGTH]) -> u32 {
+    // In one piece: one step of 16 bytes instead of two that are shorter and slower.
+    let mut covered = [0; FRAME_HEADER_LENGTH - 4];
+    covered[..4].copy_from_slice(&header[..4]);
+    covered[4..].copy_from_slice(&header[8..]);
     let mut hasher = crc32fast::Hasher::new_with_initial(seed.0);
-    hasher.update(&header[..4]);
-    hasher.update(&header[8..]);
+    hasher.update(&covered);
     hasher.finalize()
 }
 
@@ -208,6 +211,29 @@ pub struct LogRecord<'a> {
 }
 
 impl<'a> LogRecord<'a> {
+    /// The record whose frame begins at `offset` of a segment: for whoever comes back to where a [`Scanner`] has found it. Its CRCs are
+    /// not computed again. `None` where no frame can begin.
+    #[must_use]
+    pub fn found_at(segment: &'a [u8], offset: u64) -> Option<Self> {
+        let start = usize::try_from(offset).ok()?;
+        let rest = segment.get(start..)?;
+        let header = rest.first_chunk::<FRAME_HEADER_LENGTH>()?;
+        let body_length = u32_at(header, 0) as usize;
+        let body = rest.get(FRAME_HEADER_LENGTH..FRAME_HEADER_LENGTH + body_length)?;
+        let stamp = u64_at(header, 8);
+        let synced_before = match (stamp >> 48) as u16 {
+            UNSYNCED_UNKNOWN => 0,
+            units => offset.saturating_sub(u64::from(units) * UNSYNCED_UNIT_BYTES),
+        };
+        (body_length > 0).then_some(Self {
+            lsn: stamp & crate::LSN_LIMIT,
+            offset,
+            next_offset: offset + frame_length(body_length) as u64,
+            body,
+            synced_before,
+        })
+    }
+
     /// The record's effects. An error's offset counts from the start of the body.
     #[must_use]
     pub fn effects(&self) -> EffectsIter<'a> {
@@ -313,25 +339,11 @@ impl<'a> Scanner<'a> {
         if body_length == 0 || header_crc(self.seed, header) != u32_at(header, 4) {
             return None;
         }
-        let body_end = FRAME_HEADER_LENGTH + body_length;
-        let body = rest.get(FRAME_HEADER_LENGTH..body_end)?;
-        let padding = rest.get(body_end..frame_length(body_length))?;
-        if padding.iter().any(|&byte| byte != 0) || crc32fast::hash(body) != u32_at(header, 16) {
-            return None;
-        }
-        let stamp = u64_at(header, 8);
-        let synced_before = match (stamp >> 48) as u16 {
-            UNSYNCED_UNKNOWN => 0,
-            units => (offset as u64).saturating_sub(u64::from(units) * UNSYNCED_UNIT_BYTES),
-        };
-        let next_offset = (offset + frame_length(body_length)) as u64;
-        Some(LogRecord {
-            lsn: stamp & crate::LSN_LIMIT,
-            offset: offset as u64,
-            next_offset,
-            body,
-            synced_before,
-        })
+        let record = LogRecord::found_at(self.segment, offset as u64)?;
+        let padding = rest.get(FRAME_HEADER_LENGTH + body_length..frame_length(body_length))?;
+        let is_intact = padding.iter().all(|&byte| byte == 0)
+            && crc32fast::hash(record.body) == u32_at(header, 16);
+        is_intact.then_some(record)
     }
 
     /// What it means that there is no next record here: looks at all that follows.

@@ -283,7 +283,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/main.rs",
     "src/net/clients.rs",
     "src/net/stream.rs",
-    "src/persist/log/replay.rs",
+    "src/persist/log/scan.rs",
     "src/persist/log/segment.rs",
     "src/server/info.rs",
     "src/tier/huge_pages.rs",

@@ -9,15 +9,18 @@
 //! - [`inventory`]: all files of the directory, and the spare that is always prepared ahead
 //! - [`append`]: [`Log`], the lock, and the promise that there is room
 //! - [`sync`]: the thread that makes records durable, and those who wait for it
-//! - [`mod@replay`]: reading the log at start-up: the end of it, torn tails, damage
+//! - [`mod@replay`]: reading the log at start-up: the end of it, torn tails, damage; [`scan`]: its segments, several at a time;
+//!   [`index`]: what of it belongs to which part of the keyspace
 //! - [`counter`]: LSNs without a log
 //!
 //! Cost: two segments of disk (the active one and its spare) even when nothing is written, and two threads that sleep.
 
 mod append;
 mod counter;
+pub mod index;
 mod inventory;
 pub mod replay;
+pub mod scan;
 mod segment;
 mod sync;
 
@@ -30,6 +33,7 @@ pub use append::{Log, LogStatistics, Rotation};
 pub use counter::NoLog;
 pub use inventory::{has_segment, remove_files_before};
 pub use replay::{LogEnd, ReplayStart, TornTail, replay};
+pub use scan::ReadOptions;
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Reading the log at start-up: every record behind the snapshot, in order, and where the log ends.
+//! Reading the log at start-up: every record behind the snapshot, and where the log ends.
 //!
 //! What can be found behind the last good record, and what is done about it:
 //!
@@ -10,15 +10,21 @@
 //! | the same after a reboot, and no record says that the gap had been synced | cut there, reported: a power failure |
 //! | the same after a reboot, but the gap had been synced | refused |
 //!
-//! Cost: one pass over the records behind the cut; the segments are mapped, never copied.
+//! Segments are read ([`super::scan`]) on several threads and joined here, in order. Cost: one pass over the records behind the
+//! cut; the segments are mapped, never copied.
 
+use super::index::Piece;
 use super::inventory::{IdleFile, list};
+use super::scan::{
+    OpenSegment, Read, ReadOptions, SegmentEnd, open_segment, read_segments, says_synced,
+};
 use crate::error::InternalError;
-use memmap2::Mmap;
-use std::fs::File;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use storage_format::FormatError;
-use storage_format::log::{LogRecord, SEGMENT_HEADER_LENGTH, Scanned, Scanner, SegmentHeader};
+use storage_format::log::{SEGMENT_HEADER_LENGTH, SegmentHeader};
+
+/// So many segments are read before what they hold is handed on: 1 GiB of the usual ones.
+const SEGMENTS_AT_ONCE: usize = 16;
 
 /// Where to begin, and how strict to be.
 #[derive(Clone, Copy, Debug)]
@@ -98,15 +104,18 @@ impl LogEnd {
     }
 }
 
-/// Hands every record from `start.first_lsn` on to `apply`, in order, and finds the end. All that is handed out is on the disk
-/// by then. Nothing is changed; cutting is left to [`super::Log::open`].
+/// Hands what the log holds from `start.first_lsn` on to `take`, segment by segment, in order, each with the bytes of the
+/// segments that are still to come; and finds the end. All that is handed out is on the disk by then. Nothing is changed; cutting is
+/// left to [`super::Log::open`].
 ///
 /// # Errors
-/// Damage, with file and offset; missing segments or records; I/O errors; what `apply` returns.
+/// Damage, with file and offset, after all in front of it was handed out; missing segments or records; I/O errors; what `take`
+/// returns.
 pub fn replay(
     directory: &Path,
     start: ReplayStart,
-    apply: &mut dyn FnMut(&LogRecord<'_>) -> Result<(), InternalError>,
+    options: &ReadOptions<'_>,
+    take: &mut dyn FnMut(Vec<Piece>, u64) -> Result<(), InternalError>,
 ) -> Result<LogEnd, InternalError> {
     let listing = list(directory)?;
     let numbers = listing
@@ -152,54 +161,7 @@ pub fn replay(
         segments,
         end,
     }
-    .run(apply)
-}
-
-struct OpenSegment {
-    file: IdleFile,
-    map: Mmap,
-    header: SegmentHeader,
-}
-
-/// Maps a segment; `None` if it never became part of the log.
-fn open_segment(file: &IdleFile, hash_seed: u64) -> Result<Option<OpenSegment>, InternalError> {
-    let path = &file.path;
-    let opened = File::open(path).map_err(InternalError::io("open", path))?;
-    if file.bytes == 0 {
-        return Ok(None);
-    }
-    // SAFETY: the data directory is locked by this process, and nothing is written to segments while they are replayed.
-    let map = unsafe { Mmap::map(&opened) }.map_err(InternalError::io("map", path))?;
-    if map
-        .iter()
-        .take(SEGMENT_HEADER_LENGTH)
-        .all(|byte| *byte == 0)
-    {
-        return Ok(None);
-    }
-    // What was written before a kill is only in the page cache. It has to be on the disk before cold records build on it.
-    opened
-        .sync_data()
-        .map_err(InternalError::io("sync", path))?;
-    let header = SegmentHeader::decode(&map).map_err(|source| damage(path, source))?;
-    if header.segment_number != file.number || header.hash_seed != hash_seed {
-        return Err(InternalError::Other(format!(
-            "{}: the header is that of another segment (number {}) or of another data directory",
-            path.display(),
-            header.segment_number
-        )));
-    }
-    Ok(Some(OpenSegment {
-        file: file.clone(),
-        map,
-        header,
-    }))
-}
-
-/// What the end of one segment's records looks like.
-enum SegmentEnd {
-    InOrder,
-    Torn { valid_behind: Option<u64> },
+    .run(options, take)
 }
 
 struct Reading {
@@ -211,11 +173,23 @@ struct Reading {
 impl Reading {
     fn run(
         mut self,
-        apply: &mut dyn FnMut(&LogRecord<'_>) -> Result<(), InternalError>,
+        options: &ReadOptions<'_>,
+        take: &mut dyn FnMut(Vec<Piece>, u64) -> Result<(), InternalError>,
     ) -> Result<LogEnd, InternalError> {
+        let mut ahead = VecDeque::new();
         for index in 0..self.segments.len() {
+            if ahead.is_empty() {
+                ahead = self.read_some(index, options)?;
+            }
+            let Some(read) = ahead.pop_front() else {
+                break;
+            };
+            let bytes_to_come = self.segments[index + 1..]
+                .iter()
+                .map(|segment| segment.file.bytes as u64);
+            take(read.pieces, bytes_to_come.sum())?;
+            let (offset, next_lsn, ending) = (read.offset, read.next_lsn, read.ending?);
             let segment = &self.segments[index];
-            let (offset, next_lsn, ending) = read_segment(segment, self.start.first_lsn, apply)?;
             let follower = self.segments.get(index + 1);
             let may_skip = self.start.follows_unlogged;
             let is_continued = follower.is_some_and(|next| {
@@ -233,33 +207,55 @@ impl Reading {
                 self.end.closed_bytes += offset - SEGMENT_HEADER_LENGTH as u64;
                 continue;
             }
-            self.check_cut(index, offset, next_lsn, &ending)?;
-            let torn = follower.is_some() || matches!(ending, SegmentEnd::Torn { .. });
-            let path = segment.file.path.clone();
-            self.end.torn = torn.then(|| TornTail {
-                path: path.clone(),
-                offset,
-            });
-            self.end.next_lsn = next_lsn.max(self.start.first_lsn);
-            if next_lsn >= self.start.first_lsn {
-                let (number, header) = (segment.file.number, segment.header);
-                self.end.last = Some(LastSegment {
-                    number,
-                    path,
-                    header,
-                    end: offset,
-                    clear: torn,
-                });
-            } else {
-                // The log ends before the snapshot's cut: what is in it is in the snapshot, and a new segment begins.
-                self.end.unused.push(segment.file.clone());
-            }
-            self.end
-                .unused
-                .extend(self.segments.drain(index + 1..).map(|segment| segment.file));
-            return Ok(self.end);
+            return self.end_at(index, offset, next_lsn, &ending);
         }
         Ok(self.end)
+    }
+
+    /// The log ends in a segment.
+    fn end_at(
+        mut self,
+        index: usize,
+        offset: u64,
+        next_lsn: u64,
+        ending: &SegmentEnd,
+    ) -> Result<LogEnd, InternalError> {
+        self.check_cut(index, offset, next_lsn, ending)?;
+        let segment = &self.segments[index];
+        let is_last = index + 1 == self.segments.len();
+        let torn = !is_last || matches!(ending, SegmentEnd::Torn { .. });
+        let path = segment.file.path.clone();
+        self.end.torn = torn.then(|| TornTail {
+            path: path.clone(),
+            offset,
+        });
+        self.end.next_lsn = next_lsn.max(self.start.first_lsn);
+        if next_lsn >= self.start.first_lsn {
+            let (number, header) = (segment.file.number, segment.header);
+            self.end.last = Some(LastSegment {
+                number,
+                path,
+                header,
+                end: offset,
+                clear: torn,
+            });
+        } else {
+            // The log ends before the snapshot's cut: what is in it is in the snapshot, and a new segment begins.
+            self.end.unused.push(segment.file.clone());
+        }
+        let behind = self.segments.drain(index + 1..);
+        self.end.unused.extend(behind.map(|segment| segment.file));
+        Ok(self.end)
+    }
+
+    fn read_some(
+        &self,
+        from: usize,
+        options: &ReadOptions<'_>,
+    ) -> Result<VecDeque<Read>, InternalError> {
+        let until = self.segments.len().min(from + SEGMENTS_AT_ONCE);
+        let segments = &self.segments[from..until];
+        read_segments(segments, self.start.first_lsn, options).map(Into::into)
     }
 
     /// Whether the log may be cut at `offset` of a segment, as the module's table says.
@@ -294,59 +290,6 @@ impl Reading {
              run `larderctl check` on the data directory",
             path.display()
         )))
-    }
-}
-
-/// True if a record of this segment was written after everything in front of the segment had been synced.
-fn says_synced(segment: &OpenSegment) -> bool {
-    let Ok(mut scanner) = Scanner::new(&segment.map) else {
-        return false;
-    };
-    while let Scanned::Record(record) = scanner.next_record() {
-        if record.synced_before > 0 {
-            return true;
-        }
-    }
-    false
-}
-
-/// Reads one segment: where its records end, the LSN that would follow, and how it ends.
-fn read_segment(
-    segment: &OpenSegment,
-    first_lsn: u64,
-    apply: &mut dyn FnMut(&LogRecord<'_>) -> Result<(), InternalError>,
-) -> Result<(u64, u64, SegmentEnd), InternalError> {
-    let path = &segment.file.path;
-    let mut scanner = Scanner::new(&segment.map).map_err(|source| damage(path, source))?;
-    let mut next_lsn = segment.header.first_lsn;
-    loop {
-        match scanner.next_record() {
-            Scanned::Record(record) => {
-                next_lsn = record.lsn + 1;
-                if record.lsn >= first_lsn {
-                    apply(&record)?;
-                }
-            }
-            Scanned::End { offset } => return Ok((offset, next_lsn, SegmentEnd::InOrder)),
-            Scanned::Torn {
-                offset,
-                valid_behind,
-            } => return Ok((offset, next_lsn, SegmentEnd::Torn { valid_behind })),
-            Scanned::Damaged { offset, next_valid } => {
-                return Err(InternalError::Other(format!(
-                    "{}: the log is damaged at offset {offset}: valid records follow at offset {next_valid}; \
-                     run `larderctl check` on the data directory",
-                    path.display()
-                )));
-            }
-        }
-    }
-}
-
-fn damage(path: &Path, source: FormatError) -> InternalError {
-    InternalError::Format {
-        path: path.to_path_buf(),
-        source,
     }
 }
 

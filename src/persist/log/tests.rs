@@ -1,5 +1,6 @@
 //! The log as its users see it: whatever is appended comes back, in order, after any restart.
 
+use super::index::Piece;
 use super::replay::ReplayStart;
 use super::*;
 use crate::error::InternalError;
@@ -7,6 +8,7 @@ use crate::keyspace::Recorder;
 use proptest::prelude::*;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use storage_format::Placement;
 
 pub(super) const SEED: u64 = 0xfeed_5eed_0bad_cafe;
 
@@ -35,12 +37,27 @@ pub(super) fn read(
     directory: &Path,
     start: ReplayStart,
 ) -> Result<(Records, LogEnd), InternalError> {
+    let options = ReadOptions {
+        placement: &Placement::new(SEED),
+        workers: 3,
+        stretch_records_max: 10,
+    };
     let mut records = Vec::new();
-    let end = replay(directory, start, &mut |record| {
-        records.push((record.lsn, record.body.to_vec()));
+    let end = replay(directory, start, &options, &mut |pieces, _| {
+        records.extend(pieces.iter().map(record_of));
         Ok(())
     })?;
     Ok((records, end))
+}
+
+/// The record of a piece. In these tests records are not made of effects, so each is a barrier.
+fn record_of(piece: &Piece) -> (u64, Vec<u8>) {
+    let record = match piece {
+        Piece::Barrier(barrier) => barrier.record(),
+        Piece::Stretch(_) => None,
+    };
+    let record = record.expect("a record where one was found");
+    (record.lsn, record.body.to_vec())
 }
 
 pub(super) fn open(directory: &Path) -> Log {

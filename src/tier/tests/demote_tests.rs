@@ -1,11 +1,12 @@
 //! Keys on their way out, and what may happen to them meanwhile.
 
 use super::super::victims::Choice;
-use super::super::{Admission, TierSettings};
-use super::fixture::{Fixture, reopen, text_of};
-use crate::keyspace::{Keyspace, Temperature};
+use super::super::{Admission, Loader, TierSettings};
+use super::fixture::{Fixture, TestLog, reopen, text_of};
+use crate::error::InternalError;
+use crate::keyspace::{Deadline, Journal, Keys, Keyspace, Temperature};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The key's cold version and deadline.
 fn cold_version(fixture: &Fixture, key: &[u8]) -> Option<(u64, Option<u64>)> {
@@ -378,4 +379,74 @@ fn the_cold_tier_is_not_asked_under_a_lock() {
         assert!(fixture.cold().may_contain(0, hash, b"key"));
         drop(shard);
     }
+}
+
+/// The rest of a log: it says that `key` is `new`.
+struct RestOfLog {
+    keyspace: Arc<Keyspace>,
+    is_replayed: AtomicBool,
+    is_damaged: bool,
+}
+
+impl Loader for RestOfLog {
+    fn load_at(&self, _generation: u32, _hash: u64) -> Result<u64, InternalError> {
+        Ok(u64::MAX)
+    }
+
+    fn is_replayed(&self, first_hash: u64, last_hash: u64) -> bool {
+        let hash = self.keyspace.hash(b"key");
+        !(first_hash..=last_hash).contains(&hash) || self.is_replayed.load(Ordering::SeqCst)
+    }
+
+    fn replay(&self, first_hash: u64, last_hash: u64) -> Result<(), InternalError> {
+        let hash = self.keyspace.hash(b"key");
+        assert!((first_hash..=last_hash).contains(&hash));
+        if self.is_damaged {
+            return Err(InternalError::Other("it does not fit".into()));
+        }
+        if !self.is_replayed.swap(true, Ordering::SeqCst) {
+            let (mut journal, log) = (Journal::default(), TestLog::default());
+            let mut keys = Keys::lock(&self.keyspace, &[hash], &mut journal, &log, 0, 0);
+            keys.set_text(b"key", b"new", Deadline::None).expect("set");
+            keys.commit();
+        }
+        Ok(())
+    }
+}
+
+fn with_rest_of_log(is_damaged: bool) -> Fixture {
+    let settings = TierSettings {
+        maxmemory_bytes: 0,
+        ..TierSettings::default()
+    };
+    let fixture = Fixture::with_loader(settings, true, |keyspace| {
+        Arc::new(RestOfLog {
+            keyspace: Arc::clone(keyspace),
+            is_replayed: AtomicBool::new(false),
+            is_damaged,
+        })
+    });
+    fixture.set(b"key", b"old", None);
+    fixture
+}
+
+#[test]
+fn an_entry_is_demoted_only_as_the_log_has_it() {
+    for by_name in [false, true] {
+        let fixture = with_rest_of_log(false);
+        let demoted = match by_name {
+            true => fixture.tier.demote_keys(0, &[b"key".to_vec()]),
+            false => fixture.tier.demote_all(0),
+        };
+        assert_eq!(demoted.expect("demoted"), 1);
+        assert_eq!(fixture.get(b"key"), Some(b"new".to_vec()));
+    }
+}
+
+#[test]
+fn what_cannot_be_replayed_stays_and_the_hand_goes_on() {
+    let fixture = with_rest_of_log(true);
+    assert_eq!(fixture.tier.demote_all(0).expect("passed over"), 0);
+    assert_eq!(fixture.temperature(b"key"), Some(Temperature::Hot));
+    assert!(fixture.tier.demote_keys(0, &[b"key".to_vec()]).is_err());
 }

@@ -1,7 +1,8 @@
 //! A keyspace with tiers behind it and a log that only counts.
 
 use super::super::{
-    Cold, ColdBudget, Durability, EventSink, KeyRequest, Ports, Residency, Tier, TierSettings,
+    Cold, ColdBudget, Durability, EventSink, KeyRequest, Loader, Ports, Residency, Tier,
+    TierSettings,
 };
 use crate::clock;
 use crate::error::InternalError;
@@ -114,6 +115,15 @@ impl Fixture {
     }
 
     pub fn with(settings: TierSettings, has_cold: bool) -> Fixture {
+        Fixture::with_loader(settings, has_cold, |_| Arc::new(()))
+    }
+
+    /// While a restart is not finished.
+    pub fn with_loader(
+        settings: TierSettings,
+        has_cold: bool,
+        loader: impl FnOnce(&Arc<Keyspace>) -> Arc<dyn Loader>,
+    ) -> Fixture {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let keyspace = Arc::new(Keyspace::new(4, Placement::new(7)));
         let budget = ColdBudget::for_maxmemory(24 << 20);
@@ -124,7 +134,7 @@ impl Fixture {
         let ports = Ports {
             recorder: log.clone(),
             durability: log.clone(),
-            loader: Arc::new(()),
+            loader: loader(&keyspace),
             events: log.clone(),
         };
         let tier = Tier::new(Arc::clone(&keyspace), cold, ports, settings);
