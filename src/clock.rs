@@ -33,11 +33,38 @@ pub fn ticks() -> u64 {
         .as_nanos() as u64
 }
 
+/// A moment, by the clock and in ticks: how long a tick is follows from two looks at both.
+#[derive(Clone, Copy, Debug)]
+pub struct TickMark {
+    at: std::time::Instant,
+    ticks: u64,
+}
+
+impl TickMark {
+    /// Now.
+    pub fn now() -> TickMark {
+        TickMark {
+            at: std::time::Instant::now(),
+            ticks: ticks(),
+        }
+    }
+
+    /// The ticks at that moment.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// How many nanoseconds a tick has taken since then, at an average.
+    pub fn tick_nanoseconds(&self) -> f64 {
+        let passed = ticks().saturating_sub(self.ticks).max(1);
+        self.at.elapsed().as_nanos() as f64 / passed as f64
+    }
+}
+
 /// Turns ticks into nanoseconds where no batch of commands does: within a script. How long a tick is follows from two looks at
 /// the clock, which are taken seldom, and ever farther apart up to some tenths of a second.
 pub struct TickLength {
-    looked: std::time::Instant,
-    looked_ticks: u64,
+    looked: TickMark,
     /// Ticks since then at which the clock is looked at again.
     next_ticks: u64,
     nanoseconds: f64,
@@ -46,8 +73,7 @@ pub struct TickLength {
 impl Default for TickLength {
     fn default() -> TickLength {
         TickLength {
-            looked: std::time::Instant::now(),
-            looked_ticks: ticks(),
+            looked: TickMark::now(),
             next_ticks: 0,
             nanoseconds: 1.0,
         }
@@ -59,12 +85,12 @@ impl TickLength {
     pub fn nanoseconds_since(&mut self, start: u64) -> u64 {
         const FAR_APART: u64 = 1 << 30;
         let now = ticks();
-        let passed = now.saturating_sub(self.looked_ticks);
+        let passed = now.saturating_sub(self.looked.ticks());
         if passed >= self.next_ticks {
-            self.nanoseconds = self.looked.elapsed().as_nanos() as f64 / passed.max(1) as f64;
+            self.nanoseconds = self.looked.tick_nanoseconds();
             self.next_ticks = passed.saturating_mul(2).min(FAR_APART);
             if passed >= FAR_APART {
-                (self.looked, self.looked_ticks) = (std::time::Instant::now(), ticks());
+                self.looked = TickMark::now();
             }
         }
         (now.saturating_sub(start) as f64 * self.nanoseconds) as u64

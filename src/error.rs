@@ -120,6 +120,16 @@ pub enum InternalError {
 }
 
 impl InternalError {
+    /// True if there is no space left on the disk.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            InternalError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            // RocksDB tells nothing but a text.
+            InternalError::Cold(error) => error.as_ref().contains("No space left on device"),
+            _ => false,
+        }
+    }
+
     /// Wraps an I/O error with what was tried on which file.
     pub fn io(
         operation: &'static str,

@@ -2,8 +2,8 @@
 //!
 //! `*` stands for any bytes, `?` for any byte, `[a-z]` for one of a class, `[^a-z]` for one outside it, and `\` takes
 //! the special meaning from what follows. These are Redis's rules to the letter, including the odd ones: a class that
-//! is never closed ends with the pattern, `\` and ranges within a class behave as there, and beyond [`STARS_MAX`] stars
-//! nothing matches.
+//! is never closed ends with the pattern, `\` and ranges within a class behave as there, beyond [`STARS_MAX`] stars
+//! nothing matches, and an empty text is matched by an empty pattern only. KEYS and SCAN know better: [`selects`].
 //!
 //! Only the last `*` met is ever reconsidered, because an earlier one cannot match anything that the last one could
 //! not make up for. So the time is at most the product of the two lengths, whatever the pattern, and there is no
@@ -17,12 +17,20 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     matches_folded(pattern, text, false)
 }
 
+/// As [`matches()`], for KEYS, SCAN and its relatives: a `*` alone takes everything, the empty text too.
+pub fn selects(pattern: &[u8], text: &[u8]) -> bool {
+    pattern == b"*" || matches(pattern, text)
+}
+
 /// As [`matches()`], but upper and lower case letters of ASCII are the same.
 pub fn matches_ignoring_case(pattern: &[u8], text: &[u8]) -> bool {
     matches_folded(pattern, text, true)
 }
 
 fn matches_folded(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
     let (mut in_pattern, mut in_text) = (0, 0);
     // Behind the last star, and where in the text what follows that star was tried.
     let mut retry: Option<(usize, usize)> = None;
@@ -123,7 +131,8 @@ mod tests {
         let cases: &[(&str, &str, bool)] = &[
             ("", "", true),
             ("", "a", false),
-            ("*", "", true),
+            ("*", "", false),
+            ("**", "", false),
             ("*", "anything", true),
             ("a", "", false),
             ("hello", "hello", true),
@@ -179,6 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn a_star_alone_selects_everything() {
+        let cases = [
+            ("*", "", true),
+            ("**", "", false),
+            ("", "", true),
+            ("a*", "ab", true),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(
+                selects(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
     fn case_can_be_ignored() {
         let cases: &[(&str, &str, bool)] = &[
             ("HELLO*", "hello world", true),
@@ -223,7 +249,8 @@ mod tests {
         #[test]
         fn agrees_with_the_definition(pattern in "[ab*?\\[\\]^\\\\-]{0,10}", text in "[ab]{0,10}") {
             let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-            prop_assert_eq!(matches(pattern, text), by_definition(pattern, text));
+            let expected = by_definition(pattern, text) && (pattern.is_empty() || !text.is_empty());
+            prop_assert_eq!(matches(pattern, text), expected);
         }
 
         #[test]

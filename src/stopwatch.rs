@@ -5,15 +5,13 @@
 //! say how long a tick of this batch was; nothing needs to be calibrated, and a tick of another processor's counter does
 //! no harm. Only a command that may be over a threshold makes for another look, so that the slow log is exact.
 
-use crate::clock::ticks;
+use crate::clock::{TickMark, ticks};
 use crate::config::Settings;
 use crate::metrics::{WorkerMetrics, add};
-use std::time::Instant;
 
 /// See the module's comment.
 pub struct Stopwatch {
-    batch_started: Instant,
-    batch_ticks: u64,
+    batch_started: TickMark,
     /// When the running command began.
     command_ticks: u64,
     /// How long the last command took, in ticks.
@@ -28,8 +26,7 @@ impl Default for Stopwatch {
     /// A stopwatch at the beginning of a batch.
     fn default() -> Stopwatch {
         Stopwatch {
-            batch_started: Instant::now(),
-            batch_ticks: ticks(),
+            batch_started: TickMark::now(),
             command_ticks: ticks(),
             last_ticks: 0,
             commands: Vec::new(),
@@ -41,9 +38,8 @@ impl Default for Stopwatch {
 impl Stopwatch {
     /// A batch begins.
     pub fn begin_batch(&mut self) {
-        self.batch_started = Instant::now();
-        self.batch_ticks = ticks();
-        self.command_ticks = self.batch_ticks;
+        self.batch_started = TickMark::now();
+        self.command_ticks = self.batch_started.ticks();
         self.commands.clear();
     }
 
@@ -68,18 +64,12 @@ impl Stopwatch {
 
     /// How long the last command took.
     pub fn last_command_nanoseconds(&self) -> u64 {
-        (self.last_ticks as f64 * self.tick_nanoseconds()) as u64
-    }
-
-    /// How long a tick of this batch is.
-    fn tick_nanoseconds(&self) -> f64 {
-        let passed = ticks().saturating_sub(self.batch_ticks).max(1);
-        self.batch_started.elapsed().as_nanos() as f64 / passed as f64
+        (self.last_ticks as f64 * self.batch_started.tick_nanoseconds()) as u64
     }
 
     /// The batch is over: each command gets its time.
     pub fn end_batch(&mut self, settings: &Settings, metrics: &WorkerMetrics) {
-        let tick_nanoseconds = self.tick_nanoseconds();
+        let tick_nanoseconds = self.batch_started.tick_nanoseconds();
         for (row, ticks) in self.commands.drain(..) {
             let nanoseconds = (ticks as f64 * tick_nanoseconds) as u64;
             let command = &metrics.by_command[row];

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+import environment
 import servers
 
 CONNECTIONS = 50
@@ -19,6 +20,8 @@ DEPTHS = (1, 16, 64)
 REQUESTS = {1: 150_000, 16: 600_000, 64: 1_200_000}
 KEYS = 1_000_000
 COLLECTION_KEYS = 100_000
+# More than the log of one measurement.
+LOG_MB = 1500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +107,8 @@ def run_group(options, peers: list[servers.Peer], log: str, scenarios: list[Scen
                 # Another one goes first in every round.
                 turn = number % len(running)
                 for server in running[turn:] + running[:turn]:
+                    if log != "off":
+                        environment.touch_free_memory(LOG_MB)
                     row["servers"][server.peer.name].append(measure(server, scenario, options.client_core))
             cpu = {name: min(m["cpu_us"] for m in measured) for name, measured in row["servers"].items()}
             shown = "  ".join(f"{name} {value:.2f}" for name, value in cpu.items())

@@ -85,13 +85,13 @@ fn config_reset_statistics(
 fn config_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
         "GET <pattern>",
-        "    Return parameters matching the glob-like <pattern> and their values.",
+        "    Tells the values of the directives whose names fit <pattern>.",
         "SET <directive> <value>",
-        "    Set the configuration <directive> to <value>.",
+        "    Gives <directive> another value while the server runs.",
         "RESETSTAT",
-        "    Reset statistics reported by the INFO command.",
+        "    Lets the counters of INFO begin at 0 again.",
         "REWRITE",
-        "    Rewrite the configuration file.",
+        "    Writes the directives as they are now into the configuration file.",
     ];
     write_help("CONFIG", HELP, reply);
     Ok(())
@@ -219,29 +219,29 @@ pub(super) const KEY_AFTER_SUBCOMMAND: &[KeySpec] = &[KeySpec::Range {
     step: 1,
 }];
 
-pub(super) const ALL_KEYS: &str = "O(N) where N is the number of hot keys in all databases";
+pub(super) const ALL_KEYS: &str = "O(N) for N hot keys in all databases";
 
 const CONFIG: &[CommandSpec] = &[
     row(
         "get",
         -3,
         ADMIN,
-        "Returns the effective values of configuration parameters.",
+        "Tells the values of the directives whose names fit a pattern.",
         config_get,
     )
     .with_since("2.0.0")
-    .with_complexity("O(N) where N is the number of configuration parameters")
+    .with_complexity("O(N) for N directives that there are")
     .with_syntax("parameter...")
     .with_history(&[("7.0.0", "Several patterns at once.")]),
     row(
         "set",
         -4,
         ADMIN.and(Flags::OFFLOADED),
-        "Sets configuration parameters in-flight.",
+        "Changes directives while the server runs.",
         config_set,
     )
     .with_since("2.0.0")
-    .with_complexity("O(N) where N is the number of configuration parameters provided")
+    .with_complexity("O(N) for N directives")
     .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .with_syntax("data<parameter value>...")
     .with_history(&[("7.0.0", "Several parameters at once.")]),
@@ -249,7 +249,7 @@ const CONFIG: &[CommandSpec] = &[
         "rewrite",
         2,
         ADMIN_JOB,
-        "Persists the effective configuration to file.",
+        "Writes the directives as they are now into the configuration file.",
         config_rewrite,
     )
     .with_since("2.8.0")
@@ -259,7 +259,7 @@ const CONFIG: &[CommandSpec] = &[
         "resetstat",
         2,
         ADMIN,
-        "Resets the server's statistics.",
+        "Lets the counters of INFO begin at 0 again.",
         config_reset_statistics,
     )
     .with_since("2.0.0")
@@ -268,7 +268,7 @@ const CONFIG: &[CommandSpec] = &[
         "help",
         2,
         Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         config_help,
     )
     .with_since("5.0.0"),
@@ -280,7 +280,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "info",
         -1,
         Flags::LOADING.and(Flags::STALE).and(Flags::OFFLOADED),
-        "Returns information and statistics about the server.",
+        "Tells how the server is doing, section by section.",
         info,
     )
     .with_categories(Categories::DANGEROUS)
@@ -294,14 +294,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     family(
         "config",
         Flags::NONE,
-        "A container for server configuration commands.",
+        "Reads and changes directives.",
         CONFIG,
     )
     .with_since("2.0.0"),
     family(
         "debug",
         ADMIN,
-        "A container for debugging commands.",
+        "Looks inside the server and disturbs it, for tests.",
         super::debug::SUBCOMMANDS,
     )
     .with_flags(Flags::ONE_COMMAND)
@@ -348,14 +348,14 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Takes a snapshot and ends the server.",
         shut_down,
     )
-    .with_complexity("O(N) when saving, where N is the number of hot keys")
+    .with_complexity("O(N) for N hot keys, if they are saved")
     .with_flags(Flags::ALLOW_BUSY.and(Flags::LOADING).and(Flags::STALE))
     .with_syntax("save-selector[NOSAVE | SAVE] [NOW]@7.0.0 [FORCE]@7.0.0 [ABORT]@7.0.0"),
     row(
         "time",
         1,
         Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
-        "Returns the server time.",
+        "Tells what time it is by the server's clock.",
         time,
     )
     .with_since("2.6.0")

@@ -195,7 +195,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.2.0",
         key_uses: &[KeyUse::CHANGE],
-        summary: "Sets or clears the bit at offset of the string value. Creates the key if it doesn't exist.",
+        summary: "Makes one bit of a string 1 or 0; the string grows as needed.",
         ..CommandSpec::new(
             "setbit",
             4,
@@ -208,7 +208,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key offset:integer value:integer"),
     CommandSpec {
         since: "2.2.0",
-        summary: "Returns a bit value by offset.",
+        summary: "Tells what one bit of a string is; past its end all are 0.",
         ..CommandSpec::new(
             "getbit",
             3,
@@ -222,7 +222,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.6.0",
         complexity: "O(N)",
-        summary: "Counts the number of set bits (population counting) in a string.",
+        summary: "Tells how many bits are 1 in a string or in a part of it.",
         ..CommandSpec::new(
             "bitcount",
             -2,
@@ -236,7 +236,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.7",
         complexity: "O(N)",
-        summary: "Finds the first set (1) or clear (0) bit in a string.",
+        summary: "Tells where the first 1, or the first 0, is among the bits of a string.",
         ..CommandSpec::new("bitpos", -3, READ, KeySpec::FIRST, Group::Bitmap, bitpos)
     }
     .with_syntax(

@@ -332,8 +332,8 @@ fn bitfield_key_flags(arguments: &[&[u8]]) -> KeyFlags {
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "3.2.0",
-        complexity: "O(1) for each subcommand specified",
-        summary: "Performs arbitrary bitfield integer operations on strings.",
+        complexity: "O(1) for each operation",
+        summary: "Reads, sets and increments integers of any width within a string.",
         ..CommandSpec::new(
             "bitfield",
             -2,
@@ -354,8 +354,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         since: "6.0.0",
-        complexity: "O(1) for each subcommand specified",
-        summary: "Performs arbitrary read-only bitfield integer operations on strings.",
+        complexity: "O(1) for each operation",
+        summary: "Reads integers of any width within a string.",
         ..CommandSpec::new(
             "bitfield_ro",
             -2,

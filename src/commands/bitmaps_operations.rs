@@ -138,7 +138,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.6.0",
     complexity: "O(N)",
     key_uses: &[KeyUse::REPLACE.at(2, 2), KeyUse::READ.at(3, -1)],
-    summary: "Performs bitwise operations on multiple strings, and stores the result.",
+    summary: "Combines several strings bit by bit and stores what comes out.",
     ..CommandSpec::new(
         "bitop",
         -4,

@@ -1,7 +1,7 @@
 //! CLIENT and its subcommands.
 
 use super::context::Context;
-use super::services::ClientFilter;
+use super::services::{Caller, ClientFilter};
 use super::session::ReplyMode;
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
 use crate::error::{CommandError, CommandResult};
@@ -10,42 +10,42 @@ use crate::resp::number::parse_integer;
 
 const HELP: &[&str] = &[
     "GETNAME",
-    "    Return the name of the current connection.",
+    "    Tells the name that SETNAME gave to this connection.",
     "ID",
-    "    Return the ID of the current connection.",
+    "    Tells the number of this connection.",
     "INFO",
-    "    Return information about the current client connection.",
+    "    Shows this connection's line of LIST.",
     "KILL <ip:port>",
-    "    Kill connection made from <ip:port>.",
+    "    Closes the connection that comes from this address.",
     "KILL <option> <value> [<option> <value> [...]]",
-    "    Kill connections. Options are: ADDR, LADDR, TYPE, USER, SKIPME, ID, MAXAGE.",
+    "    Closes all connections that fit the options: ADDR, LADDR, TYPE, USER, SKIPME, ID, MAXAGE.",
     "LIST [options ...]",
-    "    Return information about client connections. Options: TYPE, ID.",
+    "    Shows a line for each connection, or for those that TYPE or ID name.",
     "NO-EVICT (ON|OFF)",
-    "    Protect current client connection from eviction.",
+    "    Is remembered; clients are not evicted in any case.",
     "NO-TOUCH (ON|OFF)",
-    "    Do not change the access time of the keys this client uses.",
+    "    With ON, what this connection does is no use of its keys.",
     "CACHING (YES|NO)",
-    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+    "    Says whether the keys of the next command are tracked, in the modes OPTIN and OPTOUT.",
     "GETREDIR",
-    "    Return the client ID we are redirecting to when tracking is enabled.",
+    "    Tells the number of the connection that tracking tells of changes; 0 if it is this one.",
     "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
     "         [OPTIN] [OPTOUT] [NOLOOP]",
-    "    Control server assisted client side caching.",
+    "    Tells the client when keys change that it has read, so that it can keep copies.",
     "TRACKINGINFO",
-    "    Report tracking status for the current connection.",
+    "    Shows how tracking is set up for this connection.",
     "PAUSE <timeout> [WRITE|ALL]",
-    "    Suspend all, or just write, clients for <timeout> milliseconds.",
+    "    Lets all commands wait for so many milliseconds, or only those that write.",
     "UNPAUSE",
-    "    Stop the current client pause, resuming traffic.",
+    "    Ends what PAUSE began.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
-    "    Unblock the specified blocked client.",
+    "    Ends the wait of a client in a blocking command, as by its timeout or with an error.",
     "REPLY (ON|OFF|SKIP)",
-    "    Control the replies sent to the current connection.",
+    "    Switches replies off and on, or drops that to the next command.",
     "SETINFO <option> <value>",
-    "    Set client meta attr. Options are: LIB-NAME, LIB-VER.",
+    "    Notes what the client says of itself: LIB-NAME, LIB-VER.",
     "SETNAME <name>",
-    "    Assign the name <name> to the current connection.",
+    "    Gives this connection a name, which LIST shows.",
 ];
 
 /// A client's or library's name: printable ASCII without spaces.
@@ -117,10 +117,18 @@ fn set_info(
     Ok(())
 }
 
-fn info(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
+fn caller(context: &Context<'_>, command: &'static str, arguments: &[&[u8]]) -> Option<Caller> {
+    Some(Caller {
+        id: context.session.id,
+        command,
+        argument_bytes: arguments.iter().map(|argument| argument.len()).sum(),
+    })
+}
+
+fn info(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let filter = ClientFilter {
         ids: vec![context.session.id],
-        caller: Some((context.session.id, "client|info")),
+        caller: caller(context, "client|info", arguments),
         ..ClientFilter::default()
     };
     reply.verbatim(*b"txt", context.services.client_list(&filter).as_bytes());
@@ -147,7 +155,7 @@ fn client_id(argument: &[u8]) -> Result<u64, CommandError> {
 
 fn list(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     let mut filter = ClientFilter {
-        caller: Some((context.session.id, "client|list")),
+        caller: caller(context, "client|list", arguments),
         ..ClientFilter::default()
     };
     match &arguments[2..] {
@@ -331,7 +339,7 @@ pub(super) fn write_help(container: &str, lines: &[&str], reply: &mut Reply<'_>)
     ));
     lines.iter().for_each(|line| reply.simple(line));
     reply.simple("HELP");
-    reply.simple("    Print this help.");
+    reply.simple("    Shows these lines.");
 }
 
 const FLAGS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
@@ -357,31 +365,31 @@ const fn row(
     }
 }
 
-const CONNECTIONS: &str = "O(N) where N is the number of connections";
+const CONNECTIONS: &str = "O(N) for N connections";
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     row(
         "id",
         2,
         "5.0.0",
-        "Returns the unique client ID of the connection.",
+        "Tells the number of this connection.",
         id,
     ),
     row(
         "getname",
         2,
         "2.6.9",
-        "Returns the name of the connection.",
+        "Tells the name that SETNAME gave to this connection.",
         get_name,
     ),
-    row("setname", 3, "2.6.9", "Sets the connection name.", set_name)
+    row("setname", 3, "2.6.9", "Gives this connection a name, which CLIENT LIST shows.", set_name)
         .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .with_syntax("connection-name"),
     row(
         "setinfo",
         4,
         "7.2.0",
-        "Sets information specific to the client or connection.",
+        "Notes the name and version of the client's library.",
         set_info,
     )
     .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
@@ -390,12 +398,12 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "info",
         2,
         "6.2.0",
-        "Returns information about the connection.",
+        "Shows the line of CLIENT LIST for this connection.",
         info,
     )
     .with_complexity(CONNECTIONS)
     .with_tips(&["nondeterministic_output"]),
-    row("list", -2, "2.4.0", "Lists open connections.", list)
+    row("list", -2, "2.4.0", "Shows a line for each connection.", list)
         .with_complexity(CONNECTIONS)
         .with_flags(Flags::ADMIN)
         .with_tips(&["nondeterministic_output"])
@@ -410,7 +418,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
             ("7.0.0", "Shows `resp`, `multi-mem`, `rbs`, `rbp`."),
             ("7.0.3", "Shows `ssub`."),
         ]),
-    row("kill", -3, "2.4.0", "Terminates open connections.", kill)
+    row("kill", -3, "2.4.0", "Hangs up on clients: by address, number, user, type or age.", kill)
         .with_complexity(CONNECTIONS)
         .with_flags(Flags::ADMIN)
         .with_syntax(
@@ -423,7 +431,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "no-evict",
         3,
         "7.0.0",
-        "Sets the client eviction mode of the connection.",
+        "Is remembered; clients are not evicted in any case.",
         no_evict,
     )
     .with_flags(Flags::ADMIN)
@@ -432,7 +440,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "no-touch",
         3,
         "7.2.0",
-        "Controls whether the connection changes the access time of keys.",
+        "Says whether what this connection does is a use of its keys.",
         no_touch,
     )
     .with_syntax("enabled<ON | OFF>"),
@@ -440,7 +448,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "reply",
         3,
         "3.2.0",
-        "Instructs the server whether to reply to commands.",
+        "Switches replies off and on, or drops that to the next command.",
         reply_mode,
     )
     .with_syntax("action<ON | OFF | SKIP>"),
@@ -448,7 +456,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "tracking",
         -3,
         "6.0.0",
-        "Controls server-assisted client-side caching for the connection.",
+        "Has the client told when keys change that it has read, so that it can keep copies.",
         super::client_tracking::tracking,
     )
     .with_syntax(
@@ -459,7 +467,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "caching",
         3,
         "6.0.0",
-        "Instructs the server whether to track the keys in the next request.",
+        "Says whether the keys of the next command are tracked.",
         super::client_tracking::caching,
     )
     .with_syntax("mode<YES | NO>"),
@@ -467,21 +475,21 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "getredir",
         2,
         "6.0.0",
-        "Returns the client ID to which the connection's tracking notifications are redirected.",
+        "Tells which connection hears of changed keys in place of this one.",
         super::client_tracking::getredir,
     ),
     row(
         "trackinginfo",
         2,
         "6.2.0",
-        "Returns information about server-assisted client-side caching for the connection.",
+        "Shows how tracking is set up for this connection.",
         super::client_tracking::trackinginfo,
     ),
     row(
         "pause",
         -3,
         "3.0.0",
-        "Suspends commands processing.",
+        "Lets the commands of all clients wait for some time, or only those that write.",
         super::client_control::pause,
     )
     .with_flags(Flags::ADMIN)
@@ -490,7 +498,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "unpause",
         2,
         "6.2.0",
-        "Resumes processing commands from paused clients.",
+        "Ends what CLIENT PAUSE began.",
         super::client_control::unpause,
     )
     .with_flags(Flags::ADMIN),
@@ -498,10 +506,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "unblock",
         -3,
         "5.0.0",
-        "Unblocks a client blocked by a blocking command from a different connection.",
+        "Ends the wait of another client, as by its timeout or with an error.",
         super::client_control::unblock,
     )
-    .with_complexity("O(log N) where N is the number of client connections")
+    .with_complexity("O(log(N)) for N connections")
     .with_flags(Flags::ADMIN)
     .with_syntax("client-id:integer unblock-type[TIMEOUT | ERROR]"),
     CommandSpec {
@@ -510,7 +518,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
             "help",
             2,
             "5.0.0",
-            "Returns helpful text about the different subcommands.",
+            "Lists the subcommands and what each is for.",
             help,
         )
     },
@@ -519,7 +527,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.4.0",
-    summary: "A container for client connection commands.",
+    summary: "Looks after connections, this one and others.",
     subcommands: SUBCOMMANDS,
     ..CommandSpec::new(
         "client",

@@ -75,7 +75,7 @@ fn monitor(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Com
 /// The rows of this file; the subcommands of CLIENT stand with the others.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "1.0.0",
-    summary: "Listens for all requests received by the server in real-time.",
+    summary: "Shows the commands of all clients as they come.",
     ..CommandSpec::new(
         "monitor",
         1,

@@ -169,7 +169,7 @@ fn docs_have_the_fields_of_redis_in_its_order() {
     server.check_all(&[
         (
             "COMMAND DOCS getset",
-            r#"["getset" ["summary" "Returns the previous string value of a key after setting it to a new value." "since" "1.0.0" "group" "string" "complexity" "O(1)" "doc_flags" [+deprecated] "deprecated_since" "6.2.0" "replaced_by" "`SET key value GET`" "arguments" [["name" "key" "type" "key" "display_text" "key" "key_spec_index" :0] ["name" "value" "type" "string" "display_text" "value"]]]]"#,
+            r#"["getset" ["summary" "Puts a string at a key and returns the one that was there before." "since" "1.0.0" "group" "string" "complexity" "O(1)" "doc_flags" [+deprecated] "deprecated_since" "6.2.0" "replaced_by" "`SET key value GET`" "arguments" [["name" "key" "type" "key" "display_text" "key" "key_spec_index" :0] ["name" "value" "type" "string" "display_text" "value"]]]]"#,
         ),
         ("COMMAND DOCS nosuch", "[]"),
     ]);

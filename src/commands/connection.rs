@@ -190,7 +190,7 @@ const BEFORE_AUTH: Flags = ALWAYS.and(Flags::NOSCRIPT).and(Flags::NO_AUTH);
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        summary: "Returns the server's liveliness response.",
+        summary: "Answers PONG, or what it is given.",
         ..CommandSpec::new(
             "ping",
             -1,
@@ -203,13 +203,13 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
     .with_syntax("[message]"),
     CommandSpec {
-        summary: "Returns the given string.",
+        summary: "Answers what it is given.",
         ..CommandSpec::new("echo", 2, ALWAYS, KeySpec::NONE, Group::Connection, echo)
     }
     .with_syntax("message"),
     CommandSpec {
-        complexity: "O(N) where N is the number of passwords defined for the user",
-        summary: "Authenticates the connection.",
+        complexity: "O(N) for N passwords of the user",
+        summary: "Logs in as a user.",
         ..CommandSpec::new(
             "auth",
             -2,
@@ -223,7 +223,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("[username]@6.0.0 password"),
     CommandSpec {
         since: "6.0.0",
-        summary: "Handshakes with the server.",
+        summary: "Chooses the version of the protocol; may log in and name the connection as well.",
         ..CommandSpec::new(
             "hello",
             -1,
@@ -240,7 +240,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "Without a version it only tells about the connection.",
     )]),
     CommandSpec {
-        summary: "Changes the selected database.",
+        summary: "Goes to another database.",
         ..CommandSpec::new(
             "select",
             2,
@@ -252,7 +252,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax("index:integer"),
     CommandSpec {
-        summary: "Closes the connection.",
+        summary: "Has the server hang up.",
         ..CommandSpec::new(
             "quit",
             -1,
@@ -263,10 +263,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     }
     .with_flags(Flags::ALLOW_BUSY)
-    .with_deprecated("7.2.0", "closing the connection"),
+    .with_deprecated("7.2.0", "hanging up"),
     CommandSpec {
         since: "6.2.0",
-        summary: "Resets the connection.",
+        summary: "Puts the connection back into the state that it began with.",
         ..CommandSpec::new(
             "reset",
             1,

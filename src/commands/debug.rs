@@ -58,24 +58,22 @@ fn sleep(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     Ok(())
 }
 
-/// RELOAD and LOADAOF: everything becomes durable, leaves the memory, and comes back when it is used. There is no older state
-/// that could be loaded beside the present one: merging it changes nothing, and loading it on top without that fails.
+/// `RELOAD [NOSAVE] [NOFLUSH] [MERGE]`: everything becomes durable, leaves the memory, and comes back when it is used. With NOSAVE
+/// it is the log that has it, so what is loaded is never older than what was there; merging the two changes nothing, and
+/// loading one on top of the other without MERGE fails.
 fn reload(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
     const UNKNOWN_OPTION: CommandError = CommandError::fixed(
         "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
     );
-    const NOT_HERE: CommandError = CommandError::fixed(
-        "ERR DEBUG RELOAD NOSAVE is not supported: there is no other state to load than the present one",
-    );
-    const THERE_ALREADY: CommandError =
+    const NOT_LOADED: CommandError =
         CommandError::fixed("ERR Error trying to load the RDB dump, check server logs.");
     allow_debug(context)?;
-    let (mut keeps, mut merges) = (false, false);
+    let (mut saves, mut keeps, mut merges) = (true, false, false);
     for option in &arguments[2..] {
         match option.to_ascii_uppercase().as_slice() {
+            b"NOSAVE" => saves = false,
             b"NOFLUSH" => keeps = true,
             b"MERGE" => merges = true,
-            b"NOSAVE" => return Err(NOT_HERE),
             _ => return Err(UNKNOWN_OPTION),
         }
     }
@@ -83,11 +81,24 @@ fn reload(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) -> 
     context.offload(move |services, reply| {
         let has_keys = (0..databases).any(|database| services.key_counts(database).0 > 0);
         let has_any = has_keys || services.scripts().libraries().iter().len() > 0;
-        if keeps && !merges && has_any {
-            return Err(THERE_ALREADY);
+        if keeps && !merges && has_any || !services.reload(saves)? {
+            return Err(NOT_LOADED);
         }
-        services.sync_log()?;
-        services.reload()?;
+        reply.ok();
+        Ok(())
+    });
+    Ok(())
+}
+
+/// LOADAOF: as RELOAD, from the log.
+fn load_log(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
+    const NOT_LOADED: CommandError =
+        CommandError::fixed("ERR Error trying to load the AOF files, check server logs.");
+    allow_debug(context)?;
+    context.offload(|services, reply| {
+        if !services.reload(false)? {
+            return Err(NOT_LOADED);
+        }
         reply.ok();
         Ok(())
     });
@@ -149,7 +160,7 @@ fn object(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
     reply.simple(format!(
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:{} lru_seconds_idle:{} type:{} lsn:{}",
         encoded.len(),
-        context.now_ms / 1000,
+        context.now_ms / 1000 - u64::from(info.idle_seconds),
         info.idle_seconds,
         type_name(info.kind),
         info.lsn,
@@ -367,13 +378,13 @@ fn nothing(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Com
 fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
         "DIGEST",
-        "    Output a hex signature representing the current content of all databases. Not the one that Redis gives.",
+        "    Returns a digest of all databases, in hexadecimal digits. Not the one that Redis gives.",
         "DIGEST-VALUE <key> [<key> ...]",
-        "    Output a hex signature of the values of all the specified keys.",
+        "    Returns a digest of each key's value. Not the one that Redis gives.",
         "ERROR <string>",
-        "    Return a Redis protocol error with <string> as message.",
+        "    Replies with <string> as an error.",
         "HTSTATS <dbid> [FULL]",
-        "    Return the number of keys of a database, and of those with a deadline.",
+        "    Tells how many keys a database has, and how many of them have a deadline.",
         "HTSTATS-KEY <key> [FULL]",
         "    The same for the elements of a large collection.",
         "JMAP",
@@ -381,31 +392,31 @@ fn help(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comman
         "LOADAOF",
         "    As RELOAD: there is one state, and the log is part of it.",
         "LOG <message>",
-        "    Write <message> to the server log.",
+        "    Writes a line to the server's log.",
         "OBJECT <key>",
-        "    Show low level info about `key` and associated value.",
+        "    Shows what is known of a key: encoding, size, last use, LSN.",
         "PAUSE-CRON <0|1>",
-        "    Setting it to 1 stops what is done from time to time: save rules, the timeout of idle clients, rates.",
+        "    With 1, what is done from time to time stops: save rules, the timeout of idle clients, rates.",
         "POPULATE <count> [<prefix>] [<size>]",
-        "    Create <count> string keys named <prefix>:<num>; without a prefix 'key'.",
+        "    Makes <count> keys with the names <prefix>:<number>; without a prefix it is 'key'.",
         "PROTOCOL <type>",
-        "    Reply with a test value of the specified type: string, integer, double, bignum,",
+        "    Replies with some value of a type of the protocol. Types: string, integer, double, bignum,",
         "    null, array, set, map, attrib, push, verbatim, true or false.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
         "    Does nothing.",
-        "RELOAD [NOFLUSH [MERGE]]",
-        "    Take a snapshot and send every key to the cold tier, from where it comes back when it is used. NOFLUSH",
-        "    without MERGE fails if there is anything, as loading it twice would.",
+        "RELOAD [NOSAVE] [NOFLUSH [MERGE]]",
+        "    Takes a snapshot and sends every key to the cold tier, from where it comes back when it is used. NOSAVE trusts",
+        "    the log instead of a snapshot. NOFLUSH without MERGE fails if there is anything, as loading it twice would.",
         "REPLYBUFFER <subcommand> <value>",
         "    Does nothing.",
         "SET-ACTIVE-EXPIRE <0|1>",
-        "    Setting it to 0 disables expiring keys in background when they are not accessed.",
+        "    With 0, keys past their deadline stay until a command comes upon them.",
         "SET-DISABLE-DENY-SCRIPTS <0|1>",
-        "    Setting it to 1 lets scripts call commands for administrators that run at once.",
+        "    With 1, scripts may call commands for administrators that run at once.",
         "SLEEP <seconds>",
-        "    Keep this client waiting for <seconds>. Decimals allowed.",
+        "    Keeps this client waiting for so many seconds, which may have decimals.",
         "STRINGMATCH-LEN <length> <pattern>",
-        "    Match <pattern> against a string of <length> zero bytes.",
+        "    Tells whether <pattern> fits <length> zero bytes.",
     ];
     allow_debug(context)?;
     write_help("DEBUG", HELP, reply);
@@ -423,9 +434,15 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         reload,
     )
     .with_complexity(super::administration::ALL_KEYS)
-    .with_syntax("[NOFLUSH] [MERGE]"),
-    row("loadaof", 2, ADMIN_JOB, "As DEBUG RELOAD.", reload)
-        .with_complexity(super::administration::ALL_KEYS),
+    .with_syntax("[NOSAVE] [NOFLUSH] [MERGE]"),
+    row(
+        "loadaof",
+        2,
+        ADMIN_JOB,
+        "As DEBUG RELOAD, from the log.",
+        load_log,
+    )
+    .with_complexity(super::administration::ALL_KEYS),
     row(
         "set-active-expire",
         3,
@@ -453,7 +470,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         keys: KEY_AFTER_SUBCOMMAND,
         ..row("object", -3, ADMIN, "Shows what is known of a key.", object)
-            .with_complexity("O(N) where N is the size of the value")
+            .with_complexity("O(N) for a value of size N")
     }
     .with_syntax("key [FAST]"),
     CommandSpec {
@@ -469,7 +486,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
             "Returns a digest of each key's value.",
             debug_digest_value,
         )
-        .with_complexity("O(N) where N is the size of the values")
+        .with_complexity("O(N) for values of size N together")
     }
     .with_syntax("key..."),
     row(
@@ -479,7 +496,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns a digest of all databases.",
         debug_digest,
     )
-    .with_complexity("O(N) where N is the size of all values in all tiers"),
+    .with_complexity("O(N) for values of size N in all tiers"),
     row(
         "populate",
         -3,
@@ -487,7 +504,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Creates keys for tests.",
         populate,
     )
-    .with_complexity("O(N) where N is the number of keys")
+    .with_complexity("O(N) for N keys")
     .with_syntax("count:integer [prefix] [size:integer]"),
     row(
         "protocol",
@@ -525,7 +542,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "Matches a pattern against a long text.",
         match_long_text,
     )
-    .with_complexity("O(N) where N is the length")
+    .with_complexity("O(N) for a string of N bytes")
     .with_syntax("length:integer pattern:pattern"),
     row(
         "quicklist-packed-threshold",
@@ -541,130 +558,7 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         "help",
         2,
         Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     ),
 ];
-
-#[cfg(test)]
-mod tests {
-    use crate::commands::test_support::TestServer;
-    use crate::config::DebugCommand;
-
-    fn server() -> TestServer {
-        let mut server = TestServer::new();
-        server.settings.debug_command = DebugCommand::Yes;
-        server.settings.bulk_limit_bytes = 1 << 20;
-        server
-    }
-
-    #[test]
-    fn debug_has_to_be_allowed() {
-        let refused = TestServer::new().run("DEBUG PROTOCOL string");
-        assert!(
-            refused.starts_with("-ERR DEBUG command not allowed."),
-            "{refused}"
-        );
-    }
-
-    #[test]
-    fn populate_leaves_what_is_there() {
-        let mut server = server();
-        server.check_all(&[
-            ("SET p:1 mine", "+OK"),
-            ("DEBUG POPULATE 3 p", "+OK"),
-            (
-                "MGET p:0 p:1 p:2 p:3",
-                "[\"value:0\" \"mine\" \"value:2\" nil]",
-            ),
-            ("DEBUG POPULATE 1 q 3", "+OK"),
-            ("GET q:0", "\"val\""),
-            ("DEBUG POPULATE 1 q 20", "+OK"),
-            ("STRLEN q:0", ":3"),
-            (
-                "DEBUG POPULATE x",
-                "-ERR value is not an integer or out of range",
-            ),
-            (
-                "DEBUG POPULATE -1",
-                "-ERR value is out of range, must be positive",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn replies_of_all_types_and_errors() {
-        server().check_all(&[
-            ("DEBUG PROTOCOL integer", ":12345"),
-            ("DEBUG PROTOCOL true", ":1"),
-            ("DEBUG PROTOCOL array", "[:0 :1 :2]"),
-            (
-                "DEBUG PROTOCOL push",
-                "-ERR RESP2 is not supported by this command",
-            ),
-            ("DEBUG ERROR boo", "-boo"),
-            ("DEBUG QUICKLIST-PACKED-THRESHOLD 1b", "+OK"),
-            (
-                "DEBUG QUICKLIST-PACKED-THRESHOLD 4gb",
-                "-ERR argument must be a memory value bigger than 1 and smaller than 4gb",
-            ),
-            ("DEBUG STRINGMATCH-LEN 10 *a", ":0"),
-            ("DEBUG STRINGMATCH-LEN 10 *?", ":1"),
-        ]);
-    }
-
-    #[test]
-    fn object_shows_a_key_that_has_expired_and_is_still_there() {
-        let mut server = server();
-        server.check("SET k value PX 10", "+OK");
-        server.advance_ms(11);
-        let shown = server.run("DEBUG OBJECT k");
-        assert!(shown.contains("encoding:embstr"), "{shown}");
-        server.check_all(&[("EXISTS k", ":0"), ("DEBUG OBJECT k", "-ERR no such key")]);
-    }
-
-    #[test]
-    fn switches_reach_the_server() {
-        let mut server = server();
-        server.check_all(&[
-            ("DEBUG PAUSE-CRON 1", "+OK"),
-            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
-            (
-                "DEBUG PAUSE-CRON x",
-                "-ERR value is not an integer or out of range",
-            ),
-        ]);
-        let calls = server.services.take_calls();
-        assert_eq!(calls, ["pause_cron(true)", "set_active_expire(false)"]);
-    }
-
-    #[test]
-    fn sleep_in_a_script_is_part_of_it() {
-        let mut server = server();
-        server.check_all(&[
-            ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK"),
-            (
-                r#"EVAL "redis.call('set', 'k', 'v', 'px', 1) redis.call('debug', 'sleep', 0.01) return redis.call('exists', 'k')" 0"#,
-                ":1",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn tables_have_figures_only_where_redis_has_tables() {
-        let mut server = server();
-        server.settings.set_max_intset_entries = 1;
-        server.settings.set_max_listpack_entries = 1;
-        server.check_all(&[
-            ("SADD s 1 2 3", ":3"),
-            ("DEBUG HTSTATS-KEY s", "\" number of elements: 3\\n\""),
-            ("SET t 1", "+OK"),
-            (
-                "DEBUG HTSTATS-KEY t",
-                "-ERR The value stored at the specified key is not represented using an hash table",
-            ),
-            ("DEBUG HTSTATS-KEY none", "-ERR no such key"),
-            ("DEBUG HTSTATS 99", "-ERR Out of range database"),
-        ]);
-    }
-}

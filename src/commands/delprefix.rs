@@ -39,7 +39,7 @@ fn delprefix(context: &mut Context<'_>, arguments: &[&[u8]], _: &mut Reply<'_>) 
 /// The row of this family.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "7.2.4",
-    complexity: "O(N) where N is the number of keys in the database.",
+    complexity: "O(N) for N keys in the database",
     categories: Some(Categories::KEYSPACE.and(Categories::DANGEROUS)),
     summary: "Deletes all keys that begin with a prefix, in all tiers. SYNC waits and replies with their number. A command of Larder.",
     ..CommandSpec::new(

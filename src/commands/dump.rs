@@ -119,8 +119,8 @@ fn restore(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.6.0",
-        complexity: "O(N) where N is the size of the value",
-        summary: "Returns a serialized representation of the value stored at a key.",
+        complexity: "O(N) for a value of size N",
+        summary: "Returns a value as bytes that RESTORE takes, here or on another server.",
         ..CommandSpec::new(
             "dump",
             2,
@@ -135,8 +135,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "2.6.0",
-        complexity: "O(N*log(N)) where N is the size of the value",
-        summary: "Creates a key from the serialized representation of a value.",
+        complexity: "O(N*log(N)) for a value of size N",
+        summary: "Makes a key of the bytes that DUMP returned.",
         ..CommandSpec::new(
             "restore",
             -4,

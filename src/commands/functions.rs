@@ -320,7 +320,7 @@ const HELP: &[&str] = &[
     "LOAD [REPLACE] <FUNCTION CODE>",
     "    Adds a library; its first line names it.",
     "DELETE <LIBRARY NAME>",
-    "    Deletes a library.",
+    "    Removes a library.",
     "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
     "    Tells the libraries and their functions, with their code if asked.",
     "STATS",
@@ -328,7 +328,7 @@ const HELP: &[&str] = &[
     "KILL",
     "    Ends the function that runs, if it has written nothing.",
     "FLUSH [ASYNC|SYNC]",
-    "    Deletes all libraries.",
+    "    Removes all libraries.",
     "DUMP",
     "    Returns all libraries in a form that FUNCTION RESTORE takes.",
     "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
@@ -368,7 +368,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "delete",
         3,
         WRITES,
-        "Deletes a library and its functions.",
+        "Takes away a library with all its functions.",
         delete,
     )
     .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -377,25 +377,19 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "dump",
         2,
         Flags::NOSCRIPT,
-        "Dumps all libraries into a serialized binary payload.",
+        "Returns all libraries in a form that FUNCTION RESTORE takes.",
         dump_all,
     )
-    .with_complexity("O(N) where N is the number of functions"),
-    subcommand(
-        "flush",
-        -2,
-        WRITES,
-        "Deletes all libraries and functions.",
-        flush,
-    )
-    .with_complexity("O(N) where N is the number of functions deleted")
-    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-    .with_syntax("flush-type[ASYNC | SYNC]"),
+    .with_complexity("O(N) for N functions"),
+    subcommand("flush", -2, WRITES, "Takes away all libraries.", flush)
+        .with_complexity("O(N) for N functions")
+        .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .with_syntax("flush-type[ASYNC | SYNC]"),
     subcommand(
         "kill",
         2,
         Flags::NOSCRIPT,
-        "Terminates a function during execution.",
+        "Ends the function that runs, if it has written nothing.",
         kill,
     )
     .with_flags(Flags::ALLOW_BUSY)
@@ -404,37 +398,37 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "list",
         -2,
         Flags::NOSCRIPT,
-        "Returns information about all libraries.",
+        "Tells the libraries and their functions, with their code if asked.",
         list,
     )
-    .with_complexity("O(N) where N is the number of functions")
+    .with_complexity("O(N) for N functions")
     .with_tips(&["nondeterministic_output_order"])
     .with_syntax("[LIBRARYNAME library-name-pattern] [WITHCODE]"),
     subcommand(
         "load",
         -3,
         WRITES.and(Flags::DENYOOM),
-        "Creates a library.",
+        "Adds a library, which is named by its first line.",
         load,
     )
-    .with_complexity("O(1) (considering compilation time is redundant)")
+    .with_complexity("O(1), and what compiling takes")
     .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
     .with_syntax("[REPLACE] function-code"),
     subcommand(
         "restore",
         -3,
         WRITES.and(Flags::DENYOOM),
-        "Restores all libraries from a payload.",
+        "Adds the libraries that FUNCTION DUMP returned.",
         restore,
     )
-    .with_complexity("O(N) where N is the number of functions on the payload")
+    .with_complexity("O(N) for N functions")
     .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
     .with_syntax("serialized-value policy[FLUSH | APPEND | REPLACE]"),
     subcommand(
         "stats",
         2,
         Flags::NOSCRIPT,
-        "Returns information about a function during execution.",
+        "Tells which function runs, and how many there are.",
         stats,
     )
     .with_flags(Flags::ALLOW_BUSY)
@@ -447,7 +441,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "help",
         2,
         Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     ),
 ];
@@ -461,7 +455,7 @@ const fn caller(
     CommandSpec {
         since: "7.0.0",
         summary,
-        complexity: "Depends on the function that is executed.",
+        complexity: "That of the function",
         ..CommandSpec::new(name, -3, flags, SCRIPT_KEYS, Group::Scripting, function)
     }
 }
@@ -471,7 +465,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     caller(
         "fcall",
         RUN.and(Flags::MAY_REPLICATE),
-        "Invokes a function.",
+        "Runs a function of a library.",
         fcall,
     )
     .with_key_uses(ANY_USE)
@@ -479,15 +473,15 @@ pub const COMMANDS: &[CommandSpec] = &[
     caller(
         "fcall_ro",
         RUN.and(Flags::READONLY),
-        "Invokes a read-only function.",
+        "Runs a function of a library that may not write.",
         fcall_ro,
     )
     .with_key_uses(ANY_READING)
     .with_syntax("function numkeys:integer [key...] [arg...]"),
     CommandSpec {
         since: "7.0.0",
-        summary: "A container for function commands.",
-        complexity: "Depends on subcommand.",
+        summary: "Manages libraries of functions.",
+        complexity: "That of the subcommand",
         subcommands: SUBCOMMANDS,
         ..CommandSpec::new(
             "function",

@@ -261,21 +261,32 @@ const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        complexity: "O(N) where N is the number of keys that will be removed.",
-        summary: "Deletes one or more keys.",
+        complexity: "O(N) for N keys",
+        summary: "Removes keys.",
         ..CommandSpec::new("del", -2, Flags::WRITE, KeySpec::ALL, Group::Generic, del)
-    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    }
+    .with_key_uses(&[KeyUse::REMOVE])
+    .with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
     .with_syntax("key..."),
     CommandSpec {
         since: "4.0.0",
-        complexity: "O(1) for each key removed regardless of its size.",
-        summary: "Asynchronously deletes one or more keys.",
-        ..CommandSpec::new("unlink", -2, FAST_WRITE, KeySpec::ALL, Group::Generic, unlink)
-    }.with_key_uses(&[KeyUse::REMOVE]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        complexity: "O(1) for each key, however large its value",
+        summary: "Removes keys; large values are freed on another thread.",
+        ..CommandSpec::new(
+            "unlink",
+            -2,
+            FAST_WRITE,
+            KeySpec::ALL,
+            Group::Generic,
+            unlink,
+        )
+    }
+    .with_key_uses(&[KeyUse::REMOVE])
+    .with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
     .with_syntax("key..."),
     CommandSpec {
-        complexity: "O(N) where N is the number of keys to check.",
-        summary: "Determines whether one or more keys exist.",
+        complexity: "O(N) for N keys",
+        summary: "Tells how many of the given keys are there.",
         ..CommandSpec::new(
             "exists",
             -2,
@@ -284,18 +295,22 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             exists,
         )
-    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
     .with_syntax("key...")
     .with_history(&[("3.0.3", "Several keys at once.")]),
     CommandSpec {
         since: "3.2.1",
-        complexity: "O(N) where N is the number of keys that will be touched.",
-        summary: "Returns the number of existing keys out of those specified after updating the time they were last accessed.",
+        complexity: "O(N) for N keys",
+        summary: "Counts as a use of the given keys, and tells how many of them are there.",
         ..CommandSpec::new("touch", -2, FAST_READ, KeySpec::ALL, Group::Generic, touch)
-    }.with_key_uses(&[KeyUse::LOOK]).with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
+    .with_tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
     .with_syntax("key..."),
     CommandSpec {
-        summary: "Determines the type of value stored at a key.",
+        summary: "Tells which type of value a key has.",
         ..CommandSpec::new(
             "type",
             2,
@@ -304,11 +319,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             kind,
         )
-    }.with_key_uses(&[KeyUse::LOOK])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key"),
     CommandSpec {
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
-        summary: "Renames a key and overwrites the destination.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
+        summary: "Gives a key another name, in place of what has that name.",
         ..CommandSpec::new(
             "rename",
             3,
@@ -317,11 +333,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             rename,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::REPLACE.at(2, 2)])
+    }
+    .with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::REPLACE.at(2, 2)])
     .with_syntax("key newkey:key"),
     CommandSpec {
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
-        summary: "Renames a key only when the target key name doesn't exist.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
+        summary: "Gives a key another name, unless that is taken.",
         ..CommandSpec::new(
             "renamenx",
             3,
@@ -330,13 +347,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             renamenx,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::CREATE.at(2, 2)])
+    }
+    .with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::CREATE.at(2, 2)])
     .with_syntax("key newkey:key")
     .with_history(&[("3.2.0", "Both names may be the same.")]),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
-        summary: "Copies the value of a key to a new key.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
+        summary: "Copies a value to another key, in this database or in another.",
         other_database: Some(copy_database),
         ..CommandSpec::new(
             "copy",
@@ -346,11 +364,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             copy,
         )
-    }.with_key_uses(&[KeyUse::READ.at(1, 1), KeyUse::REPLACE.at(2, 2)])
+    }
+    .with_key_uses(&[KeyUse::READ.at(1, 1), KeyUse::REPLACE.at(2, 2)])
     .with_syntax("source:key destination:key [DB destination-db:integer] [REPLACE]"),
     CommandSpec {
-        complexity: "O(1), and O(N) for the log, N being the size of the value.",
-        summary: "Moves a key to another database.",
+        complexity: "O(1), and O(N) for the log, N being the size of the value",
+        summary: "Takes a key out of this database and puts it into another.",
         other_database: Some(move_database),
         ..CommandSpec::new(
             "move",
@@ -360,7 +379,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             move_key,
         )
-    }.with_key_uses(&[KeyUse::CHANGE])
+    }
+    .with_key_uses(&[KeyUse::CHANGE])
     .with_syntax("key db:integer"),
 ];
 

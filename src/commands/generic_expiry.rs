@@ -207,13 +207,13 @@ const READ: Flags = Flags::READONLY.and(Flags::FAST).and(Flags::PEEKS);
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        summary: "Sets the expiration time of a key in seconds.",
+        summary: "Gives a key a time to live in seconds.",
         ..CommandSpec::new("expire", -3, WRITE, KeySpec::FIRST, Group::Generic, expire)
     }
     .with_syntax("key seconds:integer condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
         since: "2.6.0",
-        summary: "Sets the expiration time of a key in milliseconds.",
+        summary: "Gives a key a time to live in milliseconds.",
         ..CommandSpec::new(
             "pexpire",
             -3,
@@ -226,7 +226,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key milliseconds:integer condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
         since: "1.2.0",
-        summary: "Sets the expiration time of a key to a Unix timestamp.",
+        summary: "Lets a key expire at a Unix time in seconds.",
         ..CommandSpec::new(
             "expireat",
             -3,
@@ -239,7 +239,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key unix-time-seconds:unix-time condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
         since: "2.6.0",
-        summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
+        summary: "Lets a key expire at a Unix time in milliseconds.",
         ..CommandSpec::new(
             "pexpireat",
             -3,
@@ -251,7 +251,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax("key unix-time-milliseconds:unix-time condition[NX | XX | GT | LT]@7.0.0"),
     CommandSpec {
-        summary: "Returns the expiration time in seconds of a key.",
+        summary: "Tells how many seconds a key has left.",
         ..CommandSpec::new("ttl", 2, READ, KeySpec::FIRST, Group::Generic, ttl)
     }
     .with_tips(&["nondeterministic_output"])
@@ -259,7 +259,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("2.8.0", "-2 for a key that does not exist.")]),
     CommandSpec {
         since: "2.6.0",
-        summary: "Returns the expiration time in milliseconds of a key.",
+        summary: "Tells how many milliseconds a key has left.",
         ..CommandSpec::new("pttl", 2, READ, KeySpec::FIRST, Group::Generic, pttl)
     }
     .with_tips(&["nondeterministic_output"])
@@ -267,7 +267,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("2.8.0", "-2 for a key that does not exist.")]),
     CommandSpec {
         since: "7.0.0",
-        summary: "Returns the expiration time of a key as a Unix timestamp.",
+        summary: "Tells at which Unix time in seconds a key expires.",
         ..CommandSpec::new(
             "expiretime",
             2,
@@ -280,7 +280,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "7.0.0",
-        summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
+        summary: "Tells at which Unix time in milliseconds a key expires.",
         ..CommandSpec::new(
             "pexpiretime",
             2,
@@ -293,7 +293,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "2.2.0",
-        summary: "Removes the expiration time of a key.",
+        summary: "Takes the deadline from a key.",
         ..CommandSpec::new("persist", 2, WRITE, KeySpec::FIRST, Group::Generic, persist)
     }
     .with_syntax("key"),

@@ -45,6 +45,7 @@ fn reply_keys(
             count: KEYS_IN_A_STEP,
             pattern,
             kind: None,
+            expires: false,
         };
         cursor = services.scan(request, &mut |key| {
             reply.bulk(key);
@@ -97,6 +98,7 @@ fn reply_scan(services: &dyn Services, scan: &Scan, reply: &mut Reply<'_>) -> Co
         count: scan.count,
         pattern: scan.pattern.as_deref(),
         kind: scan.kind,
+        expires: true,
     };
     let (start, mut found) = (reply.begin_deferred(), 0);
     let next = services.scan(request, &mut |key| {
@@ -184,22 +186,27 @@ const WRITE: Flags = Flags::WRITE.and(Flags::OFFLOADED);
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        complexity: "O(N) with N being the number of keys in the database.",
-        summary: "Returns all key names that match a pattern.",
+        complexity: "O(N) for N keys in the database",
+        summary: "Lists the keys whose names fit a pattern.",
         ..CommandSpec::new("keys", 2, READ, KeySpec::NONE, Group::Generic, keys)
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+    }
+    .with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE))
+    .with_tips(&["request_policy:all_shards", "nondeterministic_output_order"])
     .with_syntax("pattern:pattern"),
     CommandSpec {
         since: "2.8.0",
-        complexity: "O(1) for every call. O(N) for a complete iteration.",
-        summary: "Iterates over the key names in the database.",
+        complexity: "O(1) for a step, O(N) for a walk through N keys",
+        summary: "Walks through the keys of the database step by step.",
         ..CommandSpec::new("scan", -2, READ, KeySpec::NONE, Group::Generic, scan)
-    }.with_tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
-    .with_syntax(
-        "cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [TYPE type]@6.0.0",
-    ),
+    }
+    .with_tips(&[
+        "nondeterministic_output",
+        "request_policy:special",
+        "response_policy:special",
+    ])
+    .with_syntax("cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [TYPE type]@6.0.0"),
     CommandSpec {
-        summary: "Returns a random key name from the database.",
+        summary: "Names one key of the database, picked at random.",
         ..CommandSpec::new(
             "randomkey",
             1,
@@ -208,9 +215,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Generic,
             randomkey,
         )
-    }.with_tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
+    }
+    .with_tips(&[
+        "request_policy:all_shards",
+        "response_policy:special",
+        "nondeterministic_output",
+    ]),
     CommandSpec {
-        summary: "Returns the number of keys in the database.",
+        summary: "Tells how many keys the database has.",
         ..CommandSpec::new(
             "dbsize",
             1,
@@ -219,16 +231,20 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             dbsize,
         )
-    }.with_categories(Categories::KEYSPACE).with_tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
+    }
+    .with_categories(Categories::KEYSPACE)
+    .with_tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
     CommandSpec {
-        complexity: "O(1), and O(N) in the background with N being the number of keys in the database.",
-        summary: "Removes all keys from the current database.",
+        complexity: "O(1), and O(N) in the background for N keys in the database",
+        summary: "Empties the database of the connection.",
         ..CommandSpec::new("flushdb", -1, WRITE, KeySpec::NONE, Group::Server, flushdb)
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    }
+    .with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE))
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
     .with_syntax("flush-type[ASYNC@4.0.0 | SYNC@6.2.0]"),
     CommandSpec {
-        complexity: "O(1), and O(N) in the background with N being the number of keys in all databases.",
-        summary: "Removes all keys from all databases.",
+        complexity: "O(1), and O(N) in the background for N keys in all databases",
+        summary: "Empties all databases.",
         ..CommandSpec::new(
             "flushall",
             -1,
@@ -237,12 +253,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             flushall,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE)).with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    }
+    .with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE))
+    .with_tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
     .with_syntax("flush-type[ASYNC@4.0.0 | SYNC@6.2.0]"),
     CommandSpec {
         since: "4.0.0",
         complexity: "O(1)",
-        summary: "Swaps two databases.",
+        summary: "Exchanges what is in two databases.",
         ..CommandSpec::new(
             "swapdb",
             3,
@@ -251,7 +269,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Server,
             swapdb,
         )
-    }.with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE))
+    }
+    .with_categories(Categories::DANGEROUS.and(Categories::KEYSPACE))
     .with_syntax("index1:integer index2:integer"),
 ];
 

@@ -70,17 +70,21 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
     match value {
         Value::Text(text) => text_encoding(text.as_bytes(), false),
         Value::Stream(_) => "stream",
-        Value::List(_) if settings.legacy_encoding_names => "quicklist",
+        Value::List(_) if settings.encodings.legacy_encoding_names => "quicklist",
         Value::List(list) => packed(
-            is_one_listpack(list, settings.list_max_listpack_size),
+            is_one_listpack(list, settings.encodings.list_max_listpack_size),
             "quicklist",
         ),
-        Value::Set(set) if set.is_intset_like(settings.set_max_intset_entries as usize) => "intset",
-        Value::Set(_) if settings.legacy_encoding_names => "hashtable",
+        Value::Set(set)
+            if set.is_intset_like(settings.encodings.set_max_intset_entries as usize) =>
+        {
+            "intset"
+        }
+        Value::Set(_) if settings.encodings.legacy_encoding_names => "hashtable",
         Value::Set(set) => {
             let (entries, bytes) = (
-                settings.set_max_listpack_entries,
-                settings.set_max_listpack_value_bytes,
+                settings.encodings.set_max_listpack_entries,
+                settings.encodings.set_max_listpack_value_bytes,
             );
             packed(
                 set.is_packed_like(entries as usize, bytes as usize),
@@ -89,8 +93,8 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
         }
         Value::Hash(hash) => {
             let (entries, bytes) = (
-                settings.hash_max_listpack_entries,
-                settings.hash_max_listpack_value_bytes,
+                settings.encodings.hash_max_listpack_entries,
+                settings.encodings.hash_max_listpack_value_bytes,
             );
             match hash.is_packed_like(entries as usize, bytes as usize) {
                 true if hash.has_field_deadlines() => "listpackex",
@@ -99,8 +103,8 @@ fn collection_encoding(value: &Value, settings: &Settings) -> &'static str {
         }
         Value::SortedSet(members) => {
             let (entries, bytes) = (
-                settings.zset_max_listpack_entries,
-                settings.zset_max_listpack_value_bytes,
+                settings.encodings.zset_max_listpack_entries,
+                settings.encodings.zset_max_listpack_value_bytes,
             );
             packed(
                 members.is_packed_like(entries as usize, bytes as usize),
@@ -166,19 +170,19 @@ fn refcount(
 const HELP: [&str; 15] = [
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ENCODING <key>",
-    "    Return the kind of internal representation used in order to store the value",
-    "    associated with a <key>.",
+    "    Tells which encoding Redis would choose for the value of a key, by its type",
+    "    and size.",
     "FREQ <key>",
-    "    Return the access frequency index of the <key>. The returned integer is",
-    "    proportional to the logarithm of the recent access frequency of the key.",
+    "    Tells how often a key was used of late: a counter that grows more slowly the",
+    "    larger it is. Only under an LFU policy.",
     "IDLETIME <key>",
-    "    Return the idle time of the <key>, that is the approximated number of",
-    "    seconds elapsed since the last access to the key.",
+    "    Tells how many seconds ago a key was last used. Not under an LFU",
+    "    policy.",
     "REFCOUNT <key>",
-    "    Return the number of references of the value associated with the specified",
-    "    <key>.",
+    "    Tells how many references there are to a value: 1, except for small",
+    "    integers.",
     "HELP",
-    "    Print this help.",
+    "    Shows these lines.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -202,7 +206,7 @@ const KEY: &[KeySpec] = &[KeySpec::Range {
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.2.3",
-        summary: "Returns the internal encoding of a Redis object.",
+        summary: "Tells which encoding Redis would choose for a value.",
         ..CommandSpec::new("encoding", 3, READ, KEY, Group::Generic, encoding)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -210,7 +214,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "4.0.0",
-        summary: "Returns the logarithmic access frequency counter of a Redis object.",
+        summary: "Tells how often a key was used of late, on a scale that grows ever more slowly.",
         ..CommandSpec::new("freq", 3, READ, KEY, Group::Generic, freq)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -218,7 +222,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "2.2.3",
-        summary: "Returns the time since the last access to a Redis object.",
+        summary: "Tells how many seconds ago a key was last used.",
         ..CommandSpec::new("idletime", 3, READ, KEY, Group::Generic, idletime)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -226,7 +230,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "2.2.3",
-        summary: "Returns the reference count of a value of a key.",
+        summary: "Tells how many references there are to a value: 1, except for small integers.",
         ..CommandSpec::new("refcount", 3, READ, KEY, Group::Generic, refcount)
     }
     .with_key_uses(&[KeyUse::LOOK])
@@ -234,7 +238,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "6.2.0",
-        summary: "Returns helpful text about the different subcommands.",
+        summary: "Lists the subcommands and what each is for.",
         ..CommandSpec::new(
             "help",
             2,
@@ -249,8 +253,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 /// The row of OBJECT.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.2.3",
-    complexity: "Depends on subcommand.",
-    summary: "A container for object introspection commands.",
+    complexity: "That of the subcommand",
+    summary: "Tells how a value is kept and when it was used.",
     subcommands: SUBCOMMANDS,
     ..CommandSpec::new(
         "object",
@@ -305,8 +309,8 @@ mod tests {
     #[test]
     fn encodings_of_hashes() {
         let mut server = TestServer::new();
-        server.settings.hash_max_listpack_entries = 2;
-        server.settings.hash_max_listpack_value_bytes = 4;
+        server.settings.encodings.hash_max_listpack_entries = 2;
+        server.settings.encodings.hash_max_listpack_value_bytes = 4;
         server.check_all(&[
             ("HSET h a 1 b 2", ":2"),
             ("OBJECT ENCODING h", "\"listpack\""),
@@ -322,16 +326,16 @@ mod tests {
     #[test]
     fn encodings_as_redis_7_0_names_them() {
         let mut server = TestServer::new();
-        server.settings.set_max_intset_entries = 10;
+        server.settings.encodings.set_max_intset_entries = 10;
         server.check_all(&[("RPUSH l a", ":1"), ("SADD s a", ":1"), ("SADD i 1", ":1")]);
         for (legacy, list, set) in [
             (false, "listpack", "listpack"),
             (true, "quicklist", "hashtable"),
         ] {
-            server.settings.legacy_encoding_names = legacy;
-            server.settings.list_max_listpack_size = -2;
-            server.settings.set_max_listpack_entries = 128;
-            server.settings.set_max_listpack_value_bytes = 64;
+            server.settings.encodings.legacy_encoding_names = legacy;
+            server.settings.encodings.list_max_listpack_size = -2;
+            server.settings.encodings.set_max_listpack_entries = 128;
+            server.settings.encodings.set_max_listpack_value_bytes = 64;
             server.check("OBJECT ENCODING l", &format!("\"{list}\""));
             server.check("OBJECT ENCODING s", &format!("\"{set}\""));
             server.check("OBJECT ENCODING i", "\"intset\"");
@@ -396,7 +400,7 @@ mod tests {
         ]);
         let help = server.run("OBJECT HELP");
         assert!(
-            help.starts_with("[+OBJECT <subcommand> ") && help.ends_with("Print this help.]"),
+            help.starts_with("[+OBJECT <subcommand> ") && help.ends_with("Shows these lines.]"),
             "{help}"
         );
     }

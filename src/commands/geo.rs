@@ -150,8 +150,8 @@ fn geodist(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "3.2.0",
-        complexity: "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-        summary: "Adds one or more members to a geospatial index. The key is created if it doesn't exist.",
+        complexity: "O(log(N)) for each member, N being those in the index",
+        summary: "Puts members at their longitude and latitude, or moves them there.",
         ..CommandSpec::new(
             "geoadd",
             -5,
@@ -167,8 +167,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         since: "3.2.0",
-        complexity: "O(1) for each member requested.",
-        summary: "Returns the longitude and latitude of members from a geospatial index.",
+        complexity: "O(N) for N members",
+        summary: "Tells the longitude and latitude of members.",
         ..CommandSpec::new(
             "geopos",
             -2,
@@ -181,8 +181,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key [member...]"),
     CommandSpec {
         since: "3.2.0",
-        complexity: "O(1) for each member requested.",
-        summary: "Returns members from a geospatial index as geohash strings.",
+        complexity: "O(N) for N members",
+        summary: "Tells where members are, as geohash texts.",
         ..CommandSpec::new(
             "geohash",
             -2,
@@ -195,7 +195,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key [member...]"),
     CommandSpec {
         since: "3.2.0",
-        summary: "Returns the distance between two members of a geospatial index.",
+        summary: "Tells how far apart two members are.",
         ..CommandSpec::new(
             "geodist",
             -4,

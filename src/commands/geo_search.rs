@@ -464,8 +464,10 @@ fn radius_keys(arguments: &[&[u8]]) -> Vec<usize> {
 }
 
 const RADIUS_KEYS: &[KeySpec] = &[KeySpec::Found(radius_keys)];
-const RADIUS_COMPLEXITY: &str = "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.";
-const SEARCH_COMPLEXITY: &str = "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around the shape provided as the filter and M is the number of items inside the shape";
+const RADIUS_COMPLEXITY: &str =
+    "O(N+log(M)), N being the members in the box around the circle, M all of them";
+const SEARCH_COMPLEXITY: &str =
+    "O(N+log(M)), N being the members in the box around the shape, M all of them";
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
 
 /// The rows of this file.
@@ -473,7 +475,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "6.2.0",
         complexity: SEARCH_COMPLEXITY,
-        summary: "Queries a geospatial index for members inside an area of a box or a circle.",
+        summary: "Finds the members within a circle or a box.",
         ..CommandSpec::new(
             "geosearch",
             -7,
@@ -494,7 +496,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "6.2.0",
         complexity: SEARCH_COMPLEXITY,
         key_uses: &[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)],
-        summary: "Queries a geospatial index for members inside an area of a box or a circle, optionally stores the result.",
+        summary: "Finds the members within a circle or a box and keeps them at another key.",
         ..CommandSpec::new(
             "geosearchstore",
             -8,
@@ -520,7 +522,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             KeyUse::REPLACE.after("STORE", 6, 0, 0),
             KeyUse::REPLACE.after("STOREDIST", 6, 0, 0),
         ],
-        summary: "Queries a geospatial index for members within a distance from a coordinate, optionally stores the result.",
+        summary: "Finds the members that are near a place; may keep them at another key.",
         ..CommandSpec::new(
             "georadius",
             -6,
@@ -535,12 +537,15 @@ pub const COMMANDS: &[CommandSpec] = &[
          [WITHDIST] [WITHHASH] count-block[<COUNT count:integer> [ANY]@6.2.0] order[ASC | DESC] \
          store[STORE storekey{key}:key | STOREDIST storedistkey{key}:key]",
     )
-    .with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMLONLAT`, `BYRADIUS`")
+    .with_deprecated(
+        "6.2.0",
+        "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMLONLAT`, `BYRADIUS`",
+    )
     .with_history(&[("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.10",
         complexity: RADIUS_COMPLEXITY,
-        summary: "Returns members from a geospatial index that are within a distance from a coordinate.",
+        summary: "Finds the members that are near a place.",
         ..CommandSpec::new(
             "georadius_ro",
             -6,
@@ -564,7 +569,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             KeyUse::REPLACE.after("STORE", 5, 0, 0),
             KeyUse::REPLACE.after("STOREDIST", 5, 0, 0),
         ],
-        summary: "Queries a geospatial index for members within a distance from a member, optionally stores the result.",
+        summary: "Finds the members that are near another one; may keep them at another key.",
         ..CommandSpec::new(
             "georadiusbymember",
             -5,
@@ -579,12 +584,15 @@ pub const COMMANDS: &[CommandSpec] = &[
          count-block[<COUNT count:integer> [ANY]] order[ASC | DESC] \
          store[STORE storekey{key}:key | STOREDIST storedistkey{key}:key]",
     )
-    .with_deprecated("6.2.0", "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMMEMBER`, `BYRADIUS`")
+    .with_deprecated(
+        "6.2.0",
+        "`GEOSEARCH`, `GEOSEARCHSTORE`: `FROMMEMBER`, `BYRADIUS`",
+    )
     .with_history(&[("6.2.0", "New: `ANY`."), ("7.0.0", "Units in capitals.")]),
     CommandSpec {
         since: "3.2.10",
         complexity: RADIUS_COMPLEXITY,
-        summary: "Returns members from a geospatial index that are within a distance from a member.",
+        summary: "Finds the members that are near another one.",
         ..CommandSpec::new(
             "georadiusbymember_ro",
             -5,

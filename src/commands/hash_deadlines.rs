@@ -373,7 +373,7 @@ const UPDATES: &[KeyUse] = &[KeyUse::UPDATE];
 const READS: &[KeyUse] = &[KeyUse::READ];
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
 const READ: Flags = Flags::READONLY.and(Flags::FAST);
-const PER_FIELD: &str = "O(N) where N is the number of specified fields";
+const PER_FIELD: &str = "O(N) for N fields";
 
 const fn row(
     name: &'static str,
@@ -398,7 +398,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hexpire",
         -6,
         WRITE,
-        "Sets expiry for hash fields in seconds.",
+        "Gives fields of a hash a time to live in seconds.",
         UPDATES,
         hexpire,
     )
@@ -410,7 +410,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hpexpire",
         -6,
         WRITE,
-        "Sets expiry for hash fields in milliseconds.",
+        "Gives fields of a hash a time to live in milliseconds.",
         UPDATES,
         hpexpire,
     )
@@ -422,7 +422,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hexpireat",
         -6,
         WRITE,
-        "Sets expiry for hash fields to a Unix timestamp in seconds.",
+        "Lets fields of a hash expire at a Unix time in seconds.",
         UPDATES,
         hexpireat,
     )
@@ -434,7 +434,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hpexpireat",
         -6,
         WRITE,
-        "Sets expiry for hash fields to a Unix timestamp in milliseconds.",
+        "Lets fields of a hash expire at a Unix time in milliseconds.",
         UPDATES,
         hpexpireat,
     )
@@ -446,7 +446,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "httl",
         -5,
         READ,
-        "Returns the time to live of hash fields in seconds.",
+        "Tells how many seconds fields of a hash have left.",
         READS,
         httl,
     )
@@ -455,7 +455,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hpttl",
         -5,
         READ,
-        "Returns the time to live of hash fields in milliseconds.",
+        "Tells how many milliseconds fields of a hash have left.",
         READS,
         hpttl,
     )
@@ -464,7 +464,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hexpiretime",
         -5,
         READ,
-        "Returns the expiry of hash fields as a Unix timestamp in seconds.",
+        "Tells at which Unix time in seconds fields of a hash expire.",
         READS,
         hexpiretime,
     )
@@ -473,7 +473,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hpexpiretime",
         -5,
         READ,
-        "Returns the expiry of hash fields as a Unix timestamp in milliseconds.",
+        "Tells at which Unix time in milliseconds fields of a hash expire.",
         READS,
         hpexpiretime,
     )
@@ -482,7 +482,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "hpersist",
         -5,
         Flags::WRITE.and(Flags::FAST),
-        "Removes the expiry of hash fields.",
+        "Takes the deadlines from fields of a hash.",
         UPDATES,
         hpersist,
     )

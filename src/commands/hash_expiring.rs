@@ -247,14 +247,14 @@ fn hsetex(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
 }
 
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
-const PER_FIELD: &str = "O(N) where N is the number of specified fields";
+const PER_FIELD: &str = "O(N) for N fields";
 
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "8.0.0",
         complexity: PER_FIELD,
-        summary: "Returns the values of fields and optionally sets their expiry.",
+        summary: "Reads fields of a hash; may also set their deadlines or take them away.",
         ..CommandSpec::new("hgetex", -5, WRITE, KeySpec::FIRST, Group::Hash, hgetex)
     }
     .with_key_uses(&[KeyUse::CHANGE])
@@ -267,7 +267,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "8.0.0",
         complexity: PER_FIELD,
-        summary: "Sets the values of fields and optionally their expiry.",
+        summary: "Sets fields of a hash; may also give them a deadline.",
         ..CommandSpec::new("hsetex", -6, WRITE, KeySpec::FIRST, Group::Hash, hsetex)
     }
     .with_key_uses(&[KeyUse::UPDATE])
@@ -280,7 +280,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "8.0.0",
         complexity: PER_FIELD,
-        summary: "Returns the values of fields and deletes them from the hash.",
+        summary: "Reads fields of a hash and removes them.",
         ..CommandSpec::new(
             "hgetdel",
             -5,

@@ -150,15 +150,15 @@ fn hvals(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
 
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
 const READ: Flags = Flags::READONLY.and(Flags::FAST);
-const WHOLE: &str = "O(N) where N is the size of the hash.";
-const PER_FIELD: &str = "O(1) for each field, so O(N) for N fields.";
+const WHOLE: &str = "O(N) for N fields in the hash";
+const PER_FIELD: &str = "O(1) for each field";
 
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
-        summary: "Creates or modifies the value of a field in a hash.",
+        summary: "Sets fields of a hash; a missing key counts as an empty one.",
         ..CommandSpec::new("hset", -4, WRITE, KeySpec::FIRST, Group::Hash, hset)
     }
     .with_syntax("key data<field value>...")
@@ -166,34 +166,35 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
-        summary: "Sets the values of multiple fields.",
+        summary: "Does what HSET does, with another reply.",
         ..CommandSpec::new("hmset", -4, WRITE, KeySpec::FIRST, Group::Hash, hmset)
     }
     .with_syntax("key data<field value>...")
     .with_deprecated("4.0.0", "`HSET`"),
     CommandSpec {
         since: "2.0.0",
-        summary: "Sets the value of a field in a hash only when the field doesn't exist.",
+        summary: "Sets a field of a hash if there is none of this name.",
         ..CommandSpec::new("hsetnx", 4, WRITE, KeySpec::FIRST, Group::Hash, hsetnx)
-    }.with_key_uses(&[KeyUse::INSERT])
+    }
+    .with_key_uses(&[KeyUse::INSERT])
     .with_syntax("key field value"),
     CommandSpec {
         since: "2.0.0",
-        summary: "Returns the value of a field in a hash.",
+        summary: "Reads a field of a hash.",
         ..CommandSpec::new("hget", 3, READ, KeySpec::FIRST, Group::Hash, hget)
     }
     .with_syntax("key field"),
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
-        summary: "Returns the values of all fields in a hash.",
+        summary: "Reads several fields of a hash.",
         ..CommandSpec::new("hmget", -3, READ, KeySpec::FIRST, Group::Hash, hmget)
     }
     .with_syntax("key field..."),
     CommandSpec {
         since: "2.0.0",
         complexity: PER_FIELD,
-        summary: "Deletes one or more fields and their values from a hash. Deletes the hash if no fields remain.",
+        summary: "Removes fields from a hash.",
         ..CommandSpec::new(
             "hdel",
             -3,
@@ -202,31 +203,35 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hdel,
         )
-    }.with_key_uses(&[KeyUse::DELETE])
+    }
+    .with_key_uses(&[KeyUse::DELETE])
     .with_syntax("key field...")
     .with_history(&[("2.4.0", "Several fields at once.")]),
     CommandSpec {
         since: "2.0.0",
-        summary: "Returns the number of fields in a hash.",
+        summary: "Tells how many fields a hash has.",
         ..CommandSpec::new("hlen", 2, READ, KeySpec::FIRST, Group::Hash, hlen)
-    }.with_key_uses(&[KeyUse::LOOK])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key"),
     CommandSpec {
         since: "3.2.0",
-        summary: "Returns the length of the value of a field.",
+        summary: "Tells how many bytes are in a field of a hash.",
         ..CommandSpec::new("hstrlen", 3, READ, KeySpec::FIRST, Group::Hash, hstrlen)
-    }.with_key_uses(&[KeyUse::LOOK])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key field"),
     CommandSpec {
         since: "2.0.0",
-        summary: "Determines whether a field exists in a hash.",
+        summary: "Tells whether a hash has a field.",
         ..CommandSpec::new("hexists", 3, READ, KeySpec::FIRST, Group::Hash, hexists)
-    }.with_key_uses(&[KeyUse::LOOK])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key field"),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
-        summary: "Returns all fields and values in a hash.",
+        summary: "Returns the whole hash, each field with its value.",
         ..CommandSpec::new(
             "hgetall",
             2,
@@ -235,12 +240,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hgetall,
         )
-    }.with_tips(&["nondeterministic_output_order"])
+    }
+    .with_tips(&["nondeterministic_output_order"])
     .with_syntax("key"),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
-        summary: "Returns all fields in a hash.",
+        summary: "Lists the names of the fields that a hash has.",
         ..CommandSpec::new(
             "hkeys",
             2,
@@ -249,12 +255,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hkeys,
         )
-    }.with_tips(&["nondeterministic_output_order"])
+    }
+    .with_tips(&["nondeterministic_output_order"])
     .with_syntax("key"),
     CommandSpec {
         since: "2.0.0",
         complexity: WHOLE,
-        summary: "Returns all values in a hash.",
+        summary: "Returns what is in the fields of a hash, without their names.",
         ..CommandSpec::new(
             "hvals",
             2,
@@ -263,7 +270,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Hash,
             hvals,
         )
-    }.with_tips(&["nondeterministic_output_order"])
+    }
+    .with_tips(&["nondeterministic_output_order"])
     .with_syntax("key"),
 ];
 

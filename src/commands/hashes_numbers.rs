@@ -79,13 +79,13 @@ const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
-        summary: "Increments the integer value of a field in a hash by a number. Uses 0 as initial value if the field doesn't exist.",
+        summary: "Adds a number to the integer in a field; a missing field counts as 0.",
         ..CommandSpec::new("hincrby", 4, WRITE, KeySpec::FIRST, Group::Hash, hincrby)
     }.with_key_uses(&[KeyUse::CHANGE])
     .with_syntax("key field increment:integer"),
     CommandSpec {
         since: "2.6.0",
-        summary: "Increments the floating point value of a field by a number. Uses 0 as initial value if the field doesn't exist.",
+        summary: "Adds a number that may have decimals to the one in a field; a missing field counts as 0.",
         ..CommandSpec::new(
             "hincrbyfloat",
             4,

@@ -19,7 +19,7 @@ fn hscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
     let next = hash.scan(cursor, options.count, |field, value| {
         if options
             .pattern
-            .is_some_and(|pattern| !crate::glob::matches(pattern, field))
+            .is_some_and(|pattern| !crate::glob::selects(pattern, field))
         {
             return;
         }
@@ -124,8 +124,8 @@ fn reply_fields<'h>(
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.0",
-        complexity: "O(1) for every call. O(N) for a complete iteration.",
-        summary: "Iterates over fields and values of a hash.",
+        complexity: "O(1) for a step, O(N) for a walk through N fields",
+        summary: "Walks through a hash step by step.",
         ..CommandSpec::new(
             "hscan",
             -3,
@@ -141,8 +141,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(N) where N is the number of fields returned",
-        summary: "Returns one or more random fields from a hash.",
+        complexity: "O(N) for N fields returned",
+        summary: "Picks fields of a hash at random.",
         ..CommandSpec::new(
             "hrandfield",
             -2,

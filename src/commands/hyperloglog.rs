@@ -104,7 +104,7 @@ fn add_to_dense(
 }
 
 fn sparse_bytes_max(context: &Context<'_>) -> usize {
-    context.settings.hll_sparse_max_bytes as usize
+    context.settings.encodings.hll_sparse_max_bytes as usize
 }
 
 /// Sets a key to the bytes; it keeps its deadline.
@@ -323,9 +323,9 @@ const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
-        complexity: "O(1) to add every element.",
+        complexity: "O(1) for each element",
         key_uses: &[KeyUse::INSERT],
-        summary: "Adds elements to a HyperLogLog key. Creates the key if it doesn't exist.",
+        summary: "Has a HyperLogLog count elements; a missing key counts as an empty one.",
         ..CommandSpec::new(
             "pfadd",
             -2,
@@ -338,9 +338,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key [element...]"),
     CommandSpec {
         since: "2.8.9",
-        complexity: "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of keys.",
-        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS)).noted("Written because the estimate is kept with it.")],
-        summary: "Returns the approximated cardinality of the set(s) observed by the HyperLogLog key(s).",
+        complexity: "O(1) for one key, whose estimate is mostly known; O(N) for N keys",
+        key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))
+            .noted("Written because the estimate is kept with it.")],
+        summary: "Estimates how many different elements were counted, by all given keys together.",
         ..CommandSpec::new(
             "pfcount",
             -2,
@@ -353,12 +354,12 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key..."),
     CommandSpec {
         since: "2.8.9",
-        complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
+        complexity: "O(N) for N keys, of 16,384 registers each",
         key_uses: &[
             KeyUse::INSERT.and(KeyFlags::ACCESS).at(1, 1),
             KeyUse::READ.at(2, -1),
         ],
-        summary: "Merges one or more HyperLogLog values into a single key.",
+        summary: "Makes one HyperLogLog of several, which has counted what any of them has.",
         ..CommandSpec::new(
             "pfmerge",
             -2,
@@ -371,9 +372,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("destkey:key [sourcekey:key...]"),
     CommandSpec {
         since: "2.8.9",
-        complexity: "N/A",
         key_uses: &[KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS))],
-        summary: "Internal commands for debugging HyperLogLog values.",
+        summary: "Shows what is inside a HyperLogLog, or makes it a dense one; for tests.",
         ..CommandSpec::new(
             "pfdebug",
             3,
@@ -391,8 +391,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_flags(Flags::SYSTEM),
     CommandSpec {
         since: "2.8.9",
-        complexity: "N/A",
-        summary: "An internal command for testing HyperLogLog values.",
+        summary: "Checks that the server's HyperLogLogs count right; for tests.",
         ..CommandSpec::new(
             "pfselftest",
             1,
@@ -450,7 +449,7 @@ mod tests {
     #[test]
     fn a_sparse_one_becomes_dense() {
         let mut server = TestServer::new();
-        server.settings.hll_sparse_max_bytes = 100;
+        server.settings.encodings.hll_sparse_max_bytes = 100;
         let mut encodings = Vec::new();
         for element in 0..100 {
             server.run(&format!("PFADD a {element}"));
@@ -549,7 +548,7 @@ mod tests {
             ("SETRANGE s 15 \"\\x80\"", ":17"),
             ("PFCOUNT s", CORRUPTED),
         ]);
-        server.settings.hll_sparse_max_bytes = 18;
+        server.settings.encodings.hll_sparse_max_bytes = 18;
         server.check_all(&[
             (damaged, "+OK"),
             ("PFADD h a", CORRUPTED),

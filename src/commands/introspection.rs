@@ -14,19 +14,19 @@ use crate::resp::Reply;
 
 const HELP: &[&str] = &[
     "(no subcommand)",
-    "    Return details about all commands.",
+    "    Describes all commands: arity, flags, keys, categories.",
     "COUNT",
-    "    Return the total number of commands in this server.",
+    "    Tells how many commands there are.",
     "DOCS [<command-name> ...]",
-    "    Return documentation details about multiple commands.",
+    "    Describes commands in words, and their arguments.",
     "GETKEYS <full-command>",
-    "    Return the keys from a full command.",
+    "    Tells which arguments of a command line are keys.",
     "GETKEYSANDFLAGS <full-command>",
-    "    Return the keys and the access flags from a full command.",
+    "    Tells which arguments of a command line are keys, and what is done to each.",
     "INFO [<command-name> ...]",
-    "    Return details about multiple commands.",
+    "    Describes some commands: arity, flags, keys, categories.",
     "LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]",
-    "    Return a list of all commands.",
+    "    Lists the names of commands.",
 ];
 
 /// The top-level commands, as listed.
@@ -201,16 +201,22 @@ const fn row(
     }
 }
 
-const COMMANDS_NAMED: &str = "O(N) where N is the number of commands to look up";
+const COMMANDS_NAMED: &str = "O(N) for N commands";
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    row("count", 2, "2.8.13", "Returns a count of commands.", count)
-        .with_categories(Categories::CONNECTION),
+    row(
+        "count",
+        2,
+        "2.8.13",
+        "Tells how many commands there are.",
+        count,
+    )
+    .with_categories(Categories::CONNECTION),
     row(
         "docs",
         -2,
         "7.0.0",
-        "Returns documentary information about one, multiple or all commands.",
+        "Describes commands in words, and their arguments.",
         docs,
     )
     .with_complexity(COMMANDS_NAMED)
@@ -221,27 +227,27 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "getkeys",
         -3,
         "2.8.13",
-        "Extracts the key names from an arbitrary command.",
+        "Tells which arguments of a command line are keys.",
         get_keys,
     )
-    .with_complexity("O(N) where N is the number of arguments to the command")
+    .with_complexity("O(N) for N arguments")
     .with_categories(Categories::CONNECTION)
     .with_syntax("command [arg...]"),
     row(
         "getkeysandflags",
         -3,
         "7.0.0",
-        "Extracts the key names and access flags for an arbitrary command.",
+        "Tells which arguments of a command line are keys, and what is done to each.",
         get_keys_and_flags,
     )
-    .with_complexity("O(N) where N is the number of arguments to the command")
+    .with_complexity("O(N) for N arguments")
     .with_categories(Categories::CONNECTION)
     .with_syntax("command [arg...]"),
     row(
         "info",
         -2,
         "2.8.13",
-        "Returns information about one, multiple or all commands.",
+        "Describes commands: arity, flags, keys, categories.",
         info,
     )
     .with_complexity(COMMANDS_NAMED)
@@ -253,10 +259,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "list",
         -2,
         "7.0.0",
-        "Returns a list of command names.",
+        "Lists the commands, all or some, by name only.",
         list,
     )
-    .with_complexity("O(N) where N is the total number of commands")
+    .with_complexity("O(N) for N commands that there are")
     .with_categories(Categories::CONNECTION)
     .with_tips(&["nondeterministic_output_order"])
     .with_syntax("[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern:pattern>]"),
@@ -264,7 +270,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "help",
         2,
         "5.0.0",
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     )
     .with_categories(Categories::CONNECTION),
@@ -273,8 +279,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.8.13",
-    complexity: "O(N) where N is the total number of commands",
-    summary: "Returns detailed information about all commands.",
+    complexity: "O(N) for N commands that there are",
+    summary: "Describes all commands: arity, flags, keys, categories.",
     subcommands: SUBCOMMANDS,
     ..CommandSpec::new("command", -1, FLAGS, KeySpec::NONE, Group::Server, command)
 }

@@ -20,7 +20,7 @@ struct Series {
     longest_ms: u64,
 }
 
-/// Spikes by event: `command`, `fast-command`, `expire-cycle`.
+/// Spikes by event: `command`, `fast-command`, `expire-cycle`, `expire-del`, `eviction-cycle`, `eviction-del`, `aof-fsync-always`.
 #[derive(Default)]
 pub struct LatencyMonitor {
     events: Mutex<BTreeMap<&'static str, Series>>,
@@ -177,18 +177,18 @@ fn doctor(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comm
     let mut text = String::new();
     if events.is_empty() && threshold_ms == 0 {
         text.push_str(
-            "Latency monitoring is disabled in this Redis instance. CONFIG SET latency-monitor-threshold <milliseconds> enables it.\n",
+            "The latency monitor is off. CONFIG SET latency-monitor-threshold <milliseconds> switches it on.\n",
         );
     } else if events.is_empty() {
-        text.push_str("No latency spike was observed since the start or the last LATENCY RESET.\n");
+        text.push_str("There was no spike since the start or the last LATENCY RESET.\n");
     } else {
-        text.push_str("Latency spikes were observed:\n\n");
+        text.push_str("What took long:\n\n");
     }
     for (index, (name, series)) in events.iter().enumerate() {
         let count = series.samples.len() as u64;
         let sum: u64 = series.samples.iter().map(|(_, value)| value).sum();
         text.push_str(&format!(
-            "{}. {name}: {count} latency spikes (average {}ms, worst all time event {}ms).\n",
+            "{}. {name}: {count} spikes of {} ms on average, the longest one {} ms.\n",
             index + 1,
             sum / count.max(1),
             series.longest_ms,
@@ -242,19 +242,19 @@ fn histogram(
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
         "DOCTOR",
-        "    Return a human readable latency analysis report.",
+        "    Says in a few lines what took long.",
         "GRAPH <event>",
-        "    Return an ASCII latency graph for the <event> class.",
+        "    Draws the spikes of <event> one beside the other.",
         "HISTORY <event>",
-        "    Return time-latency samples for the <event> class.",
+        "    Lists the spikes of <event>: when, and how many milliseconds.",
         "LATEST",
-        "    Return the latest latency samples for all events.",
+        "    Shows for each event its last spike and its longest one.",
         "RESET [<event> ...]",
-        "    Reset latency data of one or more <event> classes.",
-        "    (default: reset all data for all event classes)",
+        "    Forgets the spikes of these events,",
+        "    or of all, if none is named.",
         "HISTOGRAM [COMMAND ...]",
-        "    Return a cumulative distribution of latencies in the format of a histogram for the specified command names.",
-        "    If no commands are specified then all histograms are replied.",
+        "    Tells for each command how many calls took at most how many microseconds.",
+        "    Without names it tells that of all commands.",
     ];
     write_help("LATENCY", HELP, reply);
     Ok(())
@@ -284,34 +284,31 @@ const fn row(
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
+    row("doctor", 2, "Says in a few lines what took long.", doctor).with_tips(&[
+        "nondeterministic_output",
+        "request_policy:all_nodes",
+        "response_policy:special",
+    ]),
     row(
-        "doctor",
-        2,
-        "Returns a human-readable latency analysis report.",
-        doctor,
+        "graph",
+        3,
+        "Draws the spikes of an event one beside the other.",
+        graph,
     )
     .with_tips(&[
         "nondeterministic_output",
         "request_policy:all_nodes",
         "response_policy:special",
-    ]),
-    row("graph", 3, "Returns a latency graph for an event.", graph)
-        .with_tips(&[
-            "nondeterministic_output",
-            "request_policy:all_nodes",
-            "response_policy:special",
-        ])
-        .with_syntax("event"),
+    ])
+    .with_syntax("event"),
     row(
         "histogram",
         -2,
-        "Returns the cumulative distribution of latencies of a subset or all commands.",
+        "Tells how many calls of a command took at most how many microseconds.",
         histogram,
     )
     .with_since("7.0.0")
-    .with_complexity(
-        "O(N) where N is the number of commands with latency information being retrieved",
-    )
+    .with_complexity("O(N) for N commands that were called")
     .with_tips(&[
         "nondeterministic_output",
         "request_policy:all_nodes",
@@ -321,7 +318,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     row(
         "history",
         3,
-        "Returns timestamp-latency samples for an event.",
+        "Lists when an event had its spikes, and how long they were.",
         history,
     )
     .with_tips(&[
@@ -333,7 +330,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     row(
         "latest",
         2,
-        "Returns the latest latency samples for all events.",
+        "Shows for each event its last spike and its longest one.",
         latest,
     )
     .with_tips(&[
@@ -344,7 +341,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     row(
         "reset",
         -2,
-        "Resets the latency data for one or more events.",
+        "Forgets spikes, of some events or of all.",
         reset,
     )
     .with_tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
@@ -355,7 +352,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         ..row(
             "help",
             2,
-            "Returns helpful text about the different subcommands.",
+            "Lists the subcommands and what each is for.",
             help,
         )
     },
@@ -366,12 +363,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     subcommands: SUBCOMMANDS,
     flags: Flags::NONE,
     tips: &[],
-    ..row(
-        "latency",
-        -2,
-        "A container for latency diagnostics commands.",
-        container,
-    )
+    ..row("latency", -2, "Shows what took long, and when.", container)
 }];
 
 #[cfg(test)]

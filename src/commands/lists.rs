@@ -280,14 +280,13 @@ const GROWING: Flags = Flags::WRITE.and(Flags::DENYOOM);
 const GROWING_FAST: Flags = GROWING.and(Flags::FAST);
 const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
 
-const PUSH_COMPLEXITY: &str = "O(1) for each element added, so O(N) to add N elements when the \
-                               command is called with multiple arguments.";
+const PUSH_COMPLEXITY: &str = "O(1) for each element";
 
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
-        summary: "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
+        summary: "Puts elements in front of a list; a missing key counts as an empty one.",
         ..CommandSpec::new(
             "lpush",
             -3,
@@ -296,12 +295,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpush,
         )
-    }.with_key_uses(&[KeyUse::INSERT])
+    }
+    .with_key_uses(&[KeyUse::INSERT])
     .with_syntax("key element...")
     .with_history(&[("2.4.0", "Several elements at once.")]),
     CommandSpec {
         complexity: PUSH_COMPLEXITY,
-        summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
+        summary: "Puts elements at the end of a list; a missing key counts as an empty one.",
         ..CommandSpec::new(
             "rpush",
             -3,
@@ -310,13 +310,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpush,
         )
-    }.with_key_uses(&[KeyUse::INSERT])
+    }
+    .with_key_uses(&[KeyUse::INSERT])
     .with_syntax("key element...")
     .with_history(&[("2.4.0", "Several elements at once.")]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
-        summary: "Prepends one or more elements to a list only when the list exists.",
+        summary: "Puts elements in front of a list if there is one.",
         ..CommandSpec::new(
             "lpushx",
             -3,
@@ -325,13 +326,14 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             lpushx,
         )
-    }.with_key_uses(&[KeyUse::INSERT])
+    }
+    .with_key_uses(&[KeyUse::INSERT])
     .with_syntax("key element...")
     .with_history(&[("4.0.0", "Several elements at once.")]),
     CommandSpec {
         since: "2.2.0",
         complexity: PUSH_COMPLEXITY,
-        summary: "Appends one or more elements to a list only when the list exists.",
+        summary: "Puts elements at the end of a list if there is one.",
         ..CommandSpec::new(
             "rpushx",
             -3,
@@ -340,29 +342,33 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::List,
             rpushx,
         )
-    }.with_key_uses(&[KeyUse::INSERT])
+    }
+    .with_key_uses(&[KeyUse::INSERT])
     .with_syntax("key element...")
     .with_history(&[("4.0.0", "Several elements at once.")]),
     CommandSpec {
-        complexity: "O(N) where N is the number of elements returned",
-        summary: "Returns and removes the first elements of a list. Deletes the list if the last element was popped.",
+        complexity: "O(N) for N elements returned",
+        summary: "Takes elements from the front of a list.",
         ..CommandSpec::new("lpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, lpop)
-    }.with_key_uses(&[KeyUse::TAKE])
+    }
+    .with_key_uses(&[KeyUse::TAKE])
     .with_syntax("key [count:integer]@6.2.0"),
     CommandSpec {
-        complexity: "O(N) where N is the number of elements returned",
-        summary: "Returns and removes the last elements of a list. Deletes the list if the last element was popped.",
+        complexity: "O(N) for N elements returned",
+        summary: "Takes elements from the end of a list.",
         ..CommandSpec::new("rpop", -2, WRITE_FAST, KeySpec::FIRST, Group::List, rpop)
-    }.with_key_uses(&[KeyUse::TAKE])
+    }
+    .with_key_uses(&[KeyUse::TAKE])
     .with_syntax("key [count:integer]@6.2.0"),
     CommandSpec {
-        summary: "Returns the length of a list.",
+        summary: "Tells how many elements a list has.",
         ..CommandSpec::new("llen", 2, READ_FAST, KeySpec::FIRST, Group::List, llen)
-    }.with_key_uses(&[KeyUse::LOOK])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key"),
     CommandSpec {
-        complexity: "O(log(N)) where N is the number of elements in the list.",
-        summary: "Returns an element from a list by its index.",
+        complexity: "O(log(N)) for N elements in the list",
+        summary: "Returns the element at one place of a list.",
         ..CommandSpec::new(
             "lindex",
             3,
@@ -374,21 +380,22 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax("key index:integer"),
     CommandSpec {
-        complexity: "O(log(N)) where N is the length of the list.",
-        summary: "Sets the value of an element in a list by its index.",
+        complexity: "O(log(N)) for N elements in the list",
+        summary: "Replaces the element at one place of a list.",
         ..CommandSpec::new("lset", 4, GROWING, KeySpec::FIRST, Group::List, lset)
     }
     .with_syntax("key index:integer element"),
     CommandSpec {
         since: "2.2.0",
-        complexity: "O(N) where N is the number of elements to traverse before seeing the value pivot.",
-        summary: "Inserts an element before or after another element in a list.",
+        complexity: "O(N) for N elements on the way to the given one",
+        summary: "Puts an element next to a given one, on the side that is asked for.",
         ..CommandSpec::new("linsert", 5, GROWING, KeySpec::FIRST, Group::List, linsert)
-    }.with_key_uses(&[KeyUse::INSERT])
+    }
+    .with_key_uses(&[KeyUse::INSERT])
     .with_syntax("key where<BEFORE | AFTER> pivot element"),
     CommandSpec {
-        complexity: "O(log(N)+M) where N is the length of the list and M the number of elements in the range.",
-        summary: "Returns a range of elements from a list.",
+        complexity: "O(log(N)+M) for M elements returned, N being those in the list",
+        summary: "Returns the elements between two places of a list.",
         ..CommandSpec::new(
             "lrange",
             4,
@@ -400,9 +407,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax("key start:integer stop:integer"),
     CommandSpec {
-        complexity: "O(N) where N is the number of elements to be removed by the operation.",
-        summary: "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
+        complexity: "O(N) for N elements that go",
+        summary: "Keeps what is between two places of a list; the rest goes.",
         ..CommandSpec::new("ltrim", 4, Flags::WRITE, KeySpec::FIRST, Group::List, ltrim)
-    }.with_key_uses(&[KeyUse::DELETE])
+    }
+    .with_key_uses(&[KeyUse::DELETE])
     .with_syntax("key start:integer stop:integer"),
 ];

@@ -122,26 +122,23 @@ const ALL_BUT_LAST: &[KeySpec] = &[KeySpec::Range {
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N) where N is the number of provided keys.",
-        summary: "Removes and returns the first element in a list. Blocks until an element is available otherwise. Deletes the \
-                  list if the last element was popped.",
+        complexity: "O(N) for N keys",
+        summary: "Takes an element from the front of the first list that has one, and waits if none has.",
         ..CommandSpec::new("blpop", -3, POPPING, ALL_BUT_LAST, Group::List, blpop)
     }.with_key_uses(&[KeyUse::TAKE])
     .with_syntax("key... timeout:double")
     .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N) where N is the number of provided keys.",
-        summary: "Removes and returns the last element in a list. Blocks until an element is available otherwise. Deletes the \
-                  list if the last element was popped.",
+        complexity: "O(N) for N keys",
+        summary: "Takes an element from the end of the first list that has one, and waits if none has.",
         ..CommandSpec::new("brpop", -3, POPPING, ALL_BUT_LAST, Group::List, brpop)
     }.with_key_uses(&[KeyUse::TAKE])
     .with_syntax("key... timeout:double")
     .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "6.2.0",
-        summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available \
-                  otherwise. Deletes the list if the last element was moved.",
+        summary: "Moves an element between two lists, at the ends that are asked for, and waits if there is none.",
         ..CommandSpec::new("blmove", 6, MOVING, KeySpec::FIRST_TWO, Group::List, blmove)
     }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
     .with_syntax(
@@ -150,8 +147,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         since: "2.2.0",
-        summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available \
-                  otherwise. Deletes the list if the last element was popped.",
+        summary: "Moves an element from the end of one list to the front of another, and waits if there is none.",
         ..CommandSpec::new(
             "brpoplpush",
             4,
@@ -166,9 +162,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
-        summary: "Pops the first element from one of multiple lists. Blocks until an element is available otherwise. Deletes \
-                  the list if the last element was popped.",
+        complexity: "O(N+M) for N keys and M elements returned",
+        summary: "Takes elements from the first list that has any, and waits if none has.",
         ..CommandSpec::new(
             "blmpop",
             -5,

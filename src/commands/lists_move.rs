@@ -133,15 +133,13 @@ const GROWING: Flags = Flags::WRITE.and(Flags::DENYOOM);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "6.2.0",
-        summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if \
-                  the last element was moved.",
+        summary: "Moves an element between two lists, at the ends that are asked for, and returns it.",
         ..CommandSpec::new("lmove", 5, GROWING, KeySpec::FIRST_TWO, Group::List, lmove)
     }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
     .with_syntax("source:key destination:key wherefrom<LEFT | RIGHT> whereto<LEFT | RIGHT>"),
     CommandSpec {
         since: "1.2.0",
-        summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list \
-                  if the last element was popped.",
+        summary: "Moves an element from the end of one list to the front of another, and returns it.",
         ..CommandSpec::new(
             "rpoplpush",
             3,
@@ -155,9 +153,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_deprecated("6.2.0", "`LMOVE source destination RIGHT LEFT`"),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
-        summary: "Returns multiple elements from a list after removing them. Deletes the list if the last element \
-                  was popped.",
+        complexity: "O(N+M) for N keys and M elements returned",
+        summary: "Takes elements from the first list that has any.",
         ..CommandSpec::new(
             "lmpop",
             -4,

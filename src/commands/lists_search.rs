@@ -148,10 +148,8 @@ fn runs_from_the_back(descending: &[usize]) -> Vec<Range<usize>> {
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "6.0.6",
-        complexity: "O(N) where N is the number of elements in the list, for the average case. When searching for \
-                     elements near the head or the tail of the list, or when the MAXLEN option is provided, the \
-                     command may run in constant time.",
-        summary: "Returns the index of matching elements in a list.",
+        complexity: "O(N) for N elements looked at: all of the list, unless enough matches or MAXLEN end it before",
+        summary: "Tells at which places of a list an element is.",
         ..CommandSpec::new(
             "lpos",
             -3,
@@ -165,8 +163,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         "key element [RANK rank:integer] [COUNT num-matches:integer] [MAXLEN len:integer]",
     ),
     CommandSpec {
-        complexity: "O(N+M) where N is the length of the list and M is the number of elements removed.",
-        summary: "Removes elements from a list. Deletes the list if the last element was removed.",
+        complexity: "O(N+M) for M elements that go, N being those in the list",
+        summary: "Takes out of a list what equals a given element.",
         ..CommandSpec::new("lrem", 4, Flags::WRITE, KeySpec::FIRST, Group::List, lrem)
     }.with_key_uses(&[KeyUse::DELETE])
     .with_syntax("key count:integer element"),

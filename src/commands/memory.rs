@@ -178,16 +178,16 @@ fn purge(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandRe
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
         "DOCTOR",
-        "    Return memory problems reports.",
+        "    Says in a few lines what is unusual about the memory.",
         "MALLOC-STATS",
-        "    Return internal statistics report from the memory allocator.",
+        "    Shows how much the allocator has handed out, and how much is resident.",
         "PURGE",
-        "    Attempt to purge dirty pages for reclamation by the allocator.",
+        "    Has the allocator give free pages back to the system.",
         "STATS",
-        "    Return information about the memory usage of the server.",
+        "    Tells what the memory is used for, in bytes.",
         "USAGE <key> [SAMPLES <count>]",
-        "    Return memory in bytes used by <key> and its value. Nested values are",
-        "    sampled up to <count> times (default: 5, 0 means sample all).",
+        "    Tells how many bytes a key takes, its value included. SAMPLES is accepted",
+        "    for Redis's sake: nothing has to be estimated.",
     ];
     write_help("MEMORY", HELP, reply);
     Ok(())
@@ -204,7 +204,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "doctor",
         2,
         Flags::OFFLOADED,
-        "Outputs a memory problems report.",
+        "Says in a few lines what is unusual about the memory.",
         doctor,
     )
     .with_since("4.0.0")
@@ -213,7 +213,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "malloc-stats",
         2,
         Flags::OFFLOADED,
-        "Returns the allocator statistics.",
+        "Shows how much the allocator has handed out, and how much is resident.",
         malloc_stats,
     )
     .with_since("4.0.0")
@@ -222,7 +222,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "purge",
         2,
         Flags::OFFLOADED,
-        "Asks the allocator to release memory.",
+        "Has free pages given back to the system.",
         purge,
     )
     .with_since("4.0.0")
@@ -231,7 +231,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "stats",
         2,
         Flags::OFFLOADED,
-        "Returns details about memory usage.",
+        "Tells what the memory is used for, in bytes.",
         stats,
     )
     .with_since("4.0.0")
@@ -242,7 +242,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
             "usage",
             -3,
             Flags::READONLY,
-            "Estimates the memory usage of a key.",
+            "Tells how many bytes a key takes, its value included.",
             memory_usage,
         )
         .with_since("4.0.0")
@@ -253,7 +253,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "help",
         2,
         Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     )
     .with_since("4.0.0"),
@@ -263,7 +263,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 pub const COMMANDS: &[CommandSpec] = &[family(
     "memory",
     Flags::NONE,
-    "A container for memory diagnostics commands.",
+    "Tells what the memory is used for.",
     SUBCOMMANDS,
 )
 .with_since("4.0.0")];

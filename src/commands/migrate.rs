@@ -236,7 +236,7 @@ const MOVED: KeyUse = KeyUse::of(KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags
 /// The row of this family.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "2.6.0",
-    complexity: "O(N) where N is the size of the values",
+    complexity: "O(N) for values of size N together",
     summary: "Moves keys to another server, or copies them.",
     tips: &["nondeterministic_output"],
     ..CommandSpec::new(

@@ -22,6 +22,8 @@ pub mod connection;
 pub mod context;
 pub mod debug;
 mod debug_digest;
+#[cfg(test)]
+mod debug_tests;
 pub mod delprefix;
 pub mod document;
 pub mod dump;

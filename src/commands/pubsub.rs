@@ -197,16 +197,16 @@ fn numpat(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comm
 
 const HELP: &[&str] = &[
     "CHANNELS [<pattern>]",
-    "    Return the currently active channels matching a <pattern> (default: '*').",
+    "    Lists the channels that have subscribers and whose names fit <pattern>.",
     "NUMPAT",
-    "    Return number of subscriptions to patterns.",
+    "    Tells how many patterns clients are subscribed to.",
     "NUMSUB [<channel> ...]",
-    "    Return the number of subscribers for the specified channels, excluding",
-    "    pattern subscriptions(default: no channels).",
+    "    Tells for each of these channels how many are subscribed to it by name;",
+    "    patterns do not count.",
     "SHARDCHANNELS [<pattern>]",
-    "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+    "    Lists the shard channels that have subscribers and whose names fit <pattern>.",
     "SHARDNUMSUB [<shardchannel> ...]",
-    "    Return the number of subscribers for the specified shard level channel(s)",
+    "    Tells for each of these shard channels how many are subscribed to it.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -242,98 +242,97 @@ const fn row(
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N) where N is the number of channels to subscribe to.",
-        summary: "Listens for messages published to channels.",
+        complexity: "O(N) for N channels",
+        summary: "Has what is published to channels sent to this connection.",
         ..row("subscribe", -2, SUBSCRIBING, subscribe)
     }
     .with_syntax("channel..."),
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N) where N is the number of channels to unsubscribe.",
-        summary: "Stops listening to messages posted to channels.",
+        complexity: "O(N) for N channels",
+        summary: "Ends subscriptions to channels, to all if none is named.",
         ..row("unsubscribe", -1, SUBSCRIBING, unsubscribe)
     }
     .with_syntax("[channel...]"),
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N) where N is the number of patterns to subscribe to.",
-        summary: "Listens for messages published to channels that match one or more patterns.",
+        complexity: "O(N) for N patterns",
+        summary: "Has what is published to channels with fitting names sent to this connection.",
         ..row("psubscribe", -2, SUBSCRIBING, psubscribe)
     }
     .with_syntax("pattern:pattern..."),
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N) where N is the number of patterns to unsubscribe.",
-        summary: "Stops listening to messages published to channels that match one or more patterns.",
+        complexity: "O(N) for N patterns",
+        summary: "Ends subscriptions to patterns, to all if none is named.",
         ..row("punsubscribe", -1, SUBSCRIBING, punsubscribe)
     }
     .with_syntax("[pattern:pattern...]"),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(N) where N is the number of shard channels to subscribe to.",
-        summary: "Listens for messages published to shard channels.",
+        complexity: "O(N) for N channels",
+        summary: "Has what is published to shard channels sent to this connection.",
         ..row("ssubscribe", -2, SUBSCRIBING, ssubscribe)
     }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)])
     .with_syntax("shardchannel..."),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(N) where N is the number of shard channels to unsubscribe.",
-        summary: "Stops listening to messages posted to shard channels.",
+        complexity: "O(N) for N channels",
+        summary: "Ends subscriptions to shard channels, to all if none is named.",
         ..row("sunsubscribe", -1, SUBSCRIBING, sunsubscribe)
     }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, -1)])
     .with_syntax("[shardchannel...]"),
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
-                     subscribed patterns (by any client).",
-        summary: "Posts a message to a channel.",
+        complexity: "O(N+M) for N subscribers of the channel and M patterns of all clients together",
+        summary: "Sends a message to all subscribers of a channel.",
         ..row("publish", 3, PUBLISHING, publish)
     }
     .with_syntax("channel message"),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(N) where N is the number of clients subscribed to the receiving shard channel.",
-        summary: "Posts a message to a shard channel.",
+        complexity: "O(N) for N subscribers",
+        summary: "Sends a message to all subscribers of a shard channel.",
         ..row("spublish", 3, PUBLISHING, spublish)
     }.with_key_uses(&[KeyUse::of(KeyFlags::NOT_KEY).at(1, 1)])
     .with_syntax("shardchannel message"),
     CommandSpec {
         since: "2.8.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for Pub/Sub commands.",
+        complexity: "That of the subcommand",
+        summary: "Tells about channels and their subscribers.",
         subcommands: &[
             CommandSpec {
                 since: "2.8.0",
-                complexity: "O(N) where N is the number of active channels.",
-                summary: "Returns the active channels.",
+                complexity: "O(N) for N channels with subscribers",
+                summary: "Lists the channels that have subscribers.",
                 ..row("channels", -2, ASKING, channels)
             }.with_syntax("[pattern:pattern]"),
             CommandSpec {
                 since: "2.8.0",
-                summary: "Returns a count of unique pattern subscriptions.",
+                summary: "Tells how many patterns clients are subscribed to.",
                 ..row("numpat", 2, ASKING, numpat)
             },
             CommandSpec {
                 since: "2.8.0",
-                complexity: "O(N) for the NUMSUB subcommand, where N is the number of requested channels.",
-                summary: "Returns a count of subscribers to channels.",
+                complexity: "O(N) for N channels",
+                summary: "Tells how many subscribers channels have.",
                 ..row("numsub", -2, ASKING, numsub)
             }.with_syntax("[channel...]"),
             CommandSpec {
                 since: "7.0.0",
-                complexity: "O(N) where N is the number of active shard channels.",
-                summary: "Returns the active shard channels.",
+                complexity: "O(N) for N channels with subscribers",
+                summary: "Lists the shard channels that have subscribers.",
                 ..row("shardchannels", -2, ASKING, shard_channels)
             }.with_syntax("[pattern:pattern]"),
             CommandSpec {
                 since: "7.0.0",
-                complexity: "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels.",
-                summary: "Returns the count of subscribers of shard channels.",
+                complexity: "O(N) for N channels",
+                summary: "Tells how many subscribers shard channels have.",
                 ..row("shardnumsub", -2, ASKING, shard_numsub)
             }.with_syntax("[shardchannel...]"),
             CommandSpec {
                 since: "6.2.0",
-                summary: "Returns helpful text about the different subcommands.",
+                summary: "Lists the subcommands and what each is for.",
                 ..row("help", 2, Flags::LOADING.and(Flags::STALE), help)
             },
         ],

@@ -177,7 +177,7 @@ const fn runner(
     CommandSpec {
         since,
         summary,
-        complexity: "Depends on the script that is executed.",
+        complexity: "That of the script",
         ..CommandSpec::new(name, -3, flags, SCRIPT_KEYS, Group::Scripting, function)
     }
 }
@@ -210,7 +210,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         3,
         Flags::NOSCRIPT,
         "3.2.0",
-        "Sets the debug mode of server-side Lua scripts.",
+        "Is refused: there is no debugger.",
         debug,
     )
     .with_syntax("mode<YES | SYNC | NO>"),
@@ -219,10 +219,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         -3,
         Flags::NOSCRIPT,
         "2.6.0",
-        "Determines whether server-side Lua scripts exist in the script cache.",
+        "Tells which of these scripts are known.",
         exists,
     )
-    .with_complexity("O(N) with N being the number of scripts to check.")
+    .with_complexity("O(N) for N scripts")
     .with_tips(&[
         "request_policy:all_shards",
         "response_policy:agg_logical_and",
@@ -233,10 +233,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         -2,
         Flags::NOSCRIPT,
         "2.6.0",
-        "Removes all server-side Lua scripts from the script cache.",
+        "Forgets all scripts.",
         flush,
     )
-    .with_complexity("O(N) with N being the number of scripts in cache")
+    .with_complexity("O(N) for N scripts that are known")
     .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .with_syntax("flush-type[ASYNC | SYNC]@6.2.0"),
     subcommand(
@@ -244,7 +244,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         2,
         Flags::NOSCRIPT,
         "2.6.0",
-        "Terminates a server-side Lua script during execution.",
+        "Ends the script that runs, if it has written nothing.",
         kill,
     )
     .with_flags(Flags::ALLOW_BUSY)
@@ -254,10 +254,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         3,
         Flags::NOSCRIPT.and(Flags::STALE),
         "2.6.0",
-        "Loads a server-side Lua script to the script cache.",
+        "Keeps a script for EVALSHA without running it.",
         load,
     )
-    .with_complexity("O(N) with N being the length in bytes of the script body.")
+    .with_complexity("O(N) for a script of N bytes")
     .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .with_syntax("script"),
     subcommand(
@@ -265,7 +265,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         3,
         Flags::NONE,
         "8.0.0",
-        "Returns the text of a script in the script cache.",
+        "Shows the text of a script.",
         show,
     )
     .with_syntax("sha1"),
@@ -274,7 +274,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         2,
         Flags::LOADING.and(Flags::STALE),
         "5.0.0",
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     ),
 ];
@@ -292,7 +292,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "eval",
         RUN.and(Flags::MAY_REPLICATE),
         "2.6.0",
-        "Executes a server-side Lua script.",
+        "Runs a script.",
         eval,
     )
     .with_key_uses(ANY_USE)
@@ -301,7 +301,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "eval_ro",
         RUN.and(Flags::READONLY),
         "7.0.0",
-        "Executes a read-only server-side Lua script.",
+        "Runs a script that may not write.",
         eval_ro,
     )
     .with_key_uses(ANY_READING)
@@ -310,7 +310,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "evalsha",
         RUN.and(Flags::MAY_REPLICATE),
         "2.6.0",
-        "Executes a server-side Lua script by SHA1 digest.",
+        "Runs a script that the server knows already, by the SHA1 of its text.",
         evalsha,
     )
     .with_key_uses(&[KeyUse::CHANGE])
@@ -319,14 +319,14 @@ pub const COMMANDS: &[CommandSpec] = &[
         "evalsha_ro",
         RUN.and(Flags::READONLY),
         "7.0.0",
-        "Executes a read-only server-side Lua script by SHA1 digest.",
+        "Runs a script that the server knows already and that may not write, by the SHA1 of its text.",
         evalsha_ro,
     )
     .with_syntax("sha1 numkeys:integer [key...] [arg...]"),
     CommandSpec {
         since: "2.6.0",
-        summary: "A container for Lua scripts management commands.",
-        complexity: "Depends on subcommand.",
+        summary: "Keeps scripts, tells about them and ends them.",
+        complexity: "That of the subcommand",
         subcommands: SUBCOMMANDS,
         ..CommandSpec::new(
             "script",

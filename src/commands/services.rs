@@ -22,6 +22,8 @@ pub struct ScanRequest<'a> {
     pub pattern: Option<&'a [u8]>,
     /// Only keys of this type.
     pub kind: Option<ValueKind>,
+    /// Keys that match and whose deadline has passed are removed.
+    pub expires: bool,
 }
 
 /// How SHUTDOWN ends the server.
@@ -33,6 +35,17 @@ pub enum ShutdownSave {
     Save,
     /// Without.
     NoSave,
+}
+
+/// The client that asks for clients, and what its line shows of the command it asks with.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Its id.
+    pub id: u64,
+    /// The command's full name.
+    pub command: &'static str,
+    /// Bytes of its name and arguments.
+    pub argument_bytes: usize,
 }
 
 /// Which clients CLIENT LIST or CLIENT KILL mean; all conditions must hold.
@@ -50,8 +63,8 @@ pub struct ClientFilter {
     pub user: Option<String>,
     /// Leave out the caller (its id).
     pub skip_id: Option<u64>,
-    /// Who asks, and with which command: that is what its line shows as `cmd`.
-    pub caller: Option<(u64, &'static str)>,
+    /// Who asks, and how.
+    pub caller: Option<Caller>,
     /// Older than so many seconds.
     pub older_than_seconds: Option<u64>,
 }
@@ -117,8 +130,9 @@ pub trait Services: super::messaging::Messaging {
     fn sync_log(&self) -> Result<(), CommandError>;
     /// Unix time in seconds of the last complete snapshot.
     fn last_save_seconds(&self) -> u64;
-    /// Makes what is in memory durable, throws it away, and loads it again (DEBUG RELOAD).
-    fn reload(&self) -> Result<(), CommandError>;
+    /// Makes what is in memory durable, throws it away, and loads it again (DEBUG RELOAD). Without a snapshot it is the log that
+    /// makes it durable; false: there is none, and nothing was done.
+    fn reload(&self, takes_snapshot: bool) -> Result<bool, CommandError>;
     /// Ends the server. Returns only if that fails.
     fn shut_down(&self, save: ShutdownSave, now: bool, force: bool) -> Result<(), CommandError>;
 

@@ -24,8 +24,22 @@ pub struct WatchedKey {
 pub struct Transaction {
     /// The commands, with their names.
     pub queue: Vec<Vec<Box<[u8]>>>,
+    /// Bytes of all names and arguments in the queue.
+    pub queued_bytes: usize,
     /// Set when a command was refused while queueing: EXEC fails.
     pub aborted: bool,
+}
+
+impl Transaction {
+    /// Puts a command into the queue.
+    pub fn push(&mut self, arguments: &[&[u8]]) {
+        self.queued_bytes += arguments
+            .iter()
+            .map(|argument| argument.len())
+            .sum::<usize>();
+        let owned = arguments.iter().map(|argument| Box::from(*argument));
+        self.queue.push(owned.collect());
+    }
 }
 
 /// CLIENT REPLY.

@@ -133,7 +133,7 @@ fn sscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         let next = set.scan(cursor, options.count, |member| {
             if options
                 .pattern
-                .is_none_or(|pattern| glob::matches(pattern, member))
+                .is_none_or(|pattern| glob::selects(pattern, member))
             {
                 reply.bulk(member);
                 written += 1;
@@ -150,9 +150,8 @@ const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        complexity: "O(1) for each element added, so O(N) to add N elements when the command is called with multiple \
-                     arguments.",
-        summary: "Adds one or more members to a set. Creates the key if it doesn't exist.",
+        complexity: "O(N) for N members",
+        summary: "Puts members into a set; a missing key counts as an empty one.",
         ..CommandSpec::new(
             "sadd",
             -3,
@@ -161,18 +160,20 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sadd,
         )
-    }.with_key_uses(&[KeyUse::INSERT])
+    }
+    .with_key_uses(&[KeyUse::INSERT])
     .with_syntax("key member...")
     .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
-        complexity: "O(N) where N is the number of members to be removed.",
-        summary: "Removes one or more members from a set. Deletes the set if the last member was removed.",
+        complexity: "O(N) for N members",
+        summary: "Removes members from a set.",
         ..CommandSpec::new("srem", -3, WRITE_FAST, KeySpec::FIRST, Group::Set, srem)
-    }.with_key_uses(&[KeyUse::DELETE])
+    }
+    .with_key_uses(&[KeyUse::DELETE])
     .with_syntax("key member...")
     .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
-        summary: "Determines whether a member belongs to a set.",
+        summary: "Tells whether a set has a member.",
         ..CommandSpec::new(
             "sismember",
             3,
@@ -181,12 +182,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sismember,
         )
-    }.with_key_uses(&[KeyUse::LOOK])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key member"),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(N) where N is the number of elements being checked for membership",
-        summary: "Determines whether multiple members belong to a set.",
+        complexity: "O(N) for N members",
+        summary: "Tells of each given member whether a set has it.",
         ..CommandSpec::new(
             "smismember",
             -3,
@@ -198,8 +200,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     }
     .with_syntax("key member..."),
     CommandSpec {
-        complexity: "O(N) where N is the set cardinality.",
-        summary: "Returns all members of a set.",
+        complexity: "O(N) for N members in the set",
+        summary: "Returns the whole set.",
         ..CommandSpec::new(
             "smembers",
             2,
@@ -208,15 +210,17 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smembers,
         )
-    }.with_tips(&["nondeterministic_output_order"])
+    }
+    .with_tips(&["nondeterministic_output_order"])
     .with_syntax("key"),
     CommandSpec {
-        summary: "Returns the number of members in a set.",
+        summary: "Tells how many members a set has.",
         ..CommandSpec::new("scard", 2, READ_FAST, KeySpec::FIRST, Group::Set, scard)
-    }.with_key_uses(&[KeyUse::LOOK])
+    }
+    .with_key_uses(&[KeyUse::LOOK])
     .with_syntax("key"),
     CommandSpec {
-        summary: "Moves a member from one set to another.",
+        summary: "Takes a member out of one set and puts it into another.",
         ..CommandSpec::new(
             "smove",
             4,
@@ -225,13 +229,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             smove,
         )
-    }.with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
+    }
+    .with_key_uses(&[KeyUse::TAKE.at(1, 1), KeyUse::INSERT.at(2, 2)])
     .with_syntax("source:key destination:key member"),
     CommandSpec {
         since: "2.8.0",
-        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
-                     cursor to return back to 0. N is the number of elements inside the collection.",
-        summary: "Iterates over members of a set.",
+        complexity: "O(1) for a step, O(N) for a walk through N members",
+        summary: "Walks through a set step by step.",
         ..CommandSpec::new(
             "sscan",
             -3,
@@ -240,6 +244,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             sscan,
         )
-    }.with_tips(&["nondeterministic_output"])
+    }
+    .with_tips(&["nondeterministic_output"])
     .with_syntax("key cursor:integer [MATCH pattern:pattern] [COUNT count:integer]"),
 ];

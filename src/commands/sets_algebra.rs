@@ -176,15 +176,14 @@ fn sdiffstore(
 
 const STORING: Flags = Flags::WRITE.and(Flags::DENYOOM);
 
-const INTERSECTION_COMPLEXITY: &str = "O(N*M) worst case where N is the cardinality of the \
-                                       smallest set and M is the number of sets.";
-const TOTAL_COMPLEXITY: &str = "O(N) where N is the total number of elements in all given sets.";
+const INTERSECTION_COMPLEXITY: &str = "O(N*M) at worst, N being the size of the smallest of M sets";
+const TOTAL_COMPLEXITY: &str = "O(N) for N members in all sets together";
 
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
-        summary: "Returns the intersect of multiple sets.",
+        summary: "Returns the members that all of several sets have.",
         ..CommandSpec::new(
             "sinter",
             -2,
@@ -198,7 +197,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key..."),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
-        summary: "Stores the intersect of multiple sets in a key.",
+        summary: "Stores the members that all of several sets have.",
         ..CommandSpec::new(
             "sinterstore",
             -3,
@@ -213,7 +212,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "7.0.0",
         complexity: INTERSECTION_COMPLEXITY,
-        summary: "Returns the number of members of the intersect of multiple sets.",
+        summary: "Tells how many members all of several sets have.",
         ..CommandSpec::new(
             "sintercard",
             -3,
@@ -226,7 +225,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("numkeys:integer key... [LIMIT limit:integer]"),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
-        summary: "Returns the union of multiple sets.",
+        summary: "Returns the members that any of several sets has.",
         ..CommandSpec::new(
             "sunion",
             -2,
@@ -240,7 +239,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key..."),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
-        summary: "Stores the union of multiple sets in a key.",
+        summary: "Stores the members that any of several sets has.",
         ..CommandSpec::new(
             "sunionstore",
             -3,
@@ -254,7 +253,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("destination:key key..."),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
-        summary: "Returns the difference of multiple sets.",
+        summary: "Returns the members of the first set that no other one has.",
         ..CommandSpec::new(
             "sdiff",
             -2,
@@ -268,7 +267,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key..."),
     CommandSpec {
         complexity: TOTAL_COMPLEXITY,
-        summary: "Stores the difference of multiple sets in a key.",
+        summary: "Stores the members of the first set that no other one has.",
         ..CommandSpec::new(
             "sdiffstore",
             -3,

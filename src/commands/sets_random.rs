@@ -103,9 +103,8 @@ fn srandmember(
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
-        summary: "Returns one or more random members from a set after removing them. Deletes the set if the last \
-                  member was popped.",
+        complexity: "O(1), or O(N) with a count of N",
+        summary: "Takes members out of a set at random.",
         ..CommandSpec::new(
             "spop",
             -2,
@@ -114,11 +113,12 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             spop,
         )
-    }.with_key_uses(&[KeyUse::TAKE]).with_tips(&["nondeterministic_output"])
+    }
+    .with_key_uses(&[KeyUse::TAKE])
+    .with_tips(&["nondeterministic_output"])
     .with_syntax("key [count:integer]@3.2.0"),
     CommandSpec {
-        complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed \
-                     count.",
+        complexity: "O(1), or O(N) with a count of N or -N",
         summary: "Returns one or several members of a set, chosen at random.",
         ..CommandSpec::new(
             "srandmember",
@@ -128,6 +128,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::Set,
             srandmember,
         )
-    }.with_tips(&["nondeterministic_output"])
+    }
+    .with_tips(&["nondeterministic_output"])
     .with_syntax("key [count:integer]@2.6.0"),
 ];

@@ -172,14 +172,14 @@ fn reset(context: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> Comma
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
         "GET [<count>]",
-        "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
-        "    Entries are made of:",
-        "    id, timestamp, time in microseconds, arguments array, client IP and port,",
-        "    client name",
+        "    Lists so many of the latest entries: 10 if nothing is said, with -1 all.",
+        "    What is in each:",
+        "    its number, when the command ended (Unix seconds), how many microseconds it took, its arguments,",
+        "    the address of the client and its name.",
         "LEN",
-        "    Return the length of the slowlog.",
+        "    Tells how many entries there are.",
         "RESET",
-        "    Reset the slowlog.",
+        "    Removes all entries.",
     ];
     write_help("SLOWLOG", HELP, reply);
     Ok(())
@@ -204,16 +204,22 @@ const fn row(
 const TIPS: &[&str] = &["request_policy:all_nodes", "nondeterministic_output"];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    row("get", -2, ADMIN, "Returns the slow log's entries.", get)
-        .with_complexity("O(N) where N is the number of entries returned")
-        .with_tips(TIPS)
-        .with_syntax("[count:integer]")
-        .with_history(&[("4.0.0", "Entries have the client's address and name.")]),
+    row(
+        "get",
+        -2,
+        ADMIN,
+        "Lists the latest commands that took long.",
+        get,
+    )
+    .with_complexity("O(N) for N entries returned")
+    .with_tips(TIPS)
+    .with_syntax("[count:integer]")
+    .with_history(&[("4.0.0", "Entries have the client's address and name.")]),
     row(
         "len",
         2,
         ADMIN,
-        "Returns the number of entries in the slow log.",
+        "Tells how many commands are in the slow log.",
         length,
     )
     .with_tips(&[
@@ -221,20 +227,14 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "response_policy:agg_sum",
         "nondeterministic_output",
     ]),
-    row(
-        "reset",
-        2,
-        ADMIN,
-        "Clears all entries from the slow log.",
-        reset,
-    )
-    .with_complexity("O(N) where N is the number of entries in the slowlog")
-    .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    row("reset", 2, ADMIN, "Empties the slow log.", reset)
+        .with_complexity("O(N) for N entries that there are")
+        .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     row(
         "help",
         2,
         Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     )
     .with_since("6.2.0"),
@@ -247,7 +247,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
         "slowlog",
         -2,
         Flags::NONE,
-        "A container for slow log commands.",
+        "Shows which commands took long.",
         container,
     )
 }];

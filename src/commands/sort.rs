@@ -6,12 +6,14 @@
 //! Without patterns it is a plain command. The sorting is in `sort_order`.
 
 use super::access::KeyUse;
+use super::acl;
 use super::categories::Categories;
 use super::context::Context;
 use super::options::{Options, integer, is_keyword};
 use super::services::Services;
 use super::sort_order::{Output, run};
 use super::spec::{CommandSpec, Flags, Group, KeySpec};
+use super::transactions;
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::{Deadline, EventClasses, Keys};
 use crate::resp::Reply;
@@ -85,8 +87,27 @@ pub(super) struct Request {
     is_nested: bool,
 }
 
+/// True if the client may read whatever keys BY and GET name: nobody checks them one by one.
+fn may_read_all_keys(context: &Context<'_>, arguments: &[&[u8]]) -> bool {
+    let session = &*context.session;
+    session.is_unrestricted()
+        || transactions::resolve(arguments)
+            .is_ok_and(|row| acl::may_read_all_keys(session.user(), row, arguments))
+}
+
 impl Request {
-    fn parse(arguments: &[&[u8]], may_store: bool) -> Result<Request, CommandError> {
+    /// Reads the options; `may_follow` tells whether patterns may name keys. The first mistake counts, whichever it is.
+    fn parse(
+        arguments: &[&[u8]],
+        may_store: bool,
+        may_follow: impl Fn() -> bool,
+    ) -> Result<Request, CommandError> {
+        const BY_DENIED: CommandError = CommandError::fixed(
+            "ERR BY option of SORT denied due to insufficient ACL permissions.",
+        );
+        const GET_DENIED: CommandError = CommandError::fixed(
+            "ERR GET option of SORT denied due to insufficient ACL permissions.",
+        );
         let mut request = Request {
             key: arguments[1].to_vec(),
             descending: false,
@@ -117,6 +138,13 @@ impl Request {
                     request.by = Pattern::parse(options.value()?);
                     // Once it is not to be sorted it stays so, whatever another BY says.
                     request.sorts &= request.by.is_some();
+                    if request.by.is_some() && !may_follow() {
+                        return Err(BY_DENIED);
+                    }
+                }
+                // Any GET, even of the element itself.
+                word if is_keyword(word, "get") && left >= 1 && !may_follow() => {
+                    return Err(GET_DENIED);
                 }
                 word if is_keyword(word, "get") && left >= 1 => {
                     request.shown.push(match options.value()? {
@@ -219,7 +247,8 @@ fn sort_generic(
     reply: &mut Reply<'_>,
     may_store: bool,
 ) -> CommandResult {
-    let mut request = Request::parse(arguments, may_store)?;
+    let may_follow = || may_read_all_keys(context, arguments);
+    let mut request = Request::parse(arguments, may_store, may_follow)?;
     request.is_nested = !context.may_block;
     if request.has_patterns() {
         let database = context.keys.database();
@@ -245,7 +274,7 @@ fn sort_ro(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
 }
 
 fn has_patterns(arguments: &[&[u8]]) -> bool {
-    Request::parse(arguments, true).is_ok_and(|request| request.has_patterns())
+    Request::parse(arguments, true, || true).is_ok_and(|request| request.has_patterns())
 }
 
 /// The source, and the destination behind STORE.
@@ -272,7 +301,8 @@ fn keys_of(arguments: &[&[u8]]) -> Vec<usize> {
     keys
 }
 
-const COMPLEXITY: &str = "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).";
+const COMPLEXITY: &str =
+    "O(N+M*log(M)) for N elements read and M returned; O(N) if their order does not matter";
 
 const CATEGORIES: Categories = Categories::SET
     .and(Categories::SORTED_SET)
@@ -292,7 +322,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             KeyUse::REPLACE.somewhere().noted("STORE may stand anywhere among the options."),
         ],
         categories: Some(CATEGORIES),
-        summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.",
+        summary: "Puts the elements of a list, set or sorted set in order; may store what comes out.",
         offloaded_if: Some(has_patterns),
         ..CommandSpec::new(
             "sort",
@@ -316,7 +346,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             KeyUse::READ.somewhere().noted(OF_PATTERNS),
         ],
         categories: Some(CATEGORIES),
-        summary: "Returns the sorted elements of a list, a set, or a sorted set.",
+        summary: "Does what SORT does, but never stores anything.",
         offloaded_if: Some(has_patterns),
         ..CommandSpec::new(
             "sort_ro",

@@ -343,7 +343,7 @@ fn zscan(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) 
         let next = members.scan(cursor, options.count, |member, score| {
             if options
                 .pattern
-                .is_none_or(|pattern| glob::matches(pattern, member))
+                .is_none_or(|pattern| glob::selects(pattern, member))
             {
                 reply.bulk(member);
                 written += 1;
@@ -370,9 +370,8 @@ const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "1.2.0",
-        complexity: "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-        summary: "Adds one or more members to a sorted set, or updates their scores. Creates the key if it doesn't \
-                  exist.",
+        complexity: "O(log(N)) for each member, N being those in the set",
+        summary: "Puts members with their scores into a sorted set; those that are there get new scores.",
         ..CommandSpec::new(
             "zadd",
             -4,
@@ -389,8 +388,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         since: "1.2.0",
-        complexity: "O(log(N)) where N is the number of elements in the sorted set.",
-        summary: "Increments the score of a member in a sorted set.",
+        complexity: "O(log(N)) for N members in the set",
+        summary: "Adds a number to the score of a member; a missing member counts as 0.",
         ..CommandSpec::new(
             "zincrby",
             4,
@@ -403,9 +402,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key increment:integer member"),
     CommandSpec {
         since: "1.2.0",
-        complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M the number of elements \
-                     to be removed.",
-        summary: "Removes one or more members from a sorted set. Deletes the sorted set if all members were removed.",
+        complexity: "O(M*log(N)) for M members, N being those in the set",
+        summary: "Removes members from a sorted set.",
         ..CommandSpec::new(
             "zrem",
             -3,
@@ -419,7 +417,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("2.4.0", "Several members at once.")]),
     CommandSpec {
         since: "1.2.0",
-        summary: "Returns the number of members in a sorted set.",
+        summary: "Tells how many members a sorted set has.",
         ..CommandSpec::new(
             "zcard",
             2,
@@ -432,7 +430,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "1.2.0",
-        summary: "Returns the score of a member in a sorted set.",
+        summary: "Tells the score of one member.",
         ..CommandSpec::new(
             "zscore",
             3,
@@ -445,8 +443,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key member"),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(N) where N is the number of members being requested.",
-        summary: "Returns the score of one or more members in a sorted set.",
+        complexity: "O(N) for N members",
+        summary: "Tells the scores of several members.",
         ..CommandSpec::new(
             "zmscore",
             -3,
@@ -460,7 +458,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N))",
-        summary: "Returns the index of a member in a sorted set ordered by ascending scores.",
+        summary: "Tells the place of a member, counted from the lowest score.",
         ..CommandSpec::new(
             "zrank",
             -3,
@@ -475,7 +473,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
         complexity: "O(log(N))",
-        summary: "Returns the index of a member in a sorted set ordered by descending scores.",
+        summary: "Tells the place of a member, counted from the highest score.",
         ..CommandSpec::new(
             "zrevrank",
             -3,
@@ -489,9 +487,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("7.2.0", "New: `WITHSCORE`.")]),
     CommandSpec {
         since: "2.8.0",
-        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
-                     cursor to return back to 0. N is the number of elements inside the collection.",
-        summary: "Iterates over members and scores of a sorted set.",
+        complexity: "O(1) for a step, O(N) for a walk through N members",
+        summary: "Walks through a sorted set step by step.",
         ..CommandSpec::new(
             "zscan",
             -3,

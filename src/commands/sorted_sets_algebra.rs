@@ -409,23 +409,18 @@ const fn storing(name: &'static str, function: CommandFunction) -> CommandSpec {
     }
 }
 
-const UNION_COMPLEXITY: &str = "O(N)+O(M*log(M)) with N being the sum of the sizes of the input \
-                                sorted sets, and M being the number of elements in the resulting \
-                                sorted set.";
-const INTERSECTION_COMPLEXITY: &str = "O(N*K)+O(M*log(M)) worst case with N being the smallest \
-                                       input sorted set, K being the number of input sorted sets \
-                                       and M being the number of elements in the resulting sorted \
-                                       set.";
-const DIFFERENCE_COMPLEXITY: &str = "O(N*K)+O(M*log(M)) worst case with N being the size of the \
-                                     first sorted set, K being the number of input sorted sets \
-                                     and M being the number of elements in the resulting sorted \
-                                     set.";
+const UNION_COMPLEXITY: &str =
+    "O(N)+O(M*log(M)) for N members in all sets together and M in the result";
+const INTERSECTION_COMPLEXITY: &str =
+    "O(N*K)+O(M*log(M)) at worst, N being the size of the smallest of K sets, M that of the result";
+const DIFFERENCE_COMPLEXITY: &str =
+    "O(N*K)+O(M*log(M)) at worst, N being the size of the first of K sets, M that of the result";
 
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         complexity: UNION_COMPLEXITY,
-        summary: "Returns the union of multiple sorted sets.",
+        summary: "Returns the members that any of several sorted sets has, their scores combined.",
         ..listing("zunion", zunion)
     }
     .with_syntax(
@@ -434,7 +429,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         complexity: UNION_COMPLEXITY,
-        summary: "Stores the union of multiple sorted sets in a key.",
+        summary: "Stores the members that any of several sorted sets has, their scores combined.",
         ..storing("zunionstore", zunionstore)
     }
     .with_syntax(
@@ -443,7 +438,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
-        summary: "Returns the intersect of multiple sorted sets.",
+        summary: "Returns the members that all of several sorted sets have, their scores combined.",
         ..listing("zinter", zinter)
     }
     .with_syntax(
@@ -452,7 +447,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         complexity: INTERSECTION_COMPLEXITY,
-        summary: "Stores the intersect of multiple sorted sets in a key.",
+        summary: "Stores the members that all of several sorted sets have, their scores combined.",
         ..storing("zinterstore", zinterstore)
     }
     .with_syntax(
@@ -461,22 +456,21 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(N*K) worst case with N being the smallest input sorted set, K being the number of input \
-                     sorted sets.",
-        summary: "Returns the number of members of the intersect of multiple sorted sets.",
+        complexity: "O(N*K) at worst, N being the size of the smallest of K sets",
+        summary: "Tells how many members all of several sorted sets have.",
         ..listing("zintercard", zintercard)
     }
     .with_syntax("numkeys:integer key... [LIMIT limit:integer]"),
     CommandSpec {
         complexity: DIFFERENCE_COMPLEXITY,
-        summary: "Returns the difference between multiple sorted sets.",
+        summary: "Returns the members of the first sorted set that no other one has.",
         ..listing("zdiff", zdiff)
     }
     .with_syntax("numkeys:integer key... [WITHSCORES]"),
     CommandSpec {
         since: "6.2.0",
         complexity: DIFFERENCE_COMPLEXITY,
-        summary: "Stores the difference of multiple sorted sets in a key.",
+        summary: "Stores the members of the first sorted set that no other one has.",
         ..storing("zdiffstore", zdiffstore)
     }
     .with_syntax("destination:key numkeys:integer key..."),

@@ -85,9 +85,8 @@ const ALL_BUT_LAST: &[KeySpec] = &[KeySpec::Range {
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "5.0.0",
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        summary: "Removes and returns the member with the lowest score from one or more sorted sets. Blocks until a member is \
-                  available otherwise. Deletes the sorted set if the last element was popped.",
+        complexity: "O(log(N)) for N members in the set",
+        summary: "Takes the member with the lowest score from the first sorted set that has any, and waits if none has.",
         ..CommandSpec::new(
             "bzpopmin",
             -3,
@@ -101,9 +100,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "5.0.0",
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        summary: "Removes and returns the member with the highest score from one or more sorted sets. Blocks until a member is \
-                  available otherwise. Deletes the sorted set if the last element was popped.",
+        complexity: "O(log(N)) for N members in the set",
+        summary: "Takes the member with the highest score from the first sorted set that has any, and waits if none has.",
         ..CommandSpec::new(
             "bzpopmax",
             -3,
@@ -117,10 +115,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("6.0.0", "The timeout may have decimals.")]),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, \
-                     and M being the number of elements popped.",
-        summary: "Removes and returns a member by score from one or more sorted sets. Blocks until a member is available \
-                  otherwise. Deletes the sorted set if the last element was popped.",
+        complexity: "O(K)+O(M*log(N)) for K keys and M members returned, N being those in the set",
+        summary: "Takes members from the low or the high end of the first sorted set that has any, and waits if none has.",
         ..CommandSpec::new(
             "bzmpop",
             -5,

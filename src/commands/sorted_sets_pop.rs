@@ -193,16 +193,14 @@ fn parse_count_with_scores(count: &[u8], options: &[&[u8]]) -> Result<RandomCoun
 }
 
 const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
-const POP_COMPLEXITY: &str = "O(log(N)*M) with N being the number of elements in the sorted set, \
-                              and M being the number of elements popped.";
+const POP_COMPLEXITY: &str = "O(M*log(N)) for M members returned, N being those in the set";
 
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "5.0.0",
         complexity: POP_COMPLEXITY,
-        summary: "Returns the lowest-scoring members from a sorted set after removing them. Deletes the sorted set \
-                  if the last member was popped.",
+        summary: "Takes the members with the lowest scores from a sorted set.",
         ..CommandSpec::new(
             "zpopmin",
             -2,
@@ -211,13 +209,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmin,
         )
-    }.with_key_uses(&[KeyUse::TAKE])
+    }
+    .with_key_uses(&[KeyUse::TAKE])
     .with_syntax("key [count:integer]"),
     CommandSpec {
         since: "5.0.0",
         complexity: POP_COMPLEXITY,
-        summary: "Returns the highest-scoring members from a sorted set after removing them. Deletes the sorted set \
-                  if the last member was popped.",
+        summary: "Takes the members with the highest scores from a sorted set.",
         ..CommandSpec::new(
             "zpopmax",
             -2,
@@ -226,14 +224,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zpopmax,
         )
-    }.with_key_uses(&[KeyUse::TAKE])
+    }
+    .with_key_uses(&[KeyUse::TAKE])
     .with_syntax("key [count:integer]"),
     CommandSpec {
         since: "7.0.0",
-        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in \
-                     the sorted set, and M being the number of elements popped.",
-        summary: "Returns the highest- or lowest-scoring members from one or more sorted sets after removing them. \
-                  Deletes the sorted set if the last member was popped.",
+        complexity: "O(K)+O(M*log(N)) for K keys and M members returned, N being those in the set",
+        summary: "Takes members from the low or the high end of the first sorted set that has any.",
         ..CommandSpec::new(
             "zmpop",
             -4,
@@ -242,12 +239,13 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zmpop,
         )
-    }.with_key_uses(&[KeyUse::TAKE])
+    }
+    .with_key_uses(&[KeyUse::TAKE])
     .with_syntax("numkeys:integer key... where<MIN | MAX> [COUNT count:integer]"),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(N) where N is the number of members returned",
-        summary: "Returns one or more random members from a sorted set.",
+        complexity: "O(N) for N members returned",
+        summary: "Picks members of a sorted set at random.",
         ..CommandSpec::new(
             "zrandmember",
             -2,
@@ -256,6 +254,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrandmember,
         )
-    }.with_tips(&["nondeterministic_output"])
+    }
+    .with_tips(&["nondeterministic_output"])
     .with_syntax("key options[count:integer [WITHSCORES]]"),
 ];

@@ -257,15 +257,14 @@ fn zlexcount(
 
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
-const RANGE_COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted set and \
-                                M the number of elements returned.";
+const RANGE_COMPLEXITY: &str = "O(log(N)+M) for M members returned, N being those in the set";
 
 /// The rows of this file.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "1.2.0",
         complexity: RANGE_COMPLEXITY,
-        summary: "Returns members in a sorted set within a range of indexes.",
+        summary: "Returns the members between two places, two scores or two texts.",
         ..CommandSpec::new("zrange", -4, READ, KeySpec::FIRST, Group::SortedSet, zrange)
     }
     .with_syntax(
@@ -275,7 +274,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "1.2.0",
         complexity: RANGE_COMPLEXITY,
-        summary: "Returns members in a sorted set within a range of indexes in reverse order.",
+        summary: "Returns the members between two places, counted from the highest score.",
         ..CommandSpec::new(
             "zrevrange",
             -4,
@@ -290,7 +289,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "1.0.5",
         complexity: RANGE_COMPLEXITY,
-        summary: "Returns members in a sorted set within a range of scores.",
+        summary: "Returns the members between two scores, lowest first.",
         ..CommandSpec::new(
             "zrangebyscore",
             -4,
@@ -307,7 +306,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.2.0",
         complexity: RANGE_COMPLEXITY,
-        summary: "Returns members in a sorted set within a range of scores in reverse order.",
+        summary: "Returns the members between two scores, highest first.",
         ..CommandSpec::new(
             "zrevrangebyscore",
             -4,
@@ -322,7 +321,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
-        summary: "Returns members in a sorted set within a lexicographical range.",
+        summary: "Returns the members between two texts, in the order of their bytes.",
         ..CommandSpec::new(
             "zrangebylex",
             -4,
@@ -337,7 +336,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.8.9",
         complexity: RANGE_COMPLEXITY,
-        summary: "Returns members in a sorted set within a lexicographical range in reverse order.",
+        summary: "Returns the members between two texts, last one first.",
         ..CommandSpec::new(
             "zrevrangebylex",
             -4,
@@ -351,9 +350,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_deprecated("6.2.0", "`ZRANGE key max min BYLEX REV`"),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements \
-                     stored into the destination key.",
-        summary: "Stores a range of members from sorted set in a key.",
+        complexity: "O(log(N)+M) for M members stored, N being those in the set",
+        summary: "Stores the members between two places, two scores or two texts at another key.",
         ..CommandSpec::new(
             "zrangestore",
             -5,
@@ -362,15 +360,16 @@ pub const COMMANDS: &[CommandSpec] = &[
             Group::SortedSet,
             zrangestore,
         )
-    }.with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)])
+    }
+    .with_key_uses(&[KeyUse::REPLACE.at(1, 1), KeyUse::READ.at(2, 2)])
     .with_syntax(
         "dst:key src:key min max sortby[BYSCORE | BYLEX] [REV] \
          [LIMIT offset:integer count:integer]",
     ),
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        summary: "Returns the count of members in a sorted set that have scores within a range.",
+        complexity: "O(log(N)) for N members in the set",
+        summary: "Tells how many members are between two scores.",
         ..CommandSpec::new(
             "zcount",
             4,
@@ -383,8 +382,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key min:double max:double"),
     CommandSpec {
         since: "2.8.9",
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        summary: "Returns the number of members in a sorted set within a lexicographical range.",
+        complexity: "O(log(N)) for N members in the set",
+        summary: "Tells how many members are between two texts, in the order of their bytes.",
         ..CommandSpec::new(
             "zlexcount",
             4,

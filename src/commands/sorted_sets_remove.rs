@@ -75,8 +75,7 @@ fn remove_range(
     Ok(())
 }
 
-const REMOVAL_COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted \
-                                  set and M the number of elements removed by the operation.";
+const REMOVAL_COMPLEXITY: &str = "O(log(N)+M) for M members that go, N being those in the set";
 
 const fn row(name: &'static str, function: super::spec::CommandFunction) -> CommandSpec {
     CommandSpec::new(
@@ -94,25 +93,25 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
         complexity: REMOVAL_COMPLEXITY,
-        summary: "Removes members in a sorted set within a range of indexes. Deletes the sorted set if all members \
-                  were removed.",
+        summary: "Removes the members between two places.",
         ..row("zremrangebyrank", zremrangebyrank)
-    }.with_key_uses(&[KeyUse::DELETE])
+    }
+    .with_key_uses(&[KeyUse::DELETE])
     .with_syntax("key start:integer stop:integer"),
     CommandSpec {
         since: "1.2.0",
         complexity: REMOVAL_COMPLEXITY,
-        summary: "Removes members in a sorted set within a range of scores. Deletes the sorted set if all members \
-                  were removed.",
+        summary: "Removes the members between two scores.",
         ..row("zremrangebyscore", zremrangebyscore)
-    }.with_key_uses(&[KeyUse::DELETE])
+    }
+    .with_key_uses(&[KeyUse::DELETE])
     .with_syntax("key min:double max:double"),
     CommandSpec {
         since: "2.8.9",
         complexity: REMOVAL_COMPLEXITY,
-        summary: "Removes members in a sorted set within a lexicographical range. Deletes the sorted set if all \
-                  members were removed.",
+        summary: "Removes the members between two texts, in the order of their bytes.",
         ..row("zremrangebylex", zremrangebylex)
-    }.with_key_uses(&[KeyUse::DELETE])
+    }
+    .with_key_uses(&[KeyUse::DELETE])
     .with_syntax("key min max"),
 ];

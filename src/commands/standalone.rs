@@ -135,7 +135,7 @@ fn no_modules(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandRes
 }
 
 fn module_help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
-    const HELP: &[&str] = &["LIST", "    Return a list of loaded modules: none."];
+    const HELP: &[&str] = &["LIST", "    Lists the modules. There are none."];
     write_help("MODULE", HELP, reply);
     Ok(())
 }
@@ -240,7 +240,7 @@ const MODULE: &[CommandSpec] = &[
         "list",
         2,
         Flags::ADMIN.and(Flags::NOSCRIPT),
-        "Returns all loaded modules.",
+        "Answers that there are no modules.",
         module_list,
     )
     .with_since("4.0.0")
@@ -276,7 +276,7 @@ const MODULE: &[CommandSpec] = &[
         "help",
         2,
         ALWAYS,
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         module_help,
     )
     .with_since("5.0.0"),
@@ -288,7 +288,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         "role",
         1,
         ALWAYS.and(Flags::NOSCRIPT).and(Flags::FAST),
-        "Returns the replication role.",
+        "Answers that this server is a master without replicas.",
         role,
     )
     .with_since("2.8.12")
@@ -364,7 +364,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             "module",
             -2,
             Flags::NONE,
-            "A container for module commands.",
+            "Answers for modules, of which there are none.",
             module_container,
         )
         .with_since("4.0.0")

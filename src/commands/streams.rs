@@ -89,11 +89,11 @@ fn is_full(stream: &Stream, settings: &Settings, payload_bytes: usize) -> bool {
     let Some(last) = stream.last_chunk() else {
         return false;
     };
-    let bytes_max = match settings.stream_node_max_bytes {
+    let bytes_max = match settings.encodings.stream_node_max_bytes {
         0 => CHUNK_BYTES_MAX,
         bytes => bytes.min(CHUNK_BYTES_MAX),
     };
-    let entries_max = settings.stream_node_max_entries;
+    let entries_max = settings.encodings.stream_node_max_entries;
     (last.bytes + payload_bytes) as u64 >= bytes_max
         || (entries_max > 0 && last.entries >= entries_max)
 }
@@ -252,7 +252,7 @@ fn xsetid(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>)
 pub const RANDOM: &[&str] = &["nondeterministic_output"];
 const WRITE: Flags = Flags::WRITE.and(Flags::FAST);
 const WRITE_MORE: Flags = WRITE.and(Flags::DENYOOM);
-const RANGE: &str = "O(N) with N being the number of elements being returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).";
+const RANGE: &str = "O(N) for N entries returned, so O(1) with a fixed COUNT";
 
 const fn row(
     name: &'static str,
@@ -267,8 +267,8 @@ const fn row(
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
-        summary: "Appends a new message to a stream. Creates the key if it doesn't exist.",
+        complexity: "O(1), and O(N) for N entries that trimming removes",
+        summary: "Adds an entry at the end of a stream; may remove old ones at the same time.",
         ..row("xadd", -5, WRITE_MORE, xadd)
             .with_tips(RANDOM)
             .with_key_uses(&[KeyUse::UPDATE.noted("Not only added to: it may be trimmed.")])
@@ -281,19 +281,19 @@ pub const COMMANDS: &[CommandSpec] = &[
     )
     .with_history(&[("7.0.0", "The ID may be `<ms>-*`.")]),
     CommandSpec {
-        summary: "Returns the number of messages in a stream.",
+        summary: "Tells how many entries a stream has.",
         ..row("xlen", 2, Flags::READONLY.and(Flags::FAST), xlen).with_key_uses(&[KeyUse::LOOK])
     }
     .with_syntax("key"),
     CommandSpec {
-        complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
-        summary: "Returns the number of messages after removing them from a stream.",
+        complexity: "O(1) for each entry, however long the stream is",
+        summary: "Removes entries from a stream by their IDs.",
         ..row("xdel", -3, WRITE, xdel).with_key_uses(&[KeyUse::DELETE])
     }
     .with_syntax("key id..."),
     CommandSpec {
-        complexity: "O(N), with N being the number of evicted entries.",
-        summary: "Deletes messages from the beginning of a stream.",
+        complexity: "O(N) for N entries that go",
+        summary: "Removes the oldest entries of a stream: all but so many, or those before an ID.",
         ..row("xtrim", -4, Flags::WRITE, xtrim)
             .with_key_uses(&[KeyUse::DELETE])
             .with_tips(RANDOM)
@@ -305,20 +305,20 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         complexity: RANGE,
-        summary: "Returns the messages from a stream within a range of IDs.",
+        summary: "Returns the entries between two IDs.",
         ..row("xrange", -4, Flags::READONLY, xrange)
     }
     .with_syntax("key start end [COUNT count:integer]")
     .with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
     CommandSpec {
         complexity: RANGE,
-        summary: "Returns the messages from a stream within a range of IDs in reverse order.",
+        summary: "Returns the entries between two IDs, newest first.",
         ..row("xrevrange", -4, Flags::READONLY, xrevrange)
     }
     .with_syntax("key end start [COUNT count:integer]")
     .with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
     CommandSpec {
-        summary: "An internal command for replicating stream values.",
+        summary: "Sets the last ID of a stream and its counters, as a copy of another stream needs them.",
         ..row("xsetid", -3, WRITE_MORE, xsetid)
     }
     .with_syntax(

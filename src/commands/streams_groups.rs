@@ -208,19 +208,19 @@ fn xack(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) -
 
 const HELP: &[&str] = &[
     "CREATE <key> <groupname> <id|$> [option]",
-    "    Create a new consumer group. Options are:",
+    "    Makes a group that reads what comes after an ID, with $ only what is new.",
     "    * MKSTREAM",
-    "      Create the empty stream if it does not exist.",
+    "      A missing stream is made, without entries.",
     "    * ENTRIESREAD entries_read",
-    "      Set the group's entries_read counter (internal use).",
+    "      Says how many entries the group has read, from which its lag is told.",
     "CREATECONSUMER <key> <groupname> <consumer>",
-    "    Create a new consumer in the specified group.",
+    "    Adds a consumer that has read nothing yet.",
     "DELCONSUMER <key> <groupname> <consumer>",
-    "    Remove the specified consumer.",
+    "    Removes a consumer; what was pending for it is pending no more.",
     "DESTROY <key> <groupname>",
-    "    Remove the specified group.",
+    "    Removes a group with all its consumers.",
     "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
-    "    Set the current group ID and entries_read counter.",
+    "    Lets a group go on behind another ID.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -251,7 +251,7 @@ const fn row(
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        summary: "Creates a consumer group.",
+        summary: "Makes a group of consumers for a stream.",
         ..row("create", -5, WRITE_MORE, create).with_key_uses(&[KeyUse::INSERT])
     }
     .with_syntax(
@@ -260,7 +260,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     )
     .with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
     CommandSpec {
-        summary: "Sets the last-delivered ID of a consumer group.",
+        summary: "Lets a group go on behind another ID.",
         ..row("setid", -5, Flags::WRITE, setid)
     }
     .with_syntax(
@@ -269,25 +269,25 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     )
     .with_history(&[("7.0.0", "New: `ENTRIESREAD`.")]),
     CommandSpec {
-        complexity: "O(N) where N is the number of entries in the group's pending entries list (PEL).",
-        summary: "Destroys a consumer group.",
+        complexity: "O(N) for N pending entries of the group",
+        summary: "Removes a group with all its consumers.",
         ..row("destroy", 4, Flags::WRITE, destroy).with_key_uses(&[KeyUse::DELETE])
     }
     .with_syntax("key group"),
     CommandSpec {
         since: "6.2.0",
-        summary: "Creates a consumer in a consumer group.",
+        summary: "Adds a consumer that has read nothing yet.",
         ..row("createconsumer", 5, WRITE_MORE, createconsumer).with_key_uses(&[KeyUse::INSERT])
     }
     .with_syntax("key group consumer"),
     CommandSpec {
-        summary: "Deletes a consumer from a consumer group.",
+        summary: "Removes a consumer and forgets what was pending for it.",
         ..row("delconsumer", 5, Flags::WRITE, delconsumer).with_key_uses(&[KeyUse::DELETE])
     }
     .with_syntax("key group consumer"),
     CommandSpec {
         keys: KeySpec::NONE,
-        summary: "Returns helpful text about the different subcommands.",
+        summary: "Lists the subcommands and what each is for.",
         ..row("help", 2, Flags::LOADING.and(Flags::STALE), help)
     },
 ];
@@ -296,15 +296,15 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         keys: KeySpec::NONE,
-        complexity: "Depends on subcommand.",
-        summary: "A container for consumer groups commands.",
+        complexity: "That of the subcommand",
+        summary: "Manages the groups of a stream.",
         subcommands: SUBCOMMANDS,
         ..row("xgroup", -2, Flags::NONE, xgroup)
     },
     CommandSpec {
         keys: KeySpec::FIRST,
-        complexity: "O(1) for each message ID processed.",
-        summary: "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.",
+        complexity: "O(1) for each entry",
+        summary: "Says that a group has dealt with entries, so that they are pending no more.",
         ..row("xack", -4, Flags::WRITE.and(Flags::FAST), xack)
     }
     .with_syntax("key group id..."),

@@ -193,11 +193,11 @@ fn reply_consumer(
 
 const HELP: &[&str] = &[
     "CONSUMERS <key> <groupname>",
-    "    Show consumers of <groupname>.",
+    "    Lists the consumers of a group, with what is pending for each.",
     "GROUPS <key>",
-    "    Show the stream consumer groups.",
+    "    Lists the groups of a stream, with how far each has read.",
     "STREAM <key> [FULL [COUNT <count>]",
-    "    Show information about the stream.",
+    "    Tells about a stream; with FULL also its entries, groups and consumers.",
 ];
 
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
@@ -222,19 +222,19 @@ const fn row(name: &'static str, arity: i32, function: CommandFunction) -> Comma
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        summary: "Returns a list of the consumers in a consumer group.",
+        summary: "Lists the consumers of a group, with what is pending for each.",
         ..row("consumers", 4, consumers).with_tips(RANDOM)
     }
     .with_syntax("key group")
     .with_history(&[("7.2.0", "Shows `inactive`; `idle` begins with the last attempt.")]),
     CommandSpec {
-        summary: "Returns a list of the consumer groups of a stream.",
+        summary: "Lists the groups of a stream, with how far each has read.",
         ..row("groups", 3, groups)
     }
     .with_syntax("key")
     .with_history(&[("7.0.0", "Shows `entries-read` and `lag`.")]),
     CommandSpec {
-        summary: "Returns information about a stream.",
+        summary: "Tells how long a stream is, where it begins and ends, and more.",
         ..row("stream", -3, info_stream)
     }
     .with_syntax("key full-block[<FULL> [COUNT count:integer]]")
@@ -242,7 +242,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         flags: Flags::LOADING.and(Flags::STALE),
         keys: KeySpec::NONE,
-        summary: "Returns helpful text about the different subcommands.",
+        summary: "Lists the subcommands and what each is for.",
         ..row("help", 2, help)
     },
 ];
@@ -251,8 +251,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     flags: Flags::NONE,
     keys: KeySpec::NONE,
-    complexity: "Depends on subcommand.",
-    summary: "A container for stream introspection commands.",
+    complexity: "That of the subcommand",
+    summary: "Tells about streams, their groups and consumers.",
     subcommands: SUBCOMMANDS,
     ..row("xinfo", -2, xinfo)
 }];

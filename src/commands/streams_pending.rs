@@ -394,8 +394,8 @@ const CLAIM: Flags = Flags::WRITE.and(Flags::FAST);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "5.0.0",
-        complexity: "O(N) with N being the number of elements returned; O(M), where M is the total number of entries scanned, with the IDLE filter.",
-        summary: "Returns the information and entries from a stream consumer group's pending entries list.",
+        complexity: "O(N) for N entries returned; with IDLE O(M) for M entries looked at",
+        summary: "Lists what consumers were given and have not acknowledged, or sums it up.",
         ..CommandSpec::new(
             "xpending",
             -3,
@@ -413,8 +413,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_history(&[("6.2.0", "Ends of the range may be exclusive.")]),
     CommandSpec {
         since: "5.0.0",
-        complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
-        summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.",
+        complexity: "O(log(N)) for each entry, N being those that are pending in the group",
+        summary: "Hands pending entries over to another consumer.",
         ..CommandSpec::new("xclaim", -6, CLAIM, KeySpec::FIRST, Group::Stream, xclaim)
             .with_tips(RANDOM)
     }
@@ -425,8 +425,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         since: "6.2.0",
-        complexity: "O(1) if COUNT is small.",
-        summary: "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.",
+        complexity: "O(1) with a small COUNT",
+        summary: "Hands over to another consumer what has been pending for too long.",
         ..CommandSpec::new(
             "xautoclaim",
             -6,

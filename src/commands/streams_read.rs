@@ -434,8 +434,8 @@ const BLOCKING: Flags = Flags::BLOCKING.and(Flags::MOVABLE_KEYS);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "5.0.0",
-        complexity: "O(M) for each stream, with M being the number of elements returned.",
-        summary: "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
+        complexity: "O(M) for each stream of which M entries are returned",
+        summary: "Returns what comes after given IDs in several streams, and may wait for it.",
         ..CommandSpec::new(
             "xread",
             -4,
@@ -449,8 +449,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("[COUNT count:integer] [BLOCK milliseconds:integer] <STREAMS key... id...>"),
     CommandSpec {
         since: "5.0.0",
-        complexity: "O(M) for each stream mentioned, with M being the number of elements returned.",
-        summary: "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise.",
+        complexity: "O(M) for each stream of which M entries are returned",
+        summary: "Gives a consumer what its group has not been given yet, or what is pending for it; may wait for it.",
         ..CommandSpec::new(
             "xreadgroup",
             -7,

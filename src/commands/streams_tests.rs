@@ -6,8 +6,8 @@ use crate::commands::context::TimeoutReply;
 /// A server whose stream `s` has the entries 1-0 to `count`-0, field `n`.
 fn numbered(count: u64) -> TestServer {
     let mut server = TestServer::new();
-    server.settings.stream_node_max_entries = 10;
-    server.settings.stream_node_max_bytes = 4096;
+    server.settings.encodings.stream_node_max_entries = 10;
+    server.settings.encodings.stream_node_max_bytes = 4096;
     for number in 1..=count {
         server.check(
             &format!("XADD s {number}-0 n {number}"),

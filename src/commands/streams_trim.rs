@@ -124,7 +124,11 @@ fn default_limit(settings: &Settings) -> u64 {
     const CHUNKS: u64 = 100;
     const WITHOUT_CHUNK_LIMIT: u64 = 10_000;
     const MOST: u64 = 1_000_000;
-    match settings.stream_node_max_entries.saturating_mul(CHUNKS) {
+    match settings
+        .encodings
+        .stream_node_max_entries
+        .saturating_mul(CHUNKS)
+    {
         0 => WITHOUT_CHUNK_LIMIT,
         limit => limit.min(MOST),
     }

@@ -305,12 +305,12 @@ fn set_key_flags(arguments: &[&[u8]]) -> KeyFlags {
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        summary: "Returns the string value of a key.",
+        summary: "Reads the string at a key.",
         ..CommandSpec::new("get", 2, FAST_READ, KeySpec::FIRST, Group::String, get)
     }
     .with_syntax("key"),
     CommandSpec {
-        summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+        summary: "Puts a string at a key, in place of whatever was there.",
         ..CommandSpec::new("set", -3, WRITE, KeySpec::FIRST, Group::String, set)
     }.with_key_uses(&[KeyUse::CHANGE.decided_by(set_key_flags).noted("Read only with GET.")])
     .with_syntax(
@@ -323,27 +323,27 @@ pub const COMMANDS: &[CommandSpec] = &[
     )
     .with_history(&[("7.0.0", "`NX` and `GET` go together.")]),
     CommandSpec {
-        summary: "Set the string value of a key only when the key doesn't exist.",
+        summary: "Puts a string at a key if nothing is there yet.",
         ..CommandSpec::new("setnx", 3, FAST_WRITE, KeySpec::FIRST, Group::String, setnx)
     }.with_key_uses(&[KeyUse::CREATE])
     .with_syntax("key value")
     .with_deprecated("2.6.12", "`SET key value NX`"),
     CommandSpec {
         since: "2.0.0",
-        summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
+        summary: "Puts a string at a key, with a time to live in seconds.",
         ..CommandSpec::new("setex", 4, WRITE, KeySpec::FIRST, Group::String, setex)
     }.with_key_uses(&[KeyUse::REPLACE])
     .with_syntax("key seconds:integer value")
     .with_deprecated("2.6.12", "`SET key value EX seconds`"),
     CommandSpec {
         since: "2.6.0",
-        summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
+        summary: "Puts a string at a key, with a time to live in milliseconds.",
         ..CommandSpec::new("psetex", 4, WRITE, KeySpec::FIRST, Group::String, psetex)
     }.with_key_uses(&[KeyUse::REPLACE])
     .with_syntax("key milliseconds:integer value")
     .with_deprecated("2.6.12", "`SET key value PX milliseconds`"),
     CommandSpec {
-        summary: "Returns the previous string value of a key after setting it to a new value.",
+        summary: "Puts a string at a key and returns the one that was there before.",
         ..CommandSpec::new(
             "getset",
             3,
@@ -357,7 +357,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_deprecated("6.2.0", "`SET key value GET`"),
     CommandSpec {
         since: "6.2.0",
-        summary: "Returns the string value of a key after deleting the key.",
+        summary: "Reads the string at a key and removes the key.",
         ..CommandSpec::new(
             "getdel",
             2,
@@ -370,7 +370,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "6.2.0",
-        summary: "Returns the string value of a key after setting its expiration time.",
+        summary: "Reads the string at a key; may also set the key's deadline or take it away.",
         ..CommandSpec::new(
             "getex",
             -2,
@@ -386,22 +386,22 @@ pub const COMMANDS: &[CommandSpec] = &[
          | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST]",
     ),
     CommandSpec {
-        complexity: "O(N) where N is the number of keys to retrieve.",
-        summary: "Atomically returns the string values of one or more keys.",
+        complexity: "O(N) for N keys",
+        summary: "Reads the strings at several keys, all at the same moment.",
         ..CommandSpec::new("mget", -2, FAST_READ, KeySpec::ALL, Group::String, mget)
     }.with_tips(&["request_policy:multi_shard"])
     .with_syntax("key..."),
     CommandSpec {
         since: "1.0.1",
-        complexity: "O(N) where N is the number of keys to set.",
-        summary: "Atomically creates or modifies the string values of one or more keys.",
+        complexity: "O(N) for N keys",
+        summary: "Puts strings at several keys in one step.",
         ..CommandSpec::new("mset", -3, WRITE, PAIRS, Group::String, mset)
     }.with_key_uses(&[KeyUse::REPLACE]).with_tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
     .with_syntax("data<key value>..."),
     CommandSpec {
         since: "1.0.1",
-        complexity: "O(N) where N is the number of keys to set.",
-        summary: "Atomically modifies the string values of one or more keys only when all keys don't exist.",
+        complexity: "O(N) for N keys",
+        summary: "Puts strings at several keys in one step, unless any of the keys is there already.",
         ..CommandSpec::new("msetnx", -3, WRITE, PAIRS, Group::String, msetnx)
     }.with_key_uses(&[KeyUse::CREATE])
     .with_syntax("data<key value>..."),

@@ -220,8 +220,8 @@ const FAST_WRITE: Flags = Flags::WRITE.and(Flags::FAST);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "8.4.0",
-        complexity: "O(N) where N is the length of the string value.",
-        summary: "Returns the XXH3 hash of a string value in hexadecimal digits.",
+        complexity: "O(N) for a string of N bytes",
+        summary: "Tells the XXH3 hash of the string at a key, in hexadecimal digits.",
         ..CommandSpec::new(
             "digest",
             2,
@@ -248,9 +248,9 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key value"),
     CommandSpec {
         since: "8.4.0",
-        complexity: "O(1) for IFEQ/IFNE, O(N) for IFDEQ/IFDNE where N is the length of the string value.",
+        complexity: "O(1) with a value to compare; with a digest O(N) for a string of N bytes",
         key_uses: &[KeyUse::REMOVE.and(KeyFlags::ACCESS)],
-        summary: "Deletes a key if its string value, or its hash digest, is the given one or is not.",
+        summary: "Removes a key if its string, or the digest of it, is a given one or is not.",
         ..CommandSpec::new(
             "delex",
             -2,
@@ -266,9 +266,9 @@ pub const COMMANDS: &[CommandSpec] = &[
     ),
     CommandSpec {
         since: "8.4.0",
-        complexity: "O(N) where N is the number of keys to set.",
+        complexity: "O(N) for N keys",
         key_uses: &[KeyUse::REPLACE],
-        summary: "Sets several keys to string values with one expiration time, all of them or none.",
+        summary: "Puts strings at several keys with one deadline for all; by a condition all of them or none.",
         ..CommandSpec::new(
             "msetex",
             -4,

@@ -182,8 +182,8 @@ fn lcs(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>) ->
 /// The row of LCS.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "7.0.0",
-    complexity: "O(N*M) where N and M are the lengths of s1 and s2, respectively",
-    summary: "Finds the longest common substring.",
+    complexity: "O(N*M) for strings of N and M bytes",
+    summary: "Finds the longest sequence of bytes that two strings share; there may be others in between.",
     ..CommandSpec::new(
         "lcs",
         -3,

@@ -85,28 +85,28 @@ const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
 /// The rows of this family.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        summary: "Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Adds one to the integer at a key; a missing key counts as 0.",
         ..CommandSpec::new("incr", 2, WRITE, KeySpec::FIRST, Group::String, incr)
     }.with_key_uses(&[KeyUse::CHANGE])
     .with_syntax("key"),
     CommandSpec {
-        summary: "Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Takes one from the integer at a key; a missing key counts as 0.",
         ..CommandSpec::new("decr", 2, WRITE, KeySpec::FIRST, Group::String, decr)
     }.with_key_uses(&[KeyUse::CHANGE])
     .with_syntax("key"),
     CommandSpec {
-        summary: "Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Adds a number to the integer at a key; a missing key counts as 0.",
         ..CommandSpec::new("incrby", 3, WRITE, KeySpec::FIRST, Group::String, incrby)
     }.with_key_uses(&[KeyUse::CHANGE])
     .with_syntax("key increment:integer"),
     CommandSpec {
-        summary: "Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Takes a number from the integer at a key; a missing key counts as 0.",
         ..CommandSpec::new("decrby", 3, WRITE, KeySpec::FIRST, Group::String, decrby)
     }.with_key_uses(&[KeyUse::CHANGE])
     .with_syntax("key decrement:integer"),
     CommandSpec {
         since: "2.6.0",
-        summary: "Increments the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Adds a number that may have decimals to the one at a key; a missing key counts as 0.",
         ..CommandSpec::new(
             "incrbyfloat",
             3,

@@ -103,7 +103,7 @@ const READ: Flags = Flags::READONLY.and(Flags::PEEKS);
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "2.0.0",
-        summary: "Appends a string to the value of a key. Creates the key if it doesn't exist.",
+        summary: "Adds bytes to the end of a string; a missing key counts as an empty one.",
         ..CommandSpec::new(
             "append",
             3,
@@ -117,7 +117,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key value"),
     CommandSpec {
         since: "2.2.0",
-        summary: "Returns the length of a string value.",
+        summary: "Tells how many bytes a string has.",
         ..CommandSpec::new(
             "strlen",
             2,
@@ -131,8 +131,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key"),
     CommandSpec {
         since: "2.2.0",
-        complexity: "O(1) for small values, O(M) with M being the length of the value where a snapshot shares it.",
-        summary: "Overwrites a part of a string value with another by an offset. Creates the key if it doesn't exist.",
+        complexity: "O(1) for small strings; O(M) for one of M bytes that a snapshot shares",
+        summary: "Writes bytes into a string at an offset; a gap before them is filled with zeros.",
         ..CommandSpec::new(
             "setrange",
             4,
@@ -145,14 +145,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key offset:integer value"),
     CommandSpec {
         since: "2.4.0",
-        complexity: "O(N) where N is the length of the returned string.",
-        summary: "Returns a substring of the string stored at a key.",
+        complexity: "O(N) for N bytes returned",
+        summary: "Returns the bytes of a string between two offsets.",
         ..CommandSpec::new("getrange", 4, READ, KeySpec::FIRST, Group::String, getrange)
     }
     .with_syntax("key start:integer end:integer"),
     CommandSpec {
-        complexity: "O(N) where N is the length of the returned string.",
-        summary: "Returns a substring from a string value.",
+        complexity: "O(N) for N bytes returned",
+        summary: "The older name of GETRANGE.",
         ..CommandSpec::new("substr", 4, READ, KeySpec::FIRST, Group::String, getrange)
     }
     .with_syntax("key start:integer end:integer")

@@ -20,6 +20,7 @@ use crate::tracking::{TrackingOptions, TrackingState};
 use crate::value::Value;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use storage_format::Effect;
 
 /// See the module's comment.
@@ -29,7 +30,9 @@ pub struct TestServices {
     calls: Mutex<Vec<String>>,
     scripts: super::script::store::ScriptStore,
     /// Set: commands that need memory are refused.
-    pub out_of_memory: std::sync::atomic::AtomicBool,
+    pub out_of_memory: AtomicBool,
+    /// Set: there is a log to reload from.
+    pub has_log: AtomicBool,
     users: Users,
     slow_log: SlowLog,
     latency_monitor: LatencyMonitor,
@@ -44,7 +47,8 @@ impl TestServices {
             recorder,
             calls: Mutex::new(Vec::new()),
             scripts: Default::default(),
-            out_of_memory: Default::default(),
+            out_of_memory: AtomicBool::default(),
+            has_log: AtomicBool::default(),
             users: Users::default(),
             slow_log: SlowLog::default(),
             latency_monitor: LatencyMonitor::default(),
@@ -197,7 +201,7 @@ impl Services for TestServices {
             (seen, last) = (seen + 1, Some(position(hash)));
             let wanted = request
                 .pattern
-                .is_none_or(|pattern| crate::glob::matches(pattern, &key));
+                .is_none_or(|pattern| crate::glob::selects(pattern, &key));
             if wanted && request.kind.is_none_or(|wanted| wanted == kind) {
                 found(&key);
             }
@@ -335,9 +339,9 @@ impl Services for TestServices {
         1_700_000_000
     }
 
-    fn reload(&self) -> Result<(), CommandError> {
-        self.note("reload()");
-        Ok(())
+    fn reload(&self, takes_snapshot: bool) -> Result<bool, CommandError> {
+        self.note(format!("reload({takes_snapshot})"));
+        Ok(takes_snapshot || self.has_log.load(Ordering::Relaxed))
     }
 
     fn shut_down(&self, save: ShutdownSave, now: bool, force: bool) -> Result<(), CommandError> {
@@ -457,8 +461,7 @@ impl Services for TestServices {
     }
 
     fn is_out_of_memory(&self) -> bool {
-        self.out_of_memory
-            .load(std::sync::atomic::Ordering::Relaxed)
+        self.out_of_memory.load(Ordering::Relaxed)
     }
 
     fn make_resident(

@@ -211,12 +211,7 @@ impl TestServer {
             .as_mut()
             .filter(|_| !spec.flags.has(Flags::NOT_QUEUED))
         {
-            transaction.queue.push(
-                arguments
-                    .iter()
-                    .map(|argument| Box::from(*argument))
-                    .collect(),
-            );
+            transaction.push(arguments);
             reply.raw(QUEUED);
             return Ok(());
         }

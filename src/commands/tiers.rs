@@ -61,13 +61,13 @@ fn statistics(context: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> Comm
 fn help(_: &mut Context<'_>, _: &[&[u8]], reply: &mut Reply<'_>) -> CommandResult {
     const HELP: &[&str] = &[
         "WHERE <key> [<key> ...]",
-        "    Tell for each key whether it is hot, warm or cold, or nil if it does not exist.",
+        "    Tells for each key whether it is hot, warm or cold, or nil if it does not exist.",
         "DEMOTE <key> [<key> ...]",
-        "    Move keys to the cold tier; returns how many were moved when they are there.",
+        "    Moves keys to the cold tier; returns how many were moved when they are there.",
         "DEMOTE ALL",
-        "    Move every key of this database to the cold tier.",
+        "    Moves every key of this database to the cold tier.",
         "STATS",
-        "    Return figures about the tiers.",
+        "    Returns figures about the tiers.",
     ];
     write_help("TIER", HELP, reply);
     Ok(())
@@ -145,10 +145,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Tells whether keys are hot, warm or cold.",
         place,
     )
-    .with_complexity("O(N) where N is the number of keys")
+    .with_complexity("O(N) for N keys")
     .with_syntax("key:string..."),
     row("demote", -3, FLAGS, "Moves keys to the cold tier.", demote)
-        .with_complexity("O(N) where N is the number of keys, and the size of those that changed")
+        .with_complexity("O(N) for N keys, and the size of those that changed")
         .with_syntax("keys<ALL | key:string...>"),
     row(
         "stats",
@@ -161,7 +161,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "help",
         2,
         Flags::FAST,
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     ),
 ];
@@ -174,7 +174,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             "tier",
             -2,
             Flags::NONE,
-            "A container for commands about the tiers.",
+            "Tells where keys are and moves them between the tiers.",
             container,
         )
     },
@@ -185,7 +185,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             "lolwut",
             -1,
             Flags::READONLY.and(Flags::FAST),
-            "Displays computer art and the version.",
+            "Draws how full the tiers are, and tells the version.",
             lolwut,
         )
     }

@@ -326,7 +326,7 @@ const IN_PLACE: Flags = Flags::NOSCRIPT
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "1.2.0",
-        summary: "Starts a transaction.",
+        summary: "Has the commands that follow queued until EXEC.",
         ..CommandSpec::new(
             "multi",
             1,
@@ -339,8 +339,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "1.2.0",
-        complexity: "Depends on commands in the transaction",
-        summary: "Executes all commands in a transaction.",
+        complexity: "That of the queued commands",
+        summary: "Runs the queued commands as one step.",
         ..CommandSpec::new(
             "exec",
             1,
@@ -357,8 +357,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_flags(Flags::SKIP_SLOWLOG),
     CommandSpec {
         since: "2.0.0",
-        complexity: "O(N), when N is the number of queued commands",
-        summary: "Discards a transaction.",
+        complexity: "O(N) for N queued commands",
+        summary: "Forgets the queued commands.",
         ..CommandSpec::new(
             "discard",
             1,
@@ -371,8 +371,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_flags(Flags::ALLOW_BUSY),
     CommandSpec {
         since: "2.2.0",
-        complexity: "O(1) for every key.",
-        summary: "Monitors changes to keys to determine the execution of a transaction.",
+        complexity: "O(N) for N keys",
+        summary: "Has the next EXEC do nothing if one of these keys changes before it.",
         ..CommandSpec::new(
             "watch",
             -2,
@@ -387,7 +387,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("key..."),
     CommandSpec {
         since: "2.2.0",
-        summary: "Forgets about watched keys of a transaction.",
+        summary: "Ends what WATCH began, for all keys.",
         ..CommandSpec::new(
             "unwatch",
             1,

@@ -88,8 +88,7 @@ fn waitaof(context: &mut Context<'_>, arguments: &[&[u8]], reply: &mut Reply<'_>
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         since: "3.0.0",
-        summary: "Blocks until the asynchronous replication of all preceding write commands sent by the connection is \
-                  completed.",
+        summary: "Waits for replicas to have what this connection wrote; there are none, so it waits for the timeout.",
         ..CommandSpec::new(
             "wait",
             3,
@@ -102,8 +101,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     .with_syntax("numreplicas:integer timeout:integer"),
     CommandSpec {
         since: "7.2.0",
-        summary: "Blocks until all of the preceding write commands sent by the connection are written to the append-only \
-                  file of the master and/or replicas.",
+        summary: "Waits until what this connection wrote is safe on disk, here or on replicas.",
         ..CommandSpec::new(
             "waitaof",
             4,

@@ -94,6 +94,27 @@ pub struct Changed {
     pub name: &'static str,
 }
 
+/// From when on a collection is stored, or shown as if it were stored, in another way.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(
+    missing_docs,
+    reason = "each field has a row with its description in the table"
+)]
+pub struct EncodingLimits {
+    pub list_max_listpack_size: i64,
+    pub hash_max_listpack_entries: u64,
+    pub hash_max_listpack_value_bytes: u64,
+    pub set_max_intset_entries: u64,
+    pub set_max_listpack_entries: u64,
+    pub set_max_listpack_value_bytes: u64,
+    pub zset_max_listpack_entries: u64,
+    pub zset_max_listpack_value_bytes: u64,
+    pub legacy_encoding_names: bool,
+    pub stream_node_max_bytes: u64,
+    pub stream_node_max_entries: u64,
+    pub hll_sparse_max_bytes: u64,
+}
+
 /// All settings. Each field is described at its row in [`table`].
 #[derive(Clone, Debug, PartialEq)]
 #[allow(
@@ -169,18 +190,7 @@ pub struct Settings {
     pub log_growth_minimum_bytes: u64,
     pub snapshot_keep: u64,
 
-    pub list_max_listpack_size: i64,
-    pub hash_max_listpack_entries: u64,
-    pub hash_max_listpack_value_bytes: u64,
-    pub set_max_intset_entries: u64,
-    pub set_max_listpack_entries: u64,
-    pub set_max_listpack_value_bytes: u64,
-    pub zset_max_listpack_entries: u64,
-    pub zset_max_listpack_value_bytes: u64,
-    pub legacy_encoding_names: bool,
-    pub stream_node_max_bytes: u64,
-    pub stream_node_max_entries: u64,
-    pub hll_sparse_max_bytes: u64,
+    pub encodings: EncodingLimits,
 
     pub notify_keyspace_events: EventClasses,
     /// -1: log nothing.
@@ -341,18 +351,7 @@ impl Settings {
             log_growth_percent: 0,
             log_growth_minimum_bytes: 0,
             snapshot_keep: 0,
-            list_max_listpack_size: 0,
-            hash_max_listpack_entries: 0,
-            hash_max_listpack_value_bytes: 0,
-            set_max_intset_entries: 0,
-            set_max_listpack_entries: 0,
-            set_max_listpack_value_bytes: 0,
-            zset_max_listpack_entries: 0,
-            zset_max_listpack_value_bytes: 0,
-            legacy_encoding_names: false,
-            stream_node_max_bytes: 0,
-            stream_node_max_entries: 0,
-            hll_sparse_max_bytes: 0,
+            encodings: EncodingLimits::default(),
             notify_keyspace_events: EventClasses::NONE,
             slowlog_log_slower_than_us: 0,
             slowlog_max_len: 0,

@@ -89,9 +89,7 @@ impl Dispatcher {
                 }
             }
         }
-        if self.settings.asks_for_replicas()
-            && any(of, |row, arguments| self.writes(row, arguments))
-        {
+        if self.lacks_replicas(row, session, arguments) {
             return reject(CommandError::NO_REPLICAS);
         }
         let pause = &self.server.pause;
@@ -109,6 +107,14 @@ impl Dispatcher {
             return Ok(Admitted::Queue);
         }
         Ok(Admitted::Run(row))
+    }
+
+    /// True for a write that `min-replicas-to-write` forbids: there are never any replicas.
+    pub(super) fn lacks_replicas(&self, row: Row, session: &Session, arguments: &[&[u8]]) -> bool {
+        self.settings.asks_for_replicas()
+            && any((row, session, arguments), |row, arguments| {
+                self.writes(row, arguments)
+            })
     }
 
     /// True for what CLIENT PAUSE WRITE holds back: what may change data or reach other clients.
@@ -137,12 +143,7 @@ impl Dispatcher {
     /// Puts a command into the queue of the transaction.
     pub(super) fn enqueue(&self, session: &mut Session, arguments: &[&[u8]]) {
         if let Some(transaction) = &mut session.transaction {
-            transaction.queue.push(
-                arguments
-                    .iter()
-                    .map(|argument| Box::from(*argument))
-                    .collect(),
-            );
+            transaction.push(arguments);
         }
     }
 }

@@ -571,24 +571,25 @@ fn is_allowed_while_busy(row: Row, arguments: &[&[u8]]) -> bool {
         || is(0, "shutdown") && (1..arguments.len()).any(|index| is(index, "nosave"))
 }
 
-/// A refused command spoils its transaction; a refused EXEC ends it.
+/// A refused command spoils its transaction; a refused EXEC ends it, and says so even if there is none.
 fn refuse_in_transaction(
     session: &mut Session,
     arguments: &[&[u8]],
     error: CommandError,
 ) -> CommandError {
-    let Some(transaction) = &mut session.transaction else {
-        return error;
-    };
-    transaction.aborted = true;
-    if !arguments[0].eq_ignore_ascii_case(b"exec") || arguments.len() > 1 {
+    let row = transactions::find_row(arguments);
+    if !row.is_ok_and(|row| row.spec.flags.has(Flags::RUNS_QUEUE)) {
+        if let Some(transaction) = &mut session.transaction {
+            transaction.aborted = true;
+        }
         return error;
     }
     session.transaction = None;
     session.watched.clear();
+    let text = error.text();
+    let cause = text.strip_prefix("ERR ").unwrap_or(text);
     CommandError::new(format!(
-        "EXECABORT Transaction discarded because of: {}",
-        error.text()
+        "EXECABORT Transaction discarded because of: {cause}"
     ))
 }
 

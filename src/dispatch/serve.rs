@@ -7,12 +7,12 @@
 use super::blocked::{DatabaseKey, Waiter, WaiterState, Wake};
 use super::{Dispatcher, Outcome, Request, Serving};
 use crate::clock;
-use crate::commands::Session;
 use crate::commands::acl::{self, LogContext};
 use crate::commands::table::Row;
-use crate::commands::transactions;
+use crate::commands::{Flags, Session, transactions};
 use crate::error::CommandError;
 use crate::metrics::add;
+use crate::tier::Admission;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ impl Dispatcher {
         Tried::Over
     }
 
-    /// Whether a client that waited may still run its command: its user may have changed meanwhile.
+    /// Whether a client that waited may still run its command: its user, the settings and the memory may have changed meanwhile.
     fn still_allowed(
         &self,
         row: Row,
@@ -118,9 +118,18 @@ impl Dispatcher {
         }
         let (settings, services) = (&*self.settings, &*self.server);
         let source = LogContext::TopLevel;
-        acl::check_and_log(session, settings, services, row, arguments, source).map_err(|denial| {
-            add(&self.metrics.by_command[row.number].rejected, 1);
+        let checked = acl::check_and_log(session, settings, services, row, arguments, source);
+        let needs_memory = row.spec.flags.has(Flags::DENYOOM);
+        let refusal = if let Err(denial) = checked {
             denial.error(session.user(), row, arguments)
-        })
+        } else if needs_memory && self.server.tier.admission() == Admission::Refuse {
+            CommandError::OUT_OF_MEMORY
+        } else if self.lacks_replicas(row, session, arguments) {
+            CommandError::NO_REPLICAS
+        } else {
+            return Ok(());
+        };
+        add(&self.metrics.by_command[row.number].rejected, 1);
+        Err(refusal)
     }
 }

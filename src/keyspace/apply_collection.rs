@@ -5,14 +5,14 @@
 
 use super::apply::Applied;
 use super::apply_stream::apply_to_stream;
-use crate::value::{List, Value};
-use storage_format::{Effect, Side, ValueKind};
+use crate::value::{Hash, Inserted, List, Set, SortedSet, Value};
+use storage_format::{Effect, Items, Side, ValueKind};
 
 /// At most so many bytes that an effect adds to its record, besides its key.
 pub(super) fn payload_bytes(effect: &Effect<'_>) -> usize {
     const LENGTH_BYTES_MAX: usize = 10;
     const SCORE_BYTES: usize = 8;
-    let items = |items: &storage_format::Items<'_>| {
+    let items = |items: &Items<'_>| {
         items
             .iter()
             .map(|item| item.len() + LENGTH_BYTES_MAX)
@@ -63,76 +63,75 @@ pub(super) fn is_gone_when_empty(kind: ValueKind) -> bool {
 
 /// Changes a collection as the effect says.
 pub(super) fn apply_to_value(value: &mut Value, effect: &Effect<'_>) -> Applied {
-    let (mut added_or_removed, mut updated) = (0, 0);
-    match (&mut *value, effect) {
-        (Value::Stream(stream), Effect::Stream(effect)) => {
-            (added_or_removed, updated) = apply_to_stream(stream, effect);
-        }
-        (Value::List(list), _) => (added_or_removed, updated) = apply_to_list(list, effect),
-        (Value::Set(set), Effect::SetAdd { members }) => {
-            added_or_removed = members
-                .iter()
-                .map(|member| u64::from(set.insert(member)))
-                .sum();
-        }
-        (Value::Set(set), Effect::SetRemove { members }) => {
-            added_or_removed = members
-                .iter()
-                .map(|member| u64::from(set.remove(member)))
-                .sum();
-        }
-        (Value::Hash(hash), Effect::HashSet { pairs }) => {
-            let mut items = pairs.iter();
-            while let (Some(field), Some(value)) = (items.next(), items.next()) {
-                let counter = if hash.insert(field, value) {
-                    &mut added_or_removed
-                } else {
-                    &mut updated
-                };
-                *counter += 1;
-            }
-        }
-        (Value::Hash(hash), Effect::HashDelete { fields }) => {
-            added_or_removed = fields
-                .iter()
-                .map(|field| u64::from(hash.remove(field)))
-                .sum();
-        }
-        (
-            Value::Hash(hash),
-            Effect::HashSetDeadline {
-                deadline_ms,
-                fields,
-            },
-        ) => {
-            let deadline_ms = (*deadline_ms != 0).then_some(*deadline_ms);
-            updated = fields
-                .iter()
-                .map(|field| u64::from(hash.set_field_deadline(field, deadline_ms)))
-                .sum();
-        }
-        (Value::SortedSet(sorted_set), Effect::SortedSetPut { members }) => {
-            use crate::value::Inserted;
-            for (score, member) in members.iter() {
-                match sorted_set.insert(score, member) {
-                    Inserted::Added => added_or_removed += 1,
-                    Inserted::Updated => updated += 1,
-                    Inserted::Unchanged => {}
-                }
-            }
-        }
-        (Value::SortedSet(sorted_set), Effect::SortedSetRemove { members }) => {
-            added_or_removed = members
-                .iter()
-                .map(|member| u64::from(sorted_set.remove(member)))
-                .sum();
-        }
-        _ => {}
-    }
+    let (added_or_removed, updated) = match (&mut *value, effect) {
+        (Value::Stream(stream), Effect::Stream(effect)) => apply_to_stream(stream, effect),
+        (Value::List(list), _) => apply_to_list(list, effect),
+        (Value::Set(set), _) => apply_to_set(set, effect),
+        (Value::Hash(hash), _) => apply_to_hash(hash, effect),
+        (Value::SortedSet(sorted_set), _) => apply_to_sorted_set(sorted_set, effect),
+        _ => (0, 0),
+    };
     Applied {
         added_or_removed,
         updated,
         length: value.len() as u64,
+    }
+}
+
+/// Does something to each item, and counts those that it did something to.
+fn count<'a>(items: &Items<'a>, mut change: impl FnMut(&'a [u8]) -> bool) -> u64 {
+    items.iter().map(|item| u64::from(change(item))).sum()
+}
+
+fn apply_to_set(set: &mut Set, effect: &Effect<'_>) -> (u64, u64) {
+    match effect {
+        Effect::SetAdd { members } => (count(members, |member| set.insert(member)), 0),
+        Effect::SetRemove { members } => (count(members, |member| set.remove(member)), 0),
+        _ => (0, 0),
+    }
+}
+
+fn apply_to_hash(hash: &mut Hash, effect: &Effect<'_>) -> (u64, u64) {
+    match effect {
+        Effect::HashSet { pairs } => {
+            let (mut added, mut updated) = (0, 0);
+            let mut items = pairs.iter();
+            while let (Some(field), Some(value)) = (items.next(), items.next()) {
+                let is_new = hash.insert(field, value);
+                *(if is_new { &mut added } else { &mut updated }) += 1;
+            }
+            (added, updated)
+        }
+        Effect::HashDelete { fields } => (count(fields, |field| hash.remove(field)), 0),
+        Effect::HashSetDeadline {
+            deadline_ms,
+            fields,
+        } => {
+            let deadline_ms = (*deadline_ms != 0).then_some(*deadline_ms);
+            let change = |field| hash.set_field_deadline(field, deadline_ms);
+            (0, count(fields, change))
+        }
+        _ => (0, 0),
+    }
+}
+
+fn apply_to_sorted_set(sorted_set: &mut SortedSet, effect: &Effect<'_>) -> (u64, u64) {
+    match effect {
+        Effect::SortedSetPut { members } => {
+            let (mut added, mut updated) = (0, 0);
+            for (score, member) in members.iter() {
+                match sorted_set.insert(score, member) {
+                    Inserted::Added => added += 1,
+                    Inserted::Updated => updated += 1,
+                    Inserted::Unchanged => {}
+                }
+            }
+            (added, updated)
+        }
+        Effect::SortedSetRemove { members } => {
+            (count(members, |member| sorted_set.remove(member)), 0)
+        }
+        _ => (0, 0),
     }
 }
 

@@ -7,13 +7,13 @@
 use super::entry::{Body, Entry, EntryRef};
 use super::field_expiry::has_due_fields;
 use super::journal::{Journal, Recorder, is_pending, stamp};
+use super::lock_watch::ShardGuard;
 use super::shard::Shard;
 use super::shards::{Keyspace, SHARDS};
 use super::table::Place;
 use crate::error::CommandError;
 use crate::event_classes::EventClasses;
 use crate::value::{Hash, List, Set, SortedSet, Stream, Value};
-use parking_lot::MutexGuard;
 use storage_format::ValueKind;
 
 /// Look-ups by commands that only read, for `keyspace_hits` and `keyspace_misses`.
@@ -62,8 +62,8 @@ pub struct EntryInfo {
 /// The guards of the shards a command needs. One is the usual case and costs no allocation.
 #[derive(Default)]
 pub(super) struct Guards<'a> {
-    first: Option<(usize, MutexGuard<'a, Shard>)>,
-    more: Vec<(usize, MutexGuard<'a, Shard>)>,
+    first: Option<(usize, ShardGuard<'a>)>,
+    more: Vec<(usize, ShardGuard<'a>)>,
 }
 
 impl<'a> Guards<'a> {
@@ -72,7 +72,7 @@ impl<'a> Guards<'a> {
     fn lock(
         &mut self,
         mut hashes: impl ExactSizeIterator<Item = u64>,
-        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
+        lock: impl Fn(usize) -> Option<ShardGuard<'a>>,
     ) -> bool {
         if hashes.len() > 1 {
             return self.lock_several(hashes, lock);
@@ -89,7 +89,7 @@ impl<'a> Guards<'a> {
     fn lock_several(
         &mut self,
         hashes: impl Iterator<Item = u64>,
-        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
+        lock: impl Fn(usize) -> Option<ShardGuard<'a>>,
     ) -> bool {
         let mut shards: Vec<usize> = hashes.map(Keyspace::shard_of).collect();
         shards.sort_unstable();
@@ -100,7 +100,7 @@ impl<'a> Guards<'a> {
     fn lock_more(
         &mut self,
         shards: impl IntoIterator<Item = usize>,
-        lock: impl Fn(usize) -> Option<MutexGuard<'a, Shard>>,
+        lock: impl Fn(usize) -> Option<ShardGuard<'a>>,
     ) -> bool {
         let lock = |shard| Some((shard, lock(shard)?));
         let locked: Option<Vec<_>> = shards.into_iter().map(lock).collect();

@@ -1,8 +1,9 @@
 //! The shards, and what belongs to whole databases.
 
+use super::lock_watch::{ShardGuard, waits_for_shard};
 use super::shard::Shard;
 use super::table::SHARD_BITS;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use storage_format::Placement;
 
@@ -63,23 +64,23 @@ impl Keyspace {
     }
 
     /// Locks a shard. Whoever locks several does so in the order of their numbers.
-    pub fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        self.shards[shard].0.lock()
+    #[inline]
+    pub fn lock(&self, shard: usize) -> ShardGuard<'_> {
+        waits_for_shard(shard);
+        ShardGuard::new(shard, self.shards[shard].0.lock())
     }
 
     /// Locks a shard if that is possible at once.
     #[inline]
-    pub fn try_lock(&self, shard: usize) -> Option<MutexGuard<'_, Shard>> {
-        self.shards[shard].0.try_lock()
+    pub fn try_lock(&self, shard: usize) -> Option<ShardGuard<'_>> {
+        let guard = self.shards[shard].0.try_lock()?;
+        Some(ShardGuard::new(shard, guard))
     }
 
     /// Locks a shard, unless `gives_up` says while waiting that it will not be free soon.
     #[inline]
-    pub fn lock_unless(
-        &self,
-        shard: usize,
-        gives_up: &dyn Fn() -> bool,
-    ) -> Option<MutexGuard<'_, Shard>> {
+    pub fn lock_unless(&self, shard: usize, gives_up: &dyn Fn() -> bool) -> Option<ShardGuard<'_>> {
+        waits_for_shard(shard);
         match self.try_lock(shard) {
             Some(guard) => Some(guard),
             None => self.wait_unless(shard, gives_up),
@@ -87,16 +88,12 @@ impl Keyspace {
     }
 
     #[cold]
-    fn wait_unless(
-        &self,
-        shard: usize,
-        gives_up: &dyn Fn() -> bool,
-    ) -> Option<MutexGuard<'_, Shard>> {
+    fn wait_unless(&self, shard: usize, gives_up: &dyn Fn() -> bool) -> Option<ShardGuard<'_>> {
         /// How long to wait before asking again.
         const PATIENCE: std::time::Duration = std::time::Duration::from_millis(20);
         while !gives_up() {
             if let Some(guard) = self.shards[shard].0.try_lock_for(PATIENCE) {
-                return Some(guard);
+                return Some(ShardGuard::new(shard, guard));
             }
         }
         None
@@ -134,7 +131,7 @@ impl Keyspace {
     }
 
     /// Locks all shards, in order.
-    pub fn lock_all(&self) -> Vec<MutexGuard<'_, Shard>> {
+    pub fn lock_all(&self) -> Vec<ShardGuard<'_>> {
         (0..SHARDS).map(|shard| self.lock(shard)).collect()
     }
 
@@ -192,7 +189,7 @@ impl Keyspace {
     /// locked (`shards` are their guards).
     pub fn flush_database(
         &self,
-        shards: &mut [MutexGuard<'_, Shard>],
+        shards: &mut [ShardGuard<'_>],
         database: u32,
         generation: u32,
     ) -> Vec<super::table::Table> {
@@ -216,7 +213,7 @@ impl Keyspace {
     }
 
     /// Exchanges two databases. All shards are locked.
-    pub fn swap_databases(&self, shards: &mut [MutexGuard<'_, Shard>], first: u32, second: u32) {
+    pub fn swap_databases(&self, shards: &mut [ShardGuard<'_>], first: u32, second: u32) {
         if first == second {
             return;
         }
@@ -241,7 +238,7 @@ impl Keyspace {
     }
 
     /// As [`Keyspace::key_counts`], for a caller who has locked all shards.
-    pub fn key_counts_locked(&self, shards: &[MutexGuard<'_, Shard>], database: u32) -> (u64, u64) {
+    pub fn key_counts_locked(&self, shards: &[ShardGuard<'_>], database: u32) -> (u64, u64) {
         let state = &self.databases[database as usize];
         let tables = || shards.iter().filter_map(|shard| shard.table(database));
         let keys = state.base_keys.load(Ordering::Acquire)

@@ -7,16 +7,16 @@
 //! after the lock is gone.
 
 use super::entry::Body;
+use super::lock_watch::ShardGuard;
 use super::shard::{Cut, Shard};
 use super::shards::{Keyspace, SHARDS};
 use super::table::SHARD_BITS;
 use crate::value::Value;
-use parking_lot::MutexGuard;
 use std::ops::Range;
 use storage_format::ValueKind;
 
 /// Marks the cut: all shards are locked, and `lsn` is the newest record.
-pub fn begin(shards: &mut [MutexGuard<'_, Shard>], lsn: u64, generations: &[u32]) {
+pub fn begin(shards: &mut [ShardGuard<'_>], lsn: u64, generations: &[u32]) {
     for (number, shard) in shards.iter_mut().enumerate() {
         let unwalked_from = generations
             .iter()

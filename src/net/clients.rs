@@ -3,6 +3,7 @@
 //! A connection writes into its own record with relaxed stores once a batch; whoever lists or kills goes through the
 //! map. Ending a connection from outside is a `shutdown` of its socket: its task then reads the end of the stream.
 
+use super::client_line;
 use super::outbox::Outbox;
 use crate::clock;
 use crate::commands::services::ClientFilter;
@@ -10,7 +11,6 @@ use crate::config::Settings;
 use crate::resp::Protocol;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -23,18 +23,16 @@ pub struct ClientRecord {
     pub address: String,
     /// Local address.
     pub local_address: String,
-    descriptor: RawFd,
-    created_ms: u64,
+    pub(super) descriptor: RawFd,
+    pub(super) created_ms: u64,
     /// Unix milliseconds of the last batch.
     pub last_interaction_ms: AtomicU64,
     /// Selected database.
     pub database: AtomicU32,
     /// Number of the row of the last command.
     pub last_command: AtomicUsize,
-    /// Unsent bytes.
-    pub output_bytes: AtomicUsize,
-    /// Bytes read and not yet used.
-    pub input_bytes: AtomicUsize,
+    /// Its buffers.
+    pub buffers: Buffers,
     /// Queued commands of MULTI; -1 (as u32) outside.
     pub queued: AtomicU32,
     /// Watched keys.
@@ -51,30 +49,79 @@ pub struct ClientRecord {
     pub no_evict: AtomicBool,
     /// True while it waits in a blocking command.
     pub blocked: AtomicBool,
-    names: Mutex<Names>,
+    pub(super) names: Mutex<Names>,
     /// Messages on their way to it.
     pub outbox: Outbox,
     /// CLIENT TRACKING: 0 off, else a sum of 1 (on), 2 (BCAST) and 4 (the redirection is broken).
-    tracking: AtomicU32,
-    redirect: AtomicU64,
+    pub(super) tracking: AtomicU32,
+    pub(super) redirect: AtomicU64,
     /// MONITOR.
     pub monitors: AtomicBool,
     /// Subscriptions by [`crate::pubsub::ChannelKind`].
     pub subscriptions: [AtomicU32; 3],
 }
 
+/// What a connection holds in memory, in bytes. Only the connection writes here.
+#[derive(Default)]
+pub struct Buffers {
+    /// Input that was read and not used.
+    pub input: AtomicUsize,
+    /// What the connection's own input buffer takes; while a batch runs, input is in the thread's.
+    pub input_capacity: AtomicUsize,
+    /// Replies that are not sent.
+    pub output: AtomicUsize,
+    /// What the connection's own output buffer takes.
+    pub output_capacity: AtomicUsize,
+    /// The most replies at a time since `peak_since_ms`.
+    output_peak: AtomicUsize,
+    /// Unix milliseconds.
+    peak_since_ms: AtomicU64,
+    /// Arguments of a request that waits.
+    pub arguments: AtomicUsize,
+    /// Arguments in the queue of a transaction.
+    pub queued: AtomicUsize,
+}
+
+impl Buffers {
+    /// So long a peak of the output is remembered.
+    const PEAK_MS: u64 = 5000;
+
+    /// Notes how many bytes of replies there are now.
+    pub fn note_output(&self, now_ms: u64, bytes: usize) {
+        self.output.store(bytes, Relaxed);
+        let is_over = now_ms.saturating_sub(self.peak_since_ms.load(Relaxed)) >= Buffers::PEAK_MS;
+        if is_over {
+            self.peak_since_ms.store(now_ms, Relaxed);
+        }
+        if is_over || bytes > self.output_peak.load(Relaxed) {
+            self.output_peak.store(bytes, Relaxed);
+        }
+    }
+
+    /// The most bytes of replies at a time within the last seconds.
+    pub(super) fn output_peak(&self, now_ms: u64) -> usize {
+        let is_over = now_ms.saturating_sub(self.peak_since_ms.load(Relaxed)) >= Buffers::PEAK_MS;
+        let of = if is_over {
+            &self.output
+        } else {
+            &self.output_peak
+        };
+        of.load(Relaxed)
+    }
+}
+
 /// What a client says of itself.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     user: String,
-    name: String,
-    library_name: String,
-    library_version: String,
+    pub(super) name: String,
+    pub(super) library_name: String,
+    pub(super) library_version: String,
 }
 
 impl Names {
     /// The user's name; a client is the default user's before it says anything.
-    fn user_name(&self) -> &str {
+    pub(super) fn user_name(&self) -> &str {
         if self.user.is_empty() {
             "default"
         } else {
@@ -137,8 +184,7 @@ impl Clients {
             last_interaction_ms: AtomicU64::new(now_ms),
             database: AtomicU32::new(0),
             last_command: AtomicUsize::new(usize::MAX),
-            output_bytes: AtomicUsize::new(0),
-            input_bytes: AtomicUsize::new(0),
+            buffers: Buffers::default(),
             queued: AtomicU32::new(u32::MAX),
             watched: AtomicU32::new(0),
             protocol: AtomicU32::new(2),
@@ -196,8 +242,8 @@ impl Clients {
         let mut lines = String::new();
         let now_ms = clock::now_ms();
         for record in self.matching(filter) {
-            let running = filter.caller.filter(|(id, _)| *id == record.id);
-            record.describe(now_ms, running.map(|(_, name)| name), &mut lines);
+            let running = filter.caller.filter(|caller| caller.id == record.id);
+            client_line::write(&record, now_ms, running, &mut lines);
         }
         lines
     }
@@ -260,8 +306,8 @@ impl Clients {
                 .sum()
         };
         (
-            sum(|record| &record.input_bytes),
-            sum(|record| &record.output_bytes),
+            sum(|record| &record.buffers.input),
+            sum(|record| &record.buffers.output),
         )
     }
 
@@ -338,81 +384,29 @@ impl ClientRecord {
                 .older_than_seconds
                 .is_none_or(|seconds| now_ms - self.created_ms >= seconds * 1000)
     }
+}
 
-    /// Writes its line. `running` is the command that it runs just now, where that is known.
-    fn describe(&self, now_ms: u64, running: Option<&str>, lines: &mut String) {
-        let names = self.names.lock();
-        let queued = self.queued.load(Relaxed) as i32;
-        let last = crate::commands::table::listed()
-            .get(self.last_command.load(Relaxed))
-            .map_or_else(
-                || "NULL".to_owned(),
-                crate::commands::table::Listed::full_name,
-            );
-        let last = running.map_or(last, str::to_owned);
-        let mut flags = String::new();
-        if queued >= 0 {
-            flags.push('x');
-        }
-        if self.blocked.load(Relaxed) {
-            flags.push('b');
-        }
-        if self.is_subscriber() {
-            flags.push('P');
-        }
-        let tracking = self.tracking.load(Relaxed);
-        let letters = [(1, 't'), (4, 'R'), (2, 'B')];
-        flags.extend(
-            letters
-                .iter()
-                .filter(|(bit, _)| tracking & bit != 0)
-                .map(|(_, letter)| letter),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_of_replies_is_remembered_for_some_seconds() {
+        const START_MS: u64 = 1_700_000_000_000;
+        let buffers = Buffers::default();
+        buffers.note_output(START_MS, 100);
+        buffers.note_output(START_MS + 1, 10);
+        assert_eq!(buffers.output_peak(START_MS + 2), 100);
+        buffers.note_output(START_MS + 3, 200);
+        assert_eq!(buffers.output_peak(START_MS + Buffers::PEAK_MS - 1), 200);
+        assert_eq!(
+            buffers.output_peak(START_MS + Buffers::PEAK_MS),
+            200,
+            "that is still unsent"
         );
-        if self.monitors.load(Relaxed) {
-            flags.push('O');
-        }
-        if self.no_evict.load(Relaxed) {
-            flags.push('e');
-        }
-        if self.address.starts_with('/') {
-            flags.push('U');
-        }
-        if flags.is_empty() {
-            flags.push('N');
-        }
-        let _ = writeln!(
-            lines,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} \
-             qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=16384 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={last} \
-             user={} redir={} resp={} lib-name={} lib-ver={} watch={} tot-net-in={} tot-net-out={} tot-cmds={}",
-            self.id,
-            self.address,
-            self.local_address,
-            self.descriptor,
-            names.name,
-            now_ms.saturating_sub(self.created_ms) / 1000,
-            now_ms.saturating_sub(self.last_interaction_ms.load(Relaxed)) / 1000,
-            self.database.load(Relaxed),
-            self.subscriptions[0].load(Relaxed),
-            self.subscriptions[1].load(Relaxed),
-            self.subscriptions[2].load(Relaxed),
-            self.input_bytes.load(Relaxed),
-            self.output_bytes.load(Relaxed),
-            self.output_bytes.load(Relaxed) + self.outbox.waiting_bytes(),
-            self.output_bytes.load(Relaxed) + self.input_bytes.load(Relaxed),
-            names.user_name(),
-            if tracking == 0 {
-                -1
-            } else {
-                self.redirect.load(Relaxed) as i64
-            },
-            self.protocol.load(Relaxed),
-            names.library_name,
-            names.library_version,
-            self.watched.load(Relaxed),
-            self.received_bytes.load(Relaxed),
-            self.sent_bytes.load(Relaxed),
-            self.commands.load(Relaxed),
-        );
+        buffers.note_output(START_MS + Buffers::PEAK_MS, 20);
+        assert_eq!(buffers.output_peak(START_MS + Buffers::PEAK_MS + 1), 20);
+        buffers.output.store(0, Relaxed);
+        assert_eq!(buffers.output_peak(START_MS + 3 * Buffers::PEAK_MS), 0);
     }
 }

@@ -106,8 +106,11 @@ impl Connection {
                 Step::Read => poll_fn(|context| self.poll_read_and_run(context)).await?,
                 Step::Again => self.run_left_over(),
                 Step::Wait(arguments, pending) => {
+                    let bytes = arguments.iter().map(|argument| argument.len()).sum();
+                    let record = Arc::clone(&self.registration.record);
+                    record.buffers.arguments.store(bytes, Relaxed);
                     self.finish_slowly(arguments, pending).await;
-                    let record = &self.registration.record;
+                    record.buffers.arguments.store(0, Relaxed);
                     record.commands.store(self.session.commands.get(), Relaxed);
                     if self.session.closing {
                         Step::Close
@@ -174,6 +177,7 @@ impl Connection {
                 worker.note_received(&self.registration.record, count);
                 let (step, consumed) = self.run_batch(worker, &mut input);
                 self.input.extend_from_slice(&input[consumed..]);
+                self.note_input();
                 // Not `?`: the worker gets its buffer back also when the client is gone.
                 Poll::Ready(self.send_at_once(context, worker).map(|()| step))
             }
@@ -200,6 +204,7 @@ impl Connection {
             input = Vec::new();
         }
         self.input = input;
+        self.note_input();
         self.output.append(&mut worker.output);
         step
     }
@@ -217,8 +222,7 @@ impl Connection {
         }
         worker.note_sent(&self.registration.record, sent);
         self.output.extend_from_slice(&worker.output[sent..]);
-        let record = &self.registration.record;
-        record.output_bytes.store(self.output.len(), Relaxed);
+        self.note_output(self.output.len());
         worker.output.clear();
         worker.shrink();
         Ok(())
@@ -229,8 +233,8 @@ impl Connection {
     fn run_batch(&mut self, worker: &mut Worker, input: &mut [u8]) -> (Step, usize) {
         let (mut step, mut consumed) = (Step::Again, 0);
         worker.durable_from = worker.dispatcher.last_lsn();
-        let record = &self.registration.record;
-        record.input_bytes.store(input.len(), Relaxed);
+        let buffers = &self.registration.record.buffers;
+        buffers.input.store(input.len(), Relaxed);
         let mut ranges = std::mem::take(&mut worker.ranges);
         let mut ends = std::mem::take(&mut worker.ends);
         while matches!(step, Step::Again) && worker.output.len() < OUTPUT_STOP_BYTES {
@@ -265,13 +269,8 @@ impl Connection {
         ranges.shrink_to(1 << 16);
         worker.ranges = ranges;
         worker.ends = ends;
-        worker
-            .dispatcher
-            .server()
-            .tier
-            .budget()
-            .note_written(consumed);
-        self.note_activity(worker, input.len() - consumed);
+        worker.dispatcher.server().tier.note_activity(consumed);
+        self.note_activity(worker);
         (step, consumed)
     }
 
@@ -408,23 +407,38 @@ impl Connection {
         worker.note_sent(&self.registration.record, count);
     }
 
-    fn note_activity(&self, worker: &Worker, input_left: usize) {
+    /// Shows what is left of the input.
+    pub(super) fn note_input(&self) {
+        let buffers = &self.registration.record.buffers;
+        buffers.input.store(self.input.len(), Relaxed);
+        buffers.input_capacity.store(self.input.capacity(), Relaxed);
+    }
+
+    /// Shows what is left of the output.
+    fn note_output(&self, unsent_bytes: usize) {
+        let buffers = &self.registration.record.buffers;
+        buffers.output.store(unsent_bytes, Relaxed);
+        buffers
+            .output_capacity
+            .store(self.output.capacity(), Relaxed);
+    }
+
+    fn note_activity(&self, worker: &Worker) {
         let record = &self.registration.record;
-        record.last_interaction_ms.store(clock::now_ms(), Relaxed);
+        let now_ms = clock::now_ms();
+        record.last_interaction_ms.store(now_ms, Relaxed);
         record.database.store(self.session.database, Relaxed);
-        record.input_bytes.store(input_left, Relaxed);
-        record
-            .output_bytes
-            .store(self.output.len() + worker.output.len(), Relaxed);
+        let unsent_bytes = self.output.len() + worker.output.len();
+        record.buffers.note_output(now_ms, unsent_bytes);
         record
             .watched
             .store(self.session.watched.len() as u32, Relaxed);
-        let queued = self
-            .session
-            .transaction
-            .as_ref()
-            .map_or(u32::MAX, |transaction| transaction.queue.len() as u32);
+        let transaction = self.session.transaction.as_ref();
+        let (queued, queued_bytes) = transaction.map_or((u32::MAX, 0), |transaction| {
+            (transaction.queue.len() as u32, transaction.queued_bytes)
+        });
         record.queued.store(queued, Relaxed);
+        record.buffers.queued.store(queued_bytes, Relaxed);
         record.commands.store(self.session.commands.get(), Relaxed);
         record
             .last_command
@@ -475,15 +489,12 @@ impl Connection {
         self.note_sent(sent);
         self.output = Vec::new();
         self.over_soft_limit_since_ms = None;
-        self.registration.record.output_bytes.store(0, Relaxed);
+        self.note_output(0);
         Ok(())
     }
 
     fn check_output_limits(&mut self, unsent_bytes: usize) -> io::Result<()> {
-        self.registration
-            .record
-            .output_bytes
-            .store(unsent_bytes, Relaxed);
+        self.note_output(unsent_bytes);
         let limit = {
             let worker = self.worker.borrow();
             let settings = worker.dispatcher.settings();

@@ -3,6 +3,7 @@
 //! One thread accepts, and hands sockets to the workers in turn; each worker runs all its connections on a
 //! current-thread tokio runtime and works directly on the shared shards. No command travels between threads.
 
+mod client_line;
 pub mod clients;
 pub mod connection;
 pub mod listener;

@@ -75,6 +75,11 @@ impl Outbox {
         self.waiting_bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes of memory that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.inner.lock().messages.capacity()
+    }
+
     /// Moves everything that waits behind `output`.
     pub fn take_into(&self, output: &mut Vec<u8>) {
         let mut inner = self.inner.lock();

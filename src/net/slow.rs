@@ -135,6 +135,11 @@ impl Connection {
             () = self.watch_socket() => true,
         };
         record.blocked.store(false, Relaxed);
+        if self.input.is_empty() {
+            // The buffer was for what might have come meanwhile.
+            self.input = Vec::new();
+            self.note_input();
+        }
         let wake = waiter.take();
         server.blocked.forget(waiter);
         let Some(wake) = wake else {
@@ -202,6 +207,7 @@ impl Connection {
                     Poll::Ready(_) => return Poll::Ready(()),
                 }
             }
+            self.note_input();
             Poll::Pending
         })
         .await;

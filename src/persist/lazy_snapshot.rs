@@ -19,8 +19,8 @@ use super::log::index::{Stretch, last_hash_of, part_of};
 use super::pending_log::PendingLog;
 use crate::clock;
 use crate::error::InternalError;
-use crate::keyspace::Keyspace;
 use crate::keyspace::entry::{Entry, NewBody};
+use crate::keyspace::{Keyspace, lock_watch};
 use crate::value::Value;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -172,6 +172,7 @@ impl LazySnapshot {
 
     /// Replays a part of the log, if that is still to be done.
     fn ensure_replayed(&self, part: usize, keyspace: &Keyspace) -> Result<(), InternalError> {
+        lock_watch::waits("a part of the log");
         let was_last = match self.pending_log.read().as_ref() {
             Some(pending) => pending.ensure_replayed(part, keyspace, &*self.cold, self)?,
             None => false,
@@ -333,6 +334,7 @@ impl LazySnapshot {
                 return;
             };
             // Not while the block is being loaded, which takes the settled keys out before.
+            lock_watch::waits("a block of the snapshot");
             let _not_meanwhile = mapped.block_locks[block % BLOCK_LOCKS].lock();
             if !mapped.is_loaded(block) {
                 let mut settled = mapped.settled.lock();
@@ -350,6 +352,7 @@ impl LazySnapshot {
     }
 
     fn load(&self, block: usize, keyspace: &Keyspace) -> Result<(), InternalError> {
+        lock_watch::waits("a block of the snapshot");
         let loaded = self.with_mapped(|mapped| -> Result<bool, InternalError> {
             let _one_at_a_time = mapped.block_locks[block % BLOCK_LOCKS].lock();
             if mapped.is_loaded(block) {

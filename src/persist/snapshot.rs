@@ -444,7 +444,7 @@ impl Snapshotter {
 
 fn count_databases(
     keyspace: &Keyspace,
-    shards: &[parking_lot::MutexGuard<'_, crate::keyspace::shard::Shard>],
+    shards: &[crate::keyspace::ShardGuard<'_>],
 ) -> Vec<DatabaseManifest> {
     (0..keyspace.databases())
         .map(|database| {

@@ -1,7 +1,7 @@
 //! Splitting a line into arguments as Redis does, for inline commands and configuration files.
 //!
 //! Arguments are separated by blanks. In double quotes `\n \r \t \b \a`, `\xHH` and `\` before any other character are
-//! escapes; in single quotes only `\'` is. A closing quote must be followed by a blank or the end. A zero byte ends the
+//! escapes; in single quotes only `\'` is. Behind a closing quote comes a blank or the end. A zero byte ends the
 //! line. The work is done in place: what an argument means is never longer than how it was written, so no memory is
 //! needed beside the line itself.
 

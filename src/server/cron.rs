@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::clock;
-use crate::tier::HugePages;
+use crate::tier::{HugePages, Sleeper};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -28,6 +28,11 @@ impl Rates {
         self.samples.push((now_ms, counters));
     }
 
+    /// Forgets all samples.
+    fn forget(&mut self) {
+        self.samples.clear();
+    }
+
     /// Each counter's rate per second.
     pub(super) fn per_second(&self) -> [u64; 3] {
         let (Some((from_ms, from)), Some((to_ms, to))) =
@@ -47,8 +52,15 @@ pub(super) fn run(server: &Arc<Server>) {
     if server.report.snapshot_needed {
         server.start_background_save();
     }
+    let lull = server.tier.lull();
     while !*server.shutdown.borrow() {
         std::thread::sleep(TICK);
+        if lazy_is_complete && !huge_pages.is_walking() && lull.lasts(Sleeper::Cron) {
+            // Nobody did anything for a tick: all rates are zero.
+            server.operations.lock().forget();
+            lull.wait(Sleeper::Cron, Duration::MAX);
+        }
+        lull.begin(Sleeper::Cron);
         if !server.cron_is_paused.load(Relaxed) {
             tick(server);
         }
@@ -92,7 +104,7 @@ fn load_some(server: &Arc<Server>) -> bool {
     let end_ms = clock::now_ms() + TICK.as_millis() as u64;
     while clock::now_ms() < end_ms {
         match server.lazy.load_next(&server.keyspace) {
-            Ok(true) => {}
+            Ok(true) => server.tier.note_activity(0),
             Ok(false) => return true,
             Err(error) => {
                 tracing::error!(%error, "a block of the snapshot could not be loaded");

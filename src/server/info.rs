@@ -218,11 +218,8 @@ impl Server {
         );
         field(text, "rdb_bgsave_in_progress", saving);
         field(text, "rdb_last_save_time", last.at_ms / 1000);
-        field(
-            text,
-            "rdb_last_bgsave_status",
-            if last.succeeded { "ok" } else { "err" },
-        );
+        let status = if last.succeeded { "ok" } else { "err" };
+        field(text, "rdb_last_bgsave_status", status);
         field(
             text,
             "rdb_last_bgsave_time_sec",
@@ -233,9 +230,20 @@ impl Server {
             "aof_enabled",
             u8::from(self.journaling.log().is_some()),
         );
-        field(text, "aof_rewrite_in_progress", 0);
-        field(text, "aof_rewrite_scheduled", 0);
-        field(text, "aof_last_bgrewrite_status", "ok");
+        // A snapshot stands in for rewriting the log, whoever asked for it.
+        let has_log = self.journaling.log().is_some();
+        let (rewriting, scheduled) = (saving != 0, self.save_again.load(Relaxed));
+        field(
+            text,
+            "aof_rewrite_in_progress",
+            u8::from(has_log && rewriting),
+        );
+        field(
+            text,
+            "aof_rewrite_scheduled",
+            u8::from(has_log && scheduled),
+        );
+        field(text, "aof_last_bgrewrite_status", status);
         field(
             text,
             "aof_last_write_status",
@@ -254,44 +262,8 @@ impl Server {
     }
 
     fn info_stats(&self, text: &mut String) {
-        let [commands, input, output] = self.operations.lock().per_second();
+        self.info_traffic(text);
         let tiers = self.tier.statistics();
-        field(
-            text,
-            "total_connections_received",
-            self.sum(|worker| &worker.connections),
-        );
-        field(
-            text,
-            "total_commands_processed",
-            self.sum(|worker| &worker.commands),
-        );
-        field(text, "instantaneous_ops_per_sec", commands);
-        field(
-            text,
-            "total_net_input_bytes",
-            self.sum(|worker| &worker.input_bytes),
-        );
-        field(
-            text,
-            "total_net_output_bytes",
-            self.sum(|worker| &worker.output_bytes),
-        );
-        field(
-            text,
-            "instantaneous_input_kbps",
-            format_args!("{:.2}", input as f64 / 1024.0),
-        );
-        field(
-            text,
-            "instantaneous_output_kbps",
-            format_args!("{:.2}", output as f64 / 1024.0),
-        );
-        field(
-            text,
-            "rejected_connections",
-            self.clients.rejected.load(Relaxed),
-        );
         field(text, "sync_full", 0);
         field(text, "sync_partial_ok", 0);
         field(text, "sync_partial_err", 0);
@@ -335,6 +307,47 @@ impl Server {
             text,
             "total_reads_processed",
             self.sum(|worker| &worker.commands),
+        );
+    }
+
+    /// What came and what went.
+    fn info_traffic(&self, text: &mut String) {
+        let [commands, input, output] = self.operations.lock().per_second();
+        field(
+            text,
+            "total_connections_received",
+            self.sum(|worker| &worker.connections),
+        );
+        field(
+            text,
+            "total_commands_processed",
+            self.sum(|worker| &worker.commands),
+        );
+        field(text, "instantaneous_ops_per_sec", commands);
+        field(
+            text,
+            "total_net_input_bytes",
+            self.sum(|worker| &worker.input_bytes),
+        );
+        field(
+            text,
+            "total_net_output_bytes",
+            self.sum(|worker| &worker.output_bytes),
+        );
+        field(
+            text,
+            "instantaneous_input_kbps",
+            format_args!("{:.2}", input as f64 / 1024.0),
+        );
+        field(
+            text,
+            "instantaneous_output_kbps",
+            format_args!("{:.2}", output as f64 / 1024.0),
+        );
+        field(
+            text,
+            "rejected_connections",
+            self.clients.rejected.load(Relaxed),
         );
     }
 

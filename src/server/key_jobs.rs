@@ -126,6 +126,7 @@ impl Server {
 
     /// Counts what a job changed, wakes who waits for it, and waits for the disk if replies have to.
     fn finish_job(&self, mut journal: Journal, lsn: Option<u64>) -> CommandResult {
+        self.tier.note_activity(0);
         self.background
             .lock()
             .changes
@@ -138,11 +139,15 @@ impl Server {
             self.invalidate(&written, 0, None);
             self.serve_blocked(written);
         }
-        let waits = self.settings.current().0.appendfsync == AppendFsync::Always;
-        match lsn.filter(|_| waits) {
-            Some(lsn) => self.journaling.ensure_durable(lsn).map_err(failed),
-            None => Ok(()),
+        lsn.map_or(Ok(()), |lsn| self.wait_before_reply(lsn))
+    }
+
+    /// Waits until the log is durable up to this LSN, if replies have to: for what a job wrote.
+    pub(super) fn wait_before_reply(&self, lsn: u64) -> CommandResult {
+        if self.settings.current().0.appendfsync == AppendFsync::Always {
+            self.journaling.ensure_durable(lsn).map_err(failed)?;
         }
+        Ok(())
     }
 
     /// Deletes the keys that begin with `prefix` and were not changed since this began.
@@ -162,11 +167,7 @@ impl Server {
         if !deletion.had_room {
             return Err(CommandError::LOG_UNWRITABLE);
         }
-        if self.settings.current().0.appendfsync == AppendFsync::Always {
-            self.journaling
-                .ensure_durable(self.journaling.last_lsn())
-                .map_err(failed)?;
-        }
+        self.wait_before_reply(self.journaling.last_lsn())?;
         Ok(deletion.deleted)
     }
 

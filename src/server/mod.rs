@@ -5,6 +5,8 @@
 
 mod bridge;
 mod cron;
+#[cfg(test)]
+mod durability_tests;
 mod functions;
 mod info;
 mod key_events;

@@ -157,18 +157,16 @@ impl Services for Server {
         let accepts = |key: &[u8]| {
             request
                 .pattern
-                .is_none_or(|pattern| glob::matches(pattern, key))
+                .is_none_or(|pattern| glob::selects(pattern, key))
         };
-        self.tier
-            .scan(
-                request.database,
-                request.cursor,
-                request.count,
-                &accepts,
-                request.kind,
-                found,
-            )
-            .map_err(failed)
+        let (database, cursor, count) = (request.database, request.cursor, request.count);
+        let (tier, kind) = (&self.tier, request.kind);
+        let next = if request.expires {
+            tier.scan_and_expire(database, cursor, count, &accepts, kind, found)
+        } else {
+            tier.scan(database, cursor, count, &accepts, kind, found)
+        };
+        next.map_err(failed)
     }
 
     fn each_value(&self, database: u32, each: &mut ValueVisitor<'_>) -> Result<(), CommandError> {
@@ -250,6 +248,7 @@ impl Services for Server {
     fn swap_databases(&self, first: u32, second: u32) -> Result<(), CommandError> {
         self.change_databases(0, Effect::SwapDatabases { first, second })?;
         self.serve_blocked(self.blocked.keys_of(&[first, second]));
+        self.wait_before_reply(self.journaling.last_lsn())?;
         self.snapshotter.note_generations().map_err(failed)
     }
 
@@ -321,18 +320,27 @@ impl Services for Server {
         self.last_save.lock().at_ms / 1000
     }
 
-    fn reload(&self) -> Result<(), CommandError> {
+    fn reload(&self, takes_snapshot: bool) -> Result<bool, CommandError> {
         const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
-        while self.background_save.swap(true, Ordering::AcqRel) {
-            std::thread::sleep(PAUSE);
+        if takes_snapshot {
+            while self.background_save.swap(true, Ordering::AcqRel) {
+                std::thread::sleep(PAUSE);
+            }
+            let result = self.take_snapshot().map_err(failed);
+            self.background_save.store(false, Ordering::Release);
+            result?;
+        } else if let Some(log) = self.journaling.log() {
+            log.sync_now().map_err(failed)?;
+        } else {
+            tracing::warn!(
+                "nothing is reloaded: the last snapshot is older than what is in memory, and there is no log"
+            );
+            return Ok(false);
         }
-        let result = self.take_snapshot().map_err(failed);
-        self.background_save.store(false, Ordering::Release);
-        result?;
         for database in 0..self.keyspace.databases() {
             self.tier.demote_all(database).map_err(failed)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn shut_down(&self, save: ShutdownSave, _now: bool, force: bool) -> Result<(), CommandError> {

@@ -24,7 +24,7 @@ use crate::persist::{
     self, ColdStore, DataDirectory, NoColdStore, Recovered, RecoveryOptions, RecoveryReport,
 };
 use crate::pubsub::PubSub;
-use crate::tier::{Cold, ColdBudget, Ports, Tier};
+use crate::tier::{Cold, ColdBudget, EventSink, Ports, Tier};
 use crate::tracking::Tracking;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -172,6 +172,17 @@ fn relieve_memory(tier: &Tier, keyspace: &Keyspace) {
     }
 }
 
+/// What the tiers need of the rest.
+fn ports(recovered: &Recovered, keyspace: &Arc<Keyspace>, events: Arc<ServerEvents>) -> Ports {
+    let lazy = Arc::clone(&recovered.lazy);
+    Ports {
+        events,
+        recorder: recovered.journaling.recorder(),
+        durability: Arc::new(recovered.journaling.clone()),
+        loader: Arc::new(LoaderBridge::new(lazy, Arc::clone(keyspace))),
+    }
+}
+
 fn assemble(
     settings: Settings,
     (users, tls): (Users, Tls),
@@ -181,24 +192,11 @@ fn assemble(
     functions_path: PathBuf,
 ) -> Arc<Server> {
     let events = Arc::new(ServerEvents::default());
-    let ports = Ports {
-        events: events.clone(),
-        recorder: recovered.journaling.recorder(),
-        durability: Arc::new(recovered.journaling.clone()),
-        loader: Arc::new(LoaderBridge::new(
-            Arc::clone(&recovered.lazy),
-            Arc::clone(&keyspace),
-        )),
-    };
-    let tier = Tier::new(
-        Arc::clone(&keyspace),
-        cold,
-        ports,
-        Server::tier_settings(&settings),
-    );
-    let workers = (0..settings.thread_count())
-        .map(|_| Arc::new(WorkerMetrics::new(table::listed().len())))
-        .collect();
+    let ports = ports(&recovered, &keyspace, Arc::clone(&events));
+    let tier_settings = Server::tier_settings(&settings);
+    let tier = Tier::new(Arc::clone(&keyspace), cold, ports, tier_settings);
+    let metrics = || Arc::new(WorkerMetrics::new(table::listed().len()));
+    let workers = (0..settings.thread_count()).map(|_| metrics()).collect();
     let started_ms = clock::now_ms();
     let last_save = LastSave {
         at_ms: started_ms,
@@ -219,7 +217,7 @@ fn assemble(
         slow_log: SlowLog::default(),
         latency_monitor: LatencyMonitor::default(),
         error_counts: ErrorCounts::default(),
-        inside: Arc::new(WorkerMetrics::new(table::listed().len())),
+        inside: metrics(),
         blocked: BlockedClients::default(),
         monitors: Monitors::default(),
         tracking,
@@ -233,7 +231,7 @@ fn assemble(
         snapshotter: recovered.snapshotter,
         report: recovered.report,
         workers,
-        background: Mutex::new(Arc::new(WorkerMetrics::new(table::listed().len()))),
+        background: Mutex::new(metrics()),
         started_ms,
         run_id: run_id(started_ms),
         listening: OnceLock::new(),
@@ -249,6 +247,9 @@ fn assemble(
         tier,
     });
     events.set_server(&server);
+    if let Some(log) = server.journaling.log() {
+        log.observe_syncs(Box::new(move |took| events.took("aof-fsync-always", took)));
+    }
     server
 }
 
@@ -288,6 +289,12 @@ fn serve(server: &Arc<Server>, listeners: Listeners) -> Result<(), InternalError
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Running {
+    /// For tests: the server itself.
+    #[cfg(test)]
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
     /// The port that is listened on.
     pub fn port(&self) -> u16 {
         self.server.settings.current().0.port

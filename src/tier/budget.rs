@@ -13,6 +13,7 @@
 //! requests only read atomics.
 
 use super::memory;
+use crate::clock;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Budget {
     written_bytes: AtomicU64,
     /// Set while nothing can make room.
     exhausted: AtomicBool,
+    /// Until then (Unix milliseconds) it is known that nothing can be demoted, because an attempt has just failed.
+    stuck_until_ms: AtomicU64,
     /// Set from the moment that all is demoted to the next sample.
     at_floor: AtomicBool,
     /// How often something was demoted or evicted.
@@ -81,13 +84,14 @@ impl Budget {
         self.limit_bytes.load(Ordering::Acquire)
     }
 
-    /// May a command that needs memory run? Reads a few atomics. It is refused only on the strength of a sample: what was
-    /// written since is an estimate, and makes it wait for the next one.
+    /// May a command that needs memory run? Reads a few atomics. It is refused only on the strength of a sample, or because
+    /// demotion fails: what was written since is an estimate, and makes it wait for the next one.
     pub fn admission(&self) -> Admission {
         let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
         if limit_bytes == 0 || self.estimate_bytes() <= limit_bytes {
             Admission::Go
         } else if limit_bytes < IMPOSSIBLE_BYTES
+            || self.is_stuck()
             || self.counted_bytes.load(Ordering::Relaxed) > limit_bytes
                 && self.exhausted.load(Ordering::Relaxed)
         {
@@ -201,6 +205,26 @@ impl Budget {
         self.room.notify_waiters();
     }
 
+    /// Says that an attempt to demote failed, and that there is none for the next so many milliseconds. Until the one after that
+    /// has ended, nobody waits in vain.
+    pub fn note_failure(&self, pause: Duration) {
+        const ATTEMPT_MS: u64 = 500;
+        let until_ms = clock::now_ms() + pause.as_millis() as u64 + ATTEMPT_MS;
+        self.stuck_until_ms.store(until_ms, Ordering::Release);
+        self.set_exhausted(true);
+    }
+
+    /// Says that demotion works again.
+    pub fn note_recovery(&self) {
+        self.stuck_until_ms.store(0, Ordering::Release);
+        self.room.notify_waiters();
+    }
+
+    fn is_stuck(&self) -> bool {
+        let until_ms = self.stuck_until_ms.load(Ordering::Acquire);
+        until_ms != 0 && clock::now_ms() < until_ms
+    }
+
     /// Says that a cold tier with room on its disk has nothing left to take, although memory is short.
     pub fn note_floor(&self) {
         let limit_bytes = self.limit_bytes();
@@ -217,6 +241,11 @@ impl Budget {
     /// Notes that something was demoted or evicted.
     pub fn note_step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was so.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// True if demotion should begin.
@@ -343,6 +372,30 @@ mod tests {
         assert_eq!(budget.admission(), Admission::Wait);
         budget.publish(1100 * MIB, usage(1100 * MIB));
         assert_eq!(budget.admission(), Admission::Refuse);
+    }
+
+    #[test]
+    fn who_cannot_be_helped_is_refused_at_once() {
+        let budget = Budget::new(1000 * MIB);
+        budget.publish(999 * MIB, usage(999 * MIB));
+        budget.note_failure(Duration::from_secs(3600));
+        assert_eq!(
+            budget.admission(),
+            Admission::Go,
+            "there is room for a little"
+        );
+        budget.note_written(2 << 20);
+        assert_eq!(budget.admission(), Admission::Refuse);
+        budget.sample();
+        budget.publish(999 * MIB, usage(999 * MIB));
+        assert_eq!(budget.admission(), Admission::Go);
+        budget.note_written(2 << 20);
+        budget.note_recovery();
+        assert_eq!(
+            budget.admission(),
+            Admission::Wait,
+            "demotion is worth waiting for"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 use super::cold_options::{ColdBudget, DEADLINES, RECORDS, database_options, families};
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use parking_lot::Mutex;
 use rocksdb::{
     BoundColumnFamily, Cache, DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ErrorKind,
@@ -177,6 +178,7 @@ impl Cold {
         if self.is_empty() {
             return Ok(None);
         }
+        lock_watch::waits("a cold record");
         Ok(self
             .database
             .get_pinned_cf_opt(&self.records(), cold_key, &self.read_options)?)
@@ -230,6 +232,7 @@ impl Cold {
 
     /// The records of a generation from a hash on, in hash order, as they stand now.
     pub fn cursor(&self, generation: u32, from_hash: u64) -> ColdCursor<'_> {
+        lock_watch::waits("cold records");
         let raw = self
             .database
             .raw_iterator_cf_opt(&self.records(), generation_options(generation));
@@ -254,6 +257,7 @@ impl Cold {
         if self.is_empty() || self.front_ms.load(Ordering::Acquire) > now_ms {
             return Ok(due);
         }
+        lock_watch::waits("the index of deadlines");
         let from_ms = self.front_ms.swap(now_ms + 1, Ordering::AcqRel);
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound((now_ms + 1).to_be_bytes());
@@ -288,6 +292,29 @@ impl Cold {
         Ok(due)
     }
 
+    /// A lower bound of the next deadline that [`Cold::due`] has not told yet.
+    ///
+    /// # Errors
+    /// RocksDB failed, or an entry is damaged.
+    pub fn next_deadline_ms(&self) -> Result<u64, InternalError> {
+        let from_ms = self.front_ms.load(Ordering::Acquire);
+        if self.is_empty() || from_ms == u64::MAX {
+            return Ok(u64::MAX);
+        }
+        lock_watch::waits("the index of deadlines");
+        let mut raw = self.database.raw_iterator_cf(&self.deadlines());
+        raw.seek(from_ms.to_be_bytes());
+        let next_ms = match raw.key() {
+            Some(key) => {
+                let decoded = DeadlineKey::decode(key).map_err(|source| self.damaged(source))?;
+                decoded.deadline_ms
+            }
+            None => u64::MAX,
+        };
+        raw.status()?;
+        Ok(next_ms)
+    }
+
     /// True if the index still has this very entry; false also where only the disk could tell.
     pub fn is_still_due(&self, due: &DueRecord) -> Result<bool, InternalError> {
         let mut key = Vec::new();
@@ -318,6 +345,7 @@ impl Cold {
     /// # Errors
     /// RocksDB cannot write.
     pub fn flush(&self) -> Result<(), InternalError> {
+        lock_watch::waits("a flush of the cold tier");
         let mut options = FlushOptions::default();
         options.set_wait(true);
         let (records, deadlines) = (self.records(), self.deadlines());
@@ -420,6 +448,7 @@ pub struct ColdSnapshot<'a> {
 impl ColdSnapshot<'_> {
     /// As [`Cold::cursor`], at that moment.
     pub fn cursor(&self, generation: u32, from_hash: u64) -> ColdCursor<'_> {
+        lock_watch::waits("cold records");
         let raw = self
             .snapshot
             .raw_iterator_cf_opt(&self.cold.records(), generation_options(generation));

@@ -5,6 +5,7 @@
 use super::cold::{Cold, DueRecord};
 use super::cold_options::ColdBudget;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use rocksdb::{WriteBatch, WriteOptions};
 use std::sync::atomic::Ordering;
 use storage_format::record::{
@@ -103,6 +104,7 @@ impl<'a> ColdWrite<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
+        lock_watch::waits("a write to the cold tier");
         if self.puts > 0 {
             self.cold.written.store(true, Ordering::Release);
         }
@@ -131,6 +133,7 @@ impl Cold {
         if self.is_empty() {
             return Ok(());
         }
+        lock_watch::waits("a write to the cold tier");
         let end = generation
             .checked_add(1)
             .map_or([0xff; 12].to_vec(), |next| generation_prefix(next).to_vec());

@@ -35,14 +35,14 @@ impl Tier {
             return Ok(0);
         };
         self.drain_deletions(cold)?;
-        let _hand = self.writer.lock();
+        let _hand = self.lock_writer();
         cold.flush()?;
         Ok(cold.sequence())
     }
 
     /// Applies pending deletions, shard by shard, until each was looked at once. Returns how many records went.
     pub(super) fn drain_deletions(&self, cold: &Cold) -> Result<u64, InternalError> {
-        let _hand = self.writer.lock();
+        let _hand = self.lock_writer();
         let (mut number, mut removed) = (0, 0);
         while number < SHARDS {
             let mut doomed = Vec::new();
@@ -184,7 +184,7 @@ impl Tier {
         let Some(cold) = &self.cold else {
             return Ok(());
         };
-        let _hand = self.writer.lock();
+        let _hand = self.lock_writer();
         cold.drop_generation(generation)?;
         self.warm
             .remove_prefix(&storage_format::record::generation_prefix(generation));

@@ -13,10 +13,11 @@ use super::cold_write::ColdWrite;
 use super::victims::{Choice, Taken, Victim, take_from_segment, take_key};
 use super::warm::WarmCopy;
 use crate::error::InternalError;
-use crate::keyspace::Keyspace;
 use crate::keyspace::entry::{Entry, NewBody};
 use crate::keyspace::field_expiry::earliest_field_deadline_ms;
 use crate::keyspace::shard::Shard;
+use crate::keyspace::{Keyspace, lock_watch};
+use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage_format::record::{ColdHeader, ColdKey, generation_prefix};
@@ -56,17 +57,23 @@ fn batch_bytes(limit_bytes: u64) -> u64 {
 }
 
 impl Tier {
+    /// Takes the writer's lock: before shards, never under one.
+    pub(super) fn lock_writer(&self) -> MutexGuard<'_, Hand> {
+        lock_watch::holds_none("the writer's lock");
+        self.writer.lock()
+    }
+
     /// Demotes until memory is below the low-water mark, or nothing is left to demote.
     pub(super) fn relieve(&self, cold: &Cold) -> Result<(), InternalError> {
         // The first lap may find everything marked as used; the second finds the marks cleared.
         const IDLE_LAPS_MAX: u64 = 2;
-        let mut idle_since = self.writer.lock().laps;
+        let mut idle_since = self.lock_writer().laps;
         while self.budget.excess_bytes() > 0 && !self.is_stopping() {
             let bytes = self
                 .budget
                 .excess_bytes()
                 .min(batch_bytes(self.budget.limit_bytes()));
-            let mut hand = self.writer.lock();
+            let mut hand = self.lock_writer();
             let demoted = self.sweep(
                 cold,
                 &mut hand,
@@ -164,7 +171,7 @@ impl Tier {
         };
         let (mut moved, mut position) = (0, Some(0));
         while let Some(hash) = position {
-            let _hand = self.writer.lock();
+            let _hand = self.lock_writer();
             let (taken, generation) = self.take(database, hash, choice);
             position = taken.next_hash;
             moved += self.demote(cold, generation, taken.victims, false)?.entries;
@@ -184,7 +191,7 @@ impl Tier {
         let mut moved = 0;
         for key in keys {
             let hash = self.keyspace.hash(key);
-            let _hand = self.writer.lock();
+            let _hand = self.lock_writer();
             self.ports.loader.replay(hash, hash)?;
             let mut shard = self.keyspace.lock(Keyspace::shard_of(hash));
             let generation = self.keyspace.generation(database);

@@ -13,6 +13,7 @@ use super::cold::Cold;
 use super::settings::{MaxmemoryPolicy, TierSettings};
 use crate::clock;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use crate::keyspace::shard::Shard;
 use crate::keyspace::{EventClasses, Journal, Keys, Keyspace, SHARDS};
 use std::sync::atomic::Ordering;
@@ -154,7 +155,7 @@ impl Tier {
         );
         keys.listens_to = self.ports.events.listens_to();
         keys.notes_written = self.ports.events.hears_writes();
-        let gone = keys.delete(key).unwrap_or(false);
+        let gone = self.timed("eviction-del", || keys.delete(key).unwrap_or(false));
         if gone {
             keys.notify(EventClasses::EVICTED, "evicted", key);
         }
@@ -183,22 +184,38 @@ impl Tier {
         if disk_bytes <= maxdisk_bytes || settings.policy == MaxmemoryPolicy::NoEviction {
             return Ok(());
         }
+        let (excess_bytes, is_volatile) =
+            (disk_bytes - maxdisk_bytes, settings.policy.is_volatile());
+        self.timed("eviction-cycle", || {
+            self.evict_share(
+                cold,
+                hand,
+                excess_bytes as f64 / disk_bytes as f64,
+                is_volatile,
+            )
+        })?;
+        self.disk_is_full
+            .store(cold.disk_bytes() > maxdisk_bytes, Ordering::Release);
+        Ok(())
+    }
+
+    /// Evicts about this share of all cold records.
+    fn evict_share(
+        &self,
+        cold: &Cold,
+        hand: &mut EvictionHand,
+        share: f64,
+        only_volatile: bool,
+    ) -> Result<(), InternalError> {
         // As many records as the excess is of the whole, and a few more, so that this is not done all the time.
-        let share = (disk_bytes - maxdisk_bytes) as f64 / disk_bytes as f64 + 0.02;
-        let mut left = (cold.records_estimate() as f64 * share).ceil() as u64 + 1;
+        let mut left = (cold.records_estimate() as f64 * (share + 0.02)).ceil() as u64 + 1;
         for _ in 0..=self.keyspace.databases() {
             if left == 0 || self.is_stopping() {
                 break;
             }
             let (database, first_hash) = (hand.database, hand.hash);
             let generation = self.keyspace.generation(database);
-            let last_hash = self.evict_stretch(
-                cold,
-                hand,
-                generation,
-                settings.policy.is_volatile(),
-                &mut left,
-            )?;
+            let last_hash = self.evict_stretch(cold, hand, generation, only_volatile, &mut left)?;
             self.drain_deletions(cold)?;
             cold.flush()?;
             cold.compact(generation, first_hash, last_hash.unwrap_or(u64::MAX));
@@ -209,8 +226,6 @@ impl Tier {
                 }
             }
         }
-        self.disk_is_full
-            .store(cold.disk_bytes() > maxdisk_bytes, Ordering::Release);
         Ok(())
     }
 
@@ -264,15 +279,13 @@ impl Tier {
             return Ok(false);
         }
         // The cursor read it a moment ago, so this comes from the block cache; it may have changed since.
-        if cold
-            .get(generation, hash, key)?
-            .is_none_or(|record| record.lsn != lsn)
-        {
+        let record = lock_watch::may_wait(|| cold.get(generation, hash, key))?;
+        if record.is_none_or(|record| record.lsn != lsn) {
             return Ok(false);
         }
         keys.listens_to = self.ports.events.listens_to();
         keys.notes_written = self.ports.events.hears_writes();
-        let gone = keys.delete_cold(key, lsn, deadline_ms);
+        let gone = self.timed("eviction-del", || keys.delete_cold(key, lsn, deadline_ms));
         if gone {
             self.warm.remove(&cold_key.to_vec());
             keys.notify(EventClasses::EVICTED, "evicted", key);

@@ -9,6 +9,7 @@
 use super::Tier;
 use super::cold::{Cold, DueRecord};
 use super::cold_write::ColdWrite;
+use super::scan::Expired;
 use crate::clock;
 use crate::error::InternalError;
 use crate::keyspace::{EventClasses, Journal, Keys, SHARDS};
@@ -27,6 +28,8 @@ const DUE_BATCH: usize = 256;
 pub(super) struct ExpiryHand {
     shard: usize,
     journal: Journal,
+    /// No hot key or field is due before this (Unix milliseconds), by the last whole lap.
+    next_hot_ms: u64,
 }
 
 /// What one round works with.
@@ -51,10 +54,7 @@ impl Tier {
     /// # Errors
     /// RocksDB or the snapshot failed.
     pub(super) fn expire_round(&self, hand: &mut ExpiryHand) -> Result<(), InternalError> {
-        let started = Instant::now();
-        let expired = self.expire_some(hand);
-        self.ports.events.took("expire-cycle", started.elapsed());
-        expired
+        self.timed("expire-cycle", || self.expire_some(hand))
     }
 
     fn expire_some(&self, hand: &mut ExpiryHand) -> Result<(), InternalError> {
@@ -71,48 +71,126 @@ impl Tier {
             now_ms,
             listens_to: self.ports.events.listens_to(),
         };
+        // Until the lap is done, anything may be due.
+        hand.next_hot_ms = 0;
+        let mut next_hot_ms = u64::MAX;
         for _ in 0..SHARDS {
             let number = hand.shard;
-            while let Some(due) = self.next_due(number, round.now_ms) {
-                if !self.expire_hot(&mut round, &due)? || Instant::now() > end {
-                    return Ok(());
+            loop {
+                match self.next_due(number, round.now_ms) {
+                    Ok(due) => {
+                        if !self.expire_hot(&mut round, &due)? || Instant::now() > end {
+                            return Ok(());
+                        }
+                    }
+                    Err(next_ms) => {
+                        next_hot_ms = next_hot_ms.min(next_ms);
+                        break;
+                    }
                 }
             }
             hand.shard = (number + 1) % SHARDS;
         }
+        hand.next_hot_ms = next_hot_ms;
         match self.cold.as_deref() {
             Some(cold) => self.expire_cold(cold, &mut round, end),
             None => Ok(()),
         }
     }
 
-    /// A key of this shard that is due.
-    fn next_due(&self, number: usize, now_ms: u64) -> Option<DueKey> {
+    /// Removes keys that a walk came by, unless they have changed since or nothing may be removed now.
+    pub(super) fn expire_found(
+        &self,
+        database: u32,
+        found: Vec<Expired>,
+    ) -> Result<(), InternalError> {
+        let now_ms = clock::now_ms();
+        if now_ms < self.expiry_held_until_ms.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut journal = Journal::default();
+        let mut round = Round {
+            journal: &mut journal,
+            now_ms,
+            listens_to: self.ports.events.listens_to(),
+        };
+        for Expired {
+            generation,
+            hash,
+            key,
+            record,
+        } in found
+        {
+            let has_room = match (record, self.cold.as_deref()) {
+                (Some((lsn, deadline_ms)), Some(cold)) => {
+                    let due = DueRecord {
+                        deadline_ms,
+                        generation,
+                        hash,
+                        key,
+                        lsn,
+                        is_of_field: false,
+                    };
+                    self.expire_cold_key(cold, &mut round, database, &due)?
+                }
+                _ => {
+                    let due = DueKey {
+                        database,
+                        generation,
+                        hash,
+                        key,
+                    };
+                    self.expire_hot(&mut round, &due)?
+                }
+            };
+            if !has_room {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long nothing will be due, if nothing is written meanwhile.
+    pub(super) fn time_to_next_deadline(&self, hand: &ExpiryHand) -> Duration {
+        let next_cold_ms = match &self.cold {
+            Some(cold) => cold.next_deadline_ms().unwrap_or(0),
+            None => u64::MAX,
+        };
+        let next_ms = hand.next_hot_ms.min(next_cold_ms);
+        Duration::from_millis(next_ms.saturating_sub(clock::now_ms()))
+    }
+
+    /// A key of this shard that is due, or a lower bound of the next deadline.
+    fn next_due(&self, number: usize, now_ms: u64) -> Result<DueKey, u64> {
+        let mut next_ms = u64::MAX;
         let mut shard = self.keyspace.lock(number);
         for database in 0..shard.tables.count() as u32 {
             let table = shard.table_mut(database);
             for number in 0..table.segments() {
                 let segment = table.segment_at_mut(number);
-                if segment
-                    .next_deadline_ms()
-                    .is_none_or(|deadline_ms| deadline_ms > now_ms)
-                {
+                let Some(deadline_ms) = segment.next_deadline_ms() else {
+                    continue;
+                };
+                if deadline_ms > now_ms {
+                    next_ms = next_ms.min(deadline_ms);
                     continue;
                 }
                 if let Some(slot) = segment.due(now_ms) {
                     let key: Box<[u8]> = segment.entry(slot).key().into();
                     let (generation, hash) =
                         (self.keyspace.generation(database), self.keyspace.hash(&key));
-                    return Some(DueKey {
+                    return Ok(DueKey {
                         database,
                         generation,
                         hash,
                         key,
                     });
                 }
+                // What was due is outdated, and forgotten by now.
+                next_ms = next_ms.min(segment.next_deadline_ms().unwrap_or(u64::MAX));
             }
         }
-        None
+        Err(next_ms)
     }
 
     /// Removes a hot key, or the fields of one, if they are still due; false if the log has no room for that.
@@ -121,7 +199,7 @@ impl Tier {
         let recorder = &*self.ports.recorder;
         let mut keys = self.lock_due(round, due.database, due.hash);
         keys.no_touch = true;
-        keys.exists(&due.key);
+        self.timed("expire-del", || keys.exists(&due.key));
         let (expired, fields) = (keys.counts.expired, keys.counts.expired_fields);
         keys.commit();
         drop(keys);
@@ -190,6 +268,19 @@ impl Tier {
         keys
     }
 
+    /// Locks the shard of a cold key that is due; `None` if its database was flushed meanwhile.
+    pub(super) fn lock_due_record<'a>(
+        &'a self,
+        round: &'a mut Round<'_>,
+        database: u32,
+        due: &DueRecord,
+    ) -> Result<Option<Keys<'a>>, InternalError> {
+        self.ports.loader.load_at(due.generation, due.hash)?;
+        let keys = self.lock_due(round, database, due.hash);
+        let is_current = self.keyspace.generation(database) == due.generation;
+        Ok(is_current.then_some(keys))
+    }
+
     /// Deletes a key that is only cold, on the word of the index; false if the log has no room.
     pub(super) fn expire_cold_key(
         &self,
@@ -198,22 +289,16 @@ impl Tier {
         database: u32,
         due: &DueRecord,
     ) -> Result<bool, InternalError> {
-        self.ports.loader.load_at(due.generation, due.hash)?;
-        let mut keys = self.lock_due(round, database, due.hash);
-        let is_current = self.keyspace.generation(database) == due.generation;
-        if !is_current
-            || keys
-                .shard_mut(due.hash)
-                .find(database, due.hash, &due.key)
-                .is_some()
-        {
-            // The keyspace knows better; whatever leaves it is looked up again.
+        let Some(mut keys) = self.lock_due_record(round, database, due)? else {
+            return Ok(true);
+        };
+        let shard = keys.shard_mut(due.hash);
+        // Where the keyspace has the key it knows better; whatever leaves it is looked up again.
+        if shard.find(database, due.hash, &due.key).is_some() || !cold.is_still_due(due)? {
             return Ok(true);
         }
-        if !cold.is_still_due(due)? {
-            return Ok(true);
-        }
-        if !keys.delete_cold(&due.key, due.lsn, Some(due.deadline_ms)) {
+        let deletion = || keys.delete_cold(&due.key, due.lsn, Some(due.deadline_ms));
+        if !self.timed("expire-del", deletion) {
             return Ok(false);
         }
         self.warm.remove(&due.index_key().cold_key.to_vec());
@@ -227,7 +312,7 @@ impl Tier {
 
     /// Index entries of databases that were flushed.
     fn forget_dead(&self, cold: &Cold, dead: &[&DueRecord]) -> Result<(), InternalError> {
-        let _hand = self.writer.lock();
+        let _hand = self.lock_writer();
         let mut batch = ColdWrite::new(cold);
         dead.iter().for_each(|record| batch.forget_due(record));
         batch.commit()

@@ -10,6 +10,7 @@ use super::cold_write::ColdWrite;
 use super::expire::Round;
 use super::residency::KeyRequest;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use std::sync::atomic::Ordering;
 
 impl Tier {
@@ -21,12 +22,10 @@ impl Tier {
         database: u32,
         due: &DueRecord,
     ) -> Result<bool, InternalError> {
-        self.ports.loader.load_at(due.generation, due.hash)?;
         let (recorder, now_ms) = (&*self.ports.recorder, round.now_ms);
-        let mut keys = self.lock_due(round, database, due.hash);
-        if self.keyspace.generation(database) != due.generation {
+        let Some(mut keys) = self.lock_due_record(round, database, due)? else {
             return Ok(true);
-        }
+        };
         let shard = keys.shard_mut(due.hash);
         if let Some(place) = shard.find(database, due.hash, &due.key) {
             if shard.entry(database, place).is_clean() {
@@ -63,13 +62,14 @@ impl Tier {
     }
 
     fn is_of_record(&self, cold: &Cold, due: &DueRecord) -> Result<bool, InternalError> {
-        let record = cold.get(due.generation, due.hash, &due.key)?;
+        // The hash is promoted next, under the same lock.
+        let record = lock_watch::may_wait(|| cold.get(due.generation, due.hash, &due.key))?;
         Ok(record.is_some_and(|record| record.lsn == due.lsn))
     }
 
     /// Deletes the index entry unless it was written anew meanwhile.
     fn forget_hint(&self, cold: &Cold, due: &DueRecord) -> Result<bool, InternalError> {
-        let _hand = self.writer.lock();
+        let _hand = self.lock_writer();
         if cold.is_still_due(due)? {
             let mut batch = ColdWrite::new(cold);
             batch.forget_due(due);

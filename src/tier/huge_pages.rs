@@ -99,6 +99,11 @@ impl HugePages {
         self.ended = Instant::now();
     }
 
+    /// True within a walk.
+    pub fn is_walking(&self) -> bool {
+        self.position.is_some()
+    }
+
     /// True within a walk, and when a new one is worth it.
     fn is_due(&mut self) -> bool {
         if self.position.is_some() {

@@ -26,6 +26,7 @@ mod expire;
 mod expire_fields;
 mod huge_pages;
 mod look;
+mod lull;
 mod memory;
 mod pool;
 mod ports;
@@ -45,6 +46,7 @@ pub use budget::{Admission, Budget};
 pub use cold::{Cold, ColdCursor, ColdRecord, ColdSnapshot, DueRecord, Probe};
 pub use cold_options::ColdBudget;
 pub use huge_pages::HugePages;
+pub use lull::{Lull, Sleeper};
 pub use memory::{avoid_huge_pages_if_small, purge as purge_memory};
 pub use pool::{FetchTicket, Fetched};
 pub use ports::{Durability, EventSink, Loader, Ports};
@@ -59,6 +61,7 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use storage_format::record::ColdKey;
 
 /// See the module's comment. One for each server.
@@ -68,6 +71,7 @@ pub struct Tier {
     warm: warm::Warm,
     pool: pool::Pool,
     budget: Arc<Budget>,
+    lull: Lull,
     ports: Ports,
     settings: RwLock<TierSettings>,
     counters: statistics::Counters,
@@ -98,6 +102,7 @@ impl Tier {
             }),
             pool: pool::Pool::new(),
             budget: Arc::new(Budget::new(settings.maxmemory_bytes)),
+            lull: Lull::default(),
             settings: RwLock::new(settings),
             counters: statistics::Counters::default(),
             writer: Mutex::default(),
@@ -129,6 +134,18 @@ impl Tier {
     /// The memory budget.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// Notes that a batch of commands ran, or a part of a job, and about how many bytes it has brought.
+    #[inline]
+    pub fn note_activity(&self, bytes: usize) {
+        self.budget.note_written(bytes);
+        self.lull.end();
+    }
+
+    /// What the background threads sleep by.
+    pub fn lull(&self) -> &Lull {
+        &self.lull
     }
 
     /// The cold tier, if there is one.
@@ -164,6 +181,14 @@ impl Tier {
         if journal.has_written() {
             self.ports.events.written(journal.take_written());
         }
+    }
+
+    /// Does something of which the latency monitor hears how long it took.
+    fn timed<R>(&self, event: &'static str, work: impl FnOnce() -> R) -> R {
+        let started = Instant::now();
+        let outcome = work();
+        self.ports.events.took(event, started.elapsed());
+        outcome
     }
 
     /// Runs a job on one of the I/O threads.

@@ -8,6 +8,7 @@ use super::Tier;
 use super::scan::Found;
 use crate::clock;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use crate::keyspace::{EventClasses, Journal, Keys};
 use storage_format::record::ColdKey;
 
@@ -130,7 +131,8 @@ impl Tier {
             key: &item.key,
         }
         .to_vec();
-        let Some(record) = cold.read(&cold_key)? else {
+        // The walk that found it has just read it, so it comes from the block cache.
+        let Some(record) = lock_watch::may_wait(|| cold.read(&cold_key))? else {
             return Ok(None);
         };
         let (header, _) = cold.split(&record)?;

@@ -13,6 +13,7 @@ use super::pool::{FetchTicket, Fetched, FetchedRecord, read};
 use super::warm::WarmCopy;
 use crate::error::InternalError;
 use crate::keyspace::entry::{Entry, NewBody};
+use crate::keyspace::lock_watch;
 use crate::keyspace::shard::Shard;
 use crate::value::Value;
 use std::sync::Arc;
@@ -144,7 +145,8 @@ impl Tier {
     ) -> Result<Residency, InternalError> {
         match self.resolve(shard, request, None)? {
             Residency::Fetch(ticket) => {
-                let fetched = self.fetch_now(ticket)?;
+                // Whoever asks for this must not give up its locks: a script, the expiry of a hash's fields.
+                let fetched = lock_watch::may_wait(|| self.fetch_now(ticket))?;
                 self.resolve(shard, request, Some(&fetched))
             }
             other => Ok(other),

@@ -12,6 +12,7 @@ use super::cold::Cold;
 use crate::clock;
 use crate::error::InternalError;
 use crate::keyspace::Keyspace;
+use crate::keyspace::lock_watch;
 use crate::keyspace::shard::Shard;
 use crate::keyspace::table::SHARD_BITS;
 use std::collections::HashSet;
@@ -26,14 +27,42 @@ const UNLOCKED_TRIES: u32 = 2;
 pub(super) struct Found {
     pub(super) hash: u64,
     pub(super) key: Box<[u8]>,
-    /// `None`: the key is deleted or has expired; it only hides its cold record.
+    /// `None`: the key is deleted or has expired; a hot one hides its cold record.
     kind: Option<ValueKind>,
+    is_expired: bool,
+}
+
+/// A key that a step came by whose deadline has passed.
+pub(super) struct Expired {
+    pub(super) generation: u32,
+    pub(super) hash: u64,
+    pub(super) key: Box<[u8]>,
+    /// If it is only cold: the version and the deadline of its record.
+    pub(super) record: Option<(u64, u64)>,
 }
 
 /// A range of hashes and what is in it, in hash order.
 pub(super) struct Stretch {
     pub(super) found: Vec<Found>,
+    expired: Vec<Expired>,
     pub(super) last_hash: u64,
+}
+
+impl Stretch {
+    /// Tells of the keys that are wanted.
+    fn report(
+        &self,
+        accepts: &dyn Fn(&[u8]) -> bool,
+        kind: Option<ValueKind>,
+        found: &mut dyn FnMut(&[u8]),
+    ) {
+        for item in &self.found {
+            let fits = kind.is_none_or(|wanted| Some(wanted) == item.kind);
+            if fits && accepts(&item.key) {
+                found(&item.key);
+            }
+        }
+    }
 }
 
 /// The last hash of a hash's position.
@@ -56,22 +85,54 @@ impl Tier {
         kind: Option<ValueKind>,
         found: &mut dyn FnMut(&[u8]),
     ) -> Result<u64, InternalError> {
+        let mut report = |stretch: Stretch| stretch.report(accepts, kind, found);
+        self.step(database, cursor, count, &mut report)
+    }
+
+    /// The same; then removes the keys that `accepts` likes, of whatever type, whose deadline has passed.
+    ///
+    /// # Errors
+    /// As [`Tier::scan`].
+    pub fn scan_and_expire(
+        &self,
+        database: u32,
+        cursor: u64,
+        count: usize,
+        accepts: &dyn Fn(&[u8]) -> bool,
+        kind: Option<ValueKind>,
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<u64, InternalError> {
+        let mut expired = Vec::new();
+        let mut report = |stretch: Stretch| {
+            stretch.report(accepts, kind, found);
+            let gone = stretch.expired.into_iter();
+            expired.extend(gone.filter(|item| accepts(&item.key)));
+        };
+        let next = self.step(database, cursor, count, &mut report)?;
+        if !expired.is_empty() {
+            self.expire_found(database, expired)?;
+        }
+        Ok(next)
+    }
+
+    /// Hands over one stretch after the other, until they have about `count` keys; returns the next cursor.
+    fn step(
+        &self,
+        database: u32,
+        cursor: u64,
+        count: usize,
+        each: &mut dyn FnMut(Stretch),
+    ) -> Result<u64, InternalError> {
         if cursor >> (64 - POSITION_SHIFT) != 0 {
             return Ok(0);
         }
         let (mut hash, mut seen) = (cursor << POSITION_SHIFT, 0);
         loop {
             let stretch = self.stretch(database, hash, count.max(1) - seen)?;
-            for item in &stretch.found {
-                let fits = item
-                    .kind
-                    .is_some_and(|of| kind.is_none_or(|wanted| wanted == of));
-                if fits && accepts(&item.key) {
-                    found(&item.key);
-                }
-            }
             seen += stretch.found.len();
-            let Some(next) = stretch.last_hash.checked_add(1) else {
+            let end = stretch.last_hash;
+            each(stretch);
+            let Some(next) = end.checked_add(1) else {
                 return Ok(0);
             };
             if seen >= count {
@@ -101,12 +162,14 @@ impl Tier {
             let (hot, last_hash) = self.hot_part(&shard, database, from_hash, limit, now_ms);
             let last_hash = last_hash.min(loaded_to);
             let Some(cold) = self.cold.as_deref().filter(|cold| !cold.is_empty()) else {
-                return Ok(merge(hot, Vec::new(), last_hash));
+                return Ok(merge(generation, hot, Vec::new(), last_hash));
             };
             if tries >= UNLOCKED_TRIES {
-                let (cold, last_hash) =
-                    cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)?;
-                return Ok(merge(hot, cold, last_hash));
+                // Else a busy shard might keep this step from ever ending.
+                let (cold, last_hash) = lock_watch::may_wait(|| {
+                    cold_part(cold, generation, (from_hash, last_hash), limit, now_ms)
+                })?;
+                return Ok(merge(generation, hot, cold, last_hash));
             }
             let departures = shard.departures;
             drop(shard);
@@ -115,7 +178,7 @@ impl Tier {
             if self.keyspace.lock(number).departures == departures
                 && self.keyspace.generation(database) == generation
             {
-                return Ok(merge(hot, cold, last_hash));
+                return Ok(merge(generation, hot, cold, last_hash));
             }
             tries += 1;
         }
@@ -170,11 +233,12 @@ impl Tier {
             let is_expired = entry
                 .deadline_ms()
                 .is_some_and(|deadline_ms| deadline_ms <= now_ms);
-            let kind = entry.kind().filter(|_| !is_expired);
+            let kind = entry.kind();
             found.push(Found {
                 hash,
                 key: entry.key().into(),
-                kind,
+                kind: kind.filter(|_| !is_expired),
+                is_expired: is_expired && kind.is_some(),
             });
         }
         (found, last_hash)
@@ -206,6 +270,9 @@ impl Tier {
     }
 }
 
+/// A cold key, and the version and deadline of its record.
+type ColdFound = (Found, (u64, u64));
+
 /// About `limit` cold keys of a range, and the last hash that is covered.
 fn cold_part(
     cold: &Cold,
@@ -213,22 +280,23 @@ fn cold_part(
     (from_hash, last_hash): (u64, u64),
     limit: usize,
     now_ms: u64,
-) -> Result<(Vec<Found>, u64), InternalError> {
-    let (mut found, mut last_hash) = (Vec::new(), last_hash);
+) -> Result<(Vec<ColdFound>, u64), InternalError> {
+    let (mut found, mut last_hash, mut live) = (Vec::new(), last_hash, 0);
     let mut cursor = cold.cursor(generation, from_hash);
     while let Some((key, header, _)) = cursor.current()? {
         if key.hash > last_hash {
             break;
         }
         let is_expired = header.deadline_ms != 0 && header.deadline_ms <= now_ms;
-        if !is_expired {
-            found.push(Found {
-                hash: key.hash,
-                key: key.key.into(),
-                kind: Some(header.kind),
-            });
-        }
-        if found.len() == limit {
+        let item = Found {
+            hash: key.hash,
+            key: key.key.into(),
+            kind: (!is_expired).then_some(header.kind),
+            is_expired,
+        };
+        found.push((item, (header.lsn, header.deadline_ms)));
+        live += usize::from(!is_expired);
+        if live == limit {
             last_hash = last_hash.min(end_of_position(key.hash));
         }
         cursor.advance();
@@ -237,14 +305,32 @@ fn cold_part(
 }
 
 /// What the keyspace holds hides its cold records.
-fn merge(hot: Vec<Found>, cold: Vec<Found>, last_hash: u64) -> Stretch {
+fn merge(generation: u32, hot: Vec<Found>, cold: Vec<ColdFound>, last_hash: u64) -> Stretch {
     let known: HashSet<&[u8]> = hot.iter().map(|item| &*item.key).collect();
-    let mut found: Vec<Found> = cold
+    let cold: Vec<ColdFound> = cold
         .into_iter()
-        .filter(|item| !known.contains(&*item.key))
+        .filter(|(item, _)| !known.contains(&*item.key))
         .collect();
     drop(known);
-    found.extend(hot.into_iter().filter(|item| item.hash <= last_hash));
-    found.retain(|item| item.kind.is_some());
-    Stretch { found, last_hash }
+    let hot = hot.into_iter().filter(|item| item.hash <= last_hash);
+    let cold = cold.into_iter().map(|(item, record)| (item, Some(record)));
+    let mut stretch = Stretch {
+        found: Vec::new(),
+        expired: Vec::new(),
+        last_hash,
+    };
+    for (item, record) in cold.chain(hot.map(|item| (item, None))) {
+        if item.kind.is_some() {
+            stretch.found.push(item);
+        } else if item.is_expired {
+            let Found { hash, key, .. } = item;
+            stretch.expired.push(Expired {
+                generation,
+                hash,
+                key,
+                record,
+            });
+        }
+    }
+    stretch
 }

@@ -2,6 +2,7 @@
 
 use super::evict::EvictionHand;
 use super::expire::{ExpiryHand, ROUND_INTERVAL};
+use super::lull::{SLEEP_MAX, Sleeper};
 use super::{Tier, memory};
 use crate::error::InternalError;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often disk use and the block cache's size are looked at.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+/// Memory that changes by less than this between two samples stands still.
+const STEADY_BYTES: u64 = 256 << 10;
 /// How often pending deletions are applied.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -56,6 +59,7 @@ impl Tier {
         const NEXT_LOOK: Duration = Duration::from_millis(1);
         self.stopping.store(true, Ordering::Relaxed);
         self.budget.wake_demoter();
+        self.lull.end();
         let own = std::thread::current().id();
         for thread in self
             .threads
@@ -83,12 +87,22 @@ impl Tier {
             return Ok(());
         }
         match self.cold.as_deref() {
-            None => self.evict_hot(hand),
+            None => self.timed("eviction-cycle", || self.evict_hot(hand)),
             Some(_) if self.disk_is_full.load(Ordering::Acquire) => {
                 self.budget.set_exhausted(true);
                 Ok(())
             }
             Some(cold) => self.relieve(cold),
+        }
+    }
+
+    /// Logs why keys cannot be moved.
+    fn report_failure(&self, error: &InternalError) {
+        if let Some(cold) = self.cold.as_deref().filter(|_| error.is_full_disk()) {
+            let directory = cold.path().display();
+            tracing::error!(%error, %directory, "the disk of the cold tier is full: what needs memory is refused until there is space");
+        } else {
+            tracing::error!(%error, "keys cannot be moved to the cold tier");
         }
     }
 
@@ -132,15 +146,20 @@ fn watch_memory(tier: &Weak<Tier>) {
         Timer::new(DRAIN_INTERVAL),
         Timer::new(HOUSEKEEPING_INTERVAL),
     );
-    let mut failed_at: Option<Instant> = None;
+    // When the last attempt failed, and why.
+    let mut failure: Option<(Instant, String)> = None;
     memory::decay_quickly();
     loop {
         let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else {
             return;
         };
         let budget = Arc::clone(&tier.budget);
+        tier.lull.begin(Sleeper::Demoter);
+        let used_before = budget.used_bytes();
         budget.sample();
-        if failed_at.is_none_or(|at| at.elapsed() > PAUSE_AFTER_FAILURE) {
+        let is_steady = budget.used_bytes().abs_diff(used_before) < STEADY_BYTES;
+        let is_pausing = |(at, _): &(Instant, String)| at.elapsed() <= PAUSE_AFTER_FAILURE;
+        if !failure.as_ref().is_some_and(is_pausing) {
             let mut step = || -> Result<(), InternalError> {
                 if drain.is_due()
                     && let Some(cold) = tier.cold.as_deref()
@@ -154,14 +173,34 @@ fn watch_memory(tier: &Weak<Tier>) {
                     Ok(())
                 }
             };
-            failed_at = step().err().map(|error| {
-                tracing::error!(%error, "keys cannot be moved to the cold tier");
-                budget.set_exhausted(true);
-                Instant::now()
-            });
+            let steps = budget.steps();
+            match step() {
+                // Not merely because nothing was tried.
+                Ok(()) if failure.is_some() && budget.steps() != steps => {
+                    tracing::info!("keys can be moved to the cold tier again");
+                    budget.note_recovery();
+                    failure = None;
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    let text = error.to_string();
+                    if failure.as_ref().is_none_or(|(_, former)| *former != text) {
+                        tier.report_failure(&error);
+                    }
+                    budget.note_failure(PAUSE_AFTER_FAILURE);
+                    failure = Some((Instant::now(), text));
+                }
+            }
         }
+        let weak = Arc::downgrade(&tier);
         drop(tier);
         budget.sleep(budget.sample_interval());
+        if is_steady
+            && !budget.is_high()
+            && let Some(tier) = weak.upgrade()
+        {
+            tier.lull.wait(Sleeper::Demoter, SLEEP_MAX);
+        }
     }
 }
 
@@ -172,6 +211,11 @@ fn watch_deadlines(tier: &Weak<Tier>) {
         let Some(tier) = tier.upgrade().filter(|tier| !tier.is_stopping()) else {
             return;
         };
+        if tier.lull.lasts(Sleeper::Expiry) {
+            let next_due = tier.time_to_next_deadline(&hand);
+            tier.lull.wait(Sleeper::Expiry, next_due);
+        }
+        tier.lull.begin(Sleeper::Expiry);
         if let Err(error) = tier.expire_round(&mut hand) {
             tracing::error!(%error, "keys cannot be expired");
             std::thread::sleep(PAUSE_AFTER_FAILURE);

@@ -328,34 +328,7 @@ impl<'a> Effect<'a> {
                 offset: reader.varint("effect offset")?,
                 bytes: reader.bytes("effect bytes")?,
             },
-            tag::LIST_PUSH_LEFT => Self::ListPush {
-                side: Side::Left,
-                items: Items::read(reader)?,
-            },
-            tag::LIST_PUSH_RIGHT => Self::ListPush {
-                side: Side::Right,
-                items: Items::read(reader)?,
-            },
-            tag::LIST_POP_LEFT => Self::ListPop {
-                side: Side::Left,
-                count: reader.varint("effect count")?,
-            },
-            tag::LIST_POP_RIGHT => Self::ListPop {
-                side: Side::Right,
-                count: reader.varint("effect count")?,
-            },
-            tag::LIST_SET => Self::ListSet {
-                index: reader.varint("effect index")?,
-                item: reader.bytes("effect item")?,
-            },
-            tag::LIST_INSERT => Self::ListInsert {
-                index: reader.varint("effect index")?,
-                item: reader.bytes("effect item")?,
-            },
-            tag::LIST_REMOVE => Self::ListRemove {
-                index: reader.varint("effect index")?,
-                count: reader.varint("effect count")?,
-            },
+            tag::LIST_PUSH_LEFT..=tag::LIST_REMOVE => Self::decode_of_list(tag, reader)?,
             tag::SET_ADD => Self::SetAdd {
                 members: Items::read(reader)?,
             },
@@ -385,6 +358,42 @@ impl<'a> Effect<'a> {
             tag::SWAP_DATABASES => Self::SwapDatabases {
                 first: reader.varint_u32("effect database")?,
                 second: reader.varint_u32("effect database")?,
+            },
+            _ => return Err(FormatError::damaged("effect tag", tag_offset)),
+        })
+    }
+
+    /// The operands of an effect on a part of a list.
+    fn decode_of_list(tag: u8, reader: &mut ByteReader<'a>) -> Result<Self, FormatError> {
+        let tag_offset = reader.position();
+        Ok(match tag {
+            tag::LIST_PUSH_LEFT => Self::ListPush {
+                side: Side::Left,
+                items: Items::read(reader)?,
+            },
+            tag::LIST_PUSH_RIGHT => Self::ListPush {
+                side: Side::Right,
+                items: Items::read(reader)?,
+            },
+            tag::LIST_POP_LEFT => Self::ListPop {
+                side: Side::Left,
+                count: reader.varint("effect count")?,
+            },
+            tag::LIST_POP_RIGHT => Self::ListPop {
+                side: Side::Right,
+                count: reader.varint("effect count")?,
+            },
+            tag::LIST_SET => Self::ListSet {
+                index: reader.varint("effect index")?,
+                item: reader.bytes("effect item")?,
+            },
+            tag::LIST_INSERT => Self::ListInsert {
+                index: reader.varint("effect index")?,
+                item: reader.bytes("effect item")?,
+            },
+            tag::LIST_REMOVE => Self::ListRemove {
+                index: reader.varint("effect index")?,
+                count: reader.varint("effect count")?,
             },
             _ => return Err(FormatError::damaged("effect tag", tag_offset)),
         })

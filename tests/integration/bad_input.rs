@@ -38,7 +38,11 @@ fn every_command_checks_how_many_arguments_it_gets() {
         for count in wrong {
             let arguments: Vec<&str> = [&[name.as_str()][..], &vec!["x"; count - 1]].concat();
             let reply = client.call(&arguments);
-            let expected = format!("ERR wrong number of arguments for '{name}' command");
+            let expected = match name.as_str() {
+                // It ends the transaction, whether there is one or not.
+                "exec" => "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command".to_owned(),
+                name => format!("ERR wrong number of arguments for '{name}' command"),
+            };
             let is_container = reply
                 == Reply::Error(format!(
                     "ERR unknown subcommand 'x'. Try {} HELP.",

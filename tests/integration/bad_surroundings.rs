@@ -316,6 +316,85 @@ fn assert_values(client: &mut Client, count: usize) {
     }
 }
 
+/// Bytes that cannot be compressed.
+fn noise_of(number: usize) -> Vec<u8> {
+    let mut state = number as u64;
+    let mut next = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    (0..VALUE_BYTES).map(|_| next()).collect()
+}
+
+fn set_noise(client: &mut Client, number: usize) -> Reply {
+    client.call(&[
+        b"SET",
+        format!("key:{number}").as_bytes(),
+        &noise_of(number),
+    ])
+}
+
+#[track_caller]
+fn assert_noise(client: &mut Client, numbers: &[usize]) {
+    for number in numbers {
+        let reply = client.line(&format!("GET key:{number}"));
+        assert!(
+            reply == Reply::bulk(noise_of(*number)),
+            "key:{number}: {reply:?}"
+        );
+    }
+}
+
+/// The log has room, the cold tier has none: each write gets an answer, and not after a minute.
+#[test]
+fn a_full_disk_below_the_cold_tier_keeps_nobody_waiting() {
+    let (_temporary, data) = new_directory();
+    let cold = data.join("cold");
+    let Some(mount) = Mount::new(&cold, "size=100m") else {
+        return;
+    };
+    let options = "--maxmemory 64mb --save '' --auto-aof-rewrite-percentage 0";
+    let mut server = Server::start_in(&data, options);
+    server.expect_errors(&["the disk of the cold tier is full"]);
+    let mut client = server.client();
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    for number in 0..1000 {
+        // One that waits for longer than a minute fails this test.
+        match set_noise(&mut client, number) {
+            Reply::Simple(_) => taken.push(number),
+            reply => {
+                assert!(reply.error().starts_with("OOM"), "{reply:?}");
+                refused += 1;
+            }
+        }
+        if refused == 200 {
+            break;
+        }
+    }
+    assert_eq!(refused, 200, "the disk is full");
+    let is_named = |line: &String| {
+        line.contains("the disk of the cold tier is full")
+            && line.contains(&*cold.to_string_lossy())
+    };
+    assert!(server.log().iter().any(is_named), "{:?}", server.log());
+    assert_noise(&mut client, &taken);
+
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,size=600m"])
+        .arg(&mount.path)
+        .status();
+    assert!(remounted.is_ok_and(|status| status.success()));
+    wait_until("writes are taken again", || {
+        (2000..2100).all(|number| set_noise(&mut client, number) == Reply::ok())
+    });
+    wait_until("the log says so", || {
+        let mut lines = server.log().into_iter();
+        lines.any(|line| line.contains("can be moved to the cold tier again"))
+    });
+    assert_noise(&mut client, &taken);
+    server.kill();
+}
+
 #[test]
 fn a_full_disk_refuses_writes_and_loses_nothing() {
     let (_temporary, directory) = new_directory();

@@ -266,7 +266,7 @@ fn readers_hear_of_writes_expiry_and_flushes() {
     assert_eq!(reader.read(), told("key"), "it expires");
     reader.line("GET key");
     writer.ok("FLUSHALL");
-    let expected = Reply::Push(vec![Reply::bulk("invalidate"), Reply::Null]);
+    let expected = Reply::Push(vec![Reply::bulk("invalidate"), Reply::Nothing]);
     assert_eq!(reader.read(), expected);
 }
 
@@ -328,4 +328,33 @@ fn what_has_expired_within_its_transaction_serves_nobody() {
     }
     assert_eq!(writer.line("EXEC").items().len(), 3);
     assert_eq!(waiter.read(), Reply::NullArray);
+}
+
+#[test]
+fn a_waiting_client_is_refused_what_may_not_be_written_any_more() {
+    let server = Server::start(OPTIONS);
+    let (mut reader, mut client) = (server.client(), server.client());
+    client.ok("XGROUP CREATE s readers $ MKSTREAM");
+    block(
+        &server,
+        &mut reader,
+        "XREADGROUP GROUP readers ann BLOCK 0 STREAMS s >",
+    );
+    assert_eq!(client.line("PEXPIRE s 300"), Reply::Integer(1));
+    // From here on nobody can write; but a key can still expire.
+    client.ok("CONFIG SET min-replicas-to-write 1");
+    let refusal = reader.read();
+    assert_eq!(
+        refusal.error(),
+        "NOREPLICAS Not enough good replicas to write."
+    );
+    client.ok("CONFIG SET min-replicas-to-write 0");
+    // Giving a key another name takes no memory, moving an item does.
+    assert_eq!(client.line("RPUSH c item"), Reply::Integer(1));
+    block(&server, &mut reader, "BLMOVE a b LEFT RIGHT 0");
+    client.ok("CONFIG SET maxmemory 1");
+    client.ok("RENAME c a");
+    assert!(reader.read().error().starts_with("OOM "));
+    client.ok("CONFIG SET maxmemory 64mb");
+    assert_eq!(client.line("LRANGE a 0 -1"), array(&["item"]));
 }

@@ -45,14 +45,19 @@ fn server_info(client: &mut Client, field: &str) -> String {
         .to_owned()
 }
 
-/// `tot-net-in`, `tot-net-out` and `tot-cmds` of a client.
-fn totals(client: &mut Client, id: i64) -> [u64; 3] {
+/// Fields of a client's line that are numbers.
+fn fields<const COUNT: usize>(client: &mut Client, id: i64, names: [&str; COUNT]) -> [u64; COUNT] {
     let line = client.line(&format!("CLIENT LIST ID {id}")).text();
-    ["tot-net-in", "tot-net-out", "tot-cmds"].map(|name| {
+    names.map(|name| {
         let mut words = line.split_whitespace();
         let value = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         value.and_then(|value| value.parse().ok()).expect(name)
     })
+}
+
+/// `tot-net-in`, `tot-net-out` and `tot-cmds` of a client.
+fn totals(client: &mut Client, id: i64) -> [u64; 3] {
+    fields(client, id, ["tot-net-in", "tot-net-out", "tot-cmds"])
 }
 
 #[test]
@@ -88,6 +93,72 @@ fn client_list_counts_bytes_and_commands_of_each_client() {
     wait_until("those of a transaction too", || {
         totals(&mut watcher, id)[2] == served[2] + 6
     });
+}
+
+#[test]
+fn client_list_shows_what_each_client_holds() {
+    const NAMES: [&str; 9] = [
+        "qbuf",
+        "qbuf-free",
+        "argv-mem",
+        "multi-mem",
+        "rbs",
+        "obl",
+        "oll",
+        "omem",
+        "tot-mem",
+    ];
+    let server = Server::start(OPTIONS);
+    let (mut watcher, mut client) = (server.client(), server.client());
+    let id = client.line("CLIENT ID").integer();
+    let mut idle = [0; NAMES.len()];
+    wait_until("it holds nothing", || {
+        idle = fields(&mut watcher, id, NAMES);
+        idle[..8] == [0; 8]
+    });
+    let total = |held: u64| held + idle[8];
+    assert!(idle[8] > 0);
+    // Half a request.
+    let request = encode(&["SET", "key", &"v".repeat(1000)]);
+    let (half, rest) = request.split_at(500);
+    client.send_bytes(half).expect("it is connected");
+    wait_until("half a request is there", || {
+        let [qbuf, free, .., all] = fields(&mut watcher, id, NAMES);
+        qbuf == 500 && all == total(qbuf + free)
+    });
+    client.send_bytes(rest).expect("it is connected");
+    assert_eq!(client.read(), Reply::ok());
+    // The queue of a transaction.
+    client.ok("MULTI");
+    client.call(&["SET", "key", &"v".repeat(1000)]);
+    client.line("GET key");
+    wait_until("its queue is there", || {
+        let [_, _, _, queued, .., all] = fields(&mut watcher, id, NAMES);
+        queued == 1006 + 6 && all > total(queued)
+    });
+    client.line("EXEC");
+    // The arguments of a command that waits.
+    let key = "k".repeat(300);
+    client.send(&["BLPOP", &key, "0"]);
+    wait_until("it waits", || {
+        let [_, _, arguments, queued, ..] = fields(&mut watcher, id, NAMES);
+        arguments == 306 && queued == 0
+    });
+    watcher.call(&["RPUSH", &key, "item"]);
+    assert_eq!(client.read(), Reply::bulks([key.as_str(), "item"]));
+    // A reply that does not fit into the sockets' buffers.
+    watcher.call(&["SET", "key", &"v".repeat(32 << 20)]);
+    client.send_line("GET key");
+    wait_until("there is a reply that it does not take", || {
+        let [.., rbs, obl, oll, omem, all] = fields(&mut watcher, id, NAMES);
+        obl > 0 && rbs >= obl && omem == rbs && oll == 0 && all == total(omem)
+    });
+    assert_eq!(client.read().bytes().len(), 32 << 20);
+    wait_until("it holds nothing again", || {
+        fields(&mut watcher, id, NAMES) == idle
+    });
+    let own = watcher.line("CLIENT LIST").text();
+    assert!(own.contains(" argv-mem=10 "), "{own}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod expiry_tiers;
 mod families;
 mod fuzz_smoke;
 mod harness;
+mod idle;
 mod key_events;
 mod migrate;
 mod model;

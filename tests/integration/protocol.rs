@@ -46,8 +46,8 @@ fn replies_have_the_shapes_of_both_protocols() {
         Reply::Double("1.5".to_owned()),
     ])]);
     let resp3 = [
-        ("GET nothing", Reply::Null),
-        ("LPOP nothing 2", Reply::Null),
+        ("GET nothing", Reply::Nothing),
+        ("LPOP nothing 2", Reply::Nothing),
         (
             "HGETALL hash",
             Reply::Map(vec![Reply::bulk("a"), Reply::bulk("1")]),

@@ -4,6 +4,7 @@
 use crate::harness::{Server, wait_until};
 use crate::wire::{Client, Reply, encode};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -305,4 +306,79 @@ fn kills_amid_writes_snapshots_and_demotions_lose_nothing() {
         acknowledged.iter().all(|count| *count > 100),
         "{acknowledged:?}"
     );
+}
+
+#[test]
+fn whoever_waits_for_the_log_to_be_rewritten_may_save_then() {
+    let server = Server::start("--maxmemory 64mb");
+    let mut client = server.client();
+    for round in 0..10 {
+        client.ok(&format!("SET round {round}"));
+        client.line("BGREWRITEAOF");
+        wait_until("the log is rewritten", || {
+            server.info("aof_rewrite_in_progress") == "0"
+        });
+        client.ok("SAVE");
+    }
+    assert_eq!(server.info("aof_last_bgrewrite_status"), "ok");
+}
+
+#[test]
+fn a_reload_brings_back_what_was_there_with_or_without_a_snapshot() {
+    let server = Server::start("--maxmemory 64mb");
+    let mut client = server.client();
+    let load = |client: &mut Client, name: &str| {
+        let code = format!(
+            "#!lua name={name}\nredis.register_function('{name}', function() return '{name}' end)"
+        );
+        assert_eq!(client.call(&["FUNCTION", "LOAD", &code]), Reply::bulk(name));
+    };
+    let snapshots = || -> BTreeSet<PathBuf> {
+        let files = std::fs::read_dir(server.directory().join("snapshots")).expect("a directory");
+        files.map(|file| file.expect("a file").path()).collect()
+    };
+    client.ok("SET a 1");
+    load(&mut client, "first");
+    client.ok("DEBUG RELOAD");
+    let taken = snapshots();
+    assert!(!taken.is_empty());
+    client.ok("SET b 2");
+    load(&mut client, "second");
+    for line in [
+        "DEBUG RELOAD NOSAVE",
+        "DEBUG RELOAD NOSAVE NOFLUSH MERGE",
+        "DEBUG LOADAOF",
+    ] {
+        client.ok(line);
+        assert_eq!(
+            client.line("TIER WHERE a b"),
+            Reply::bulks(["cold"; 2]),
+            "{line}"
+        );
+        assert_eq!(client.line("MGET a b"), Reply::bulks(["1", "2"]), "{line}");
+        for name in ["first", "second"] {
+            assert_eq!(
+                client.line(&format!("FCALL {name} 0")),
+                Reply::bulk(name),
+                "{line}"
+            );
+        }
+    }
+    assert_eq!(snapshots(), taken, "the log had it all");
+    let without_log = Server::start("--maxmemory 64mb --appendonly no");
+    let mut client = without_log.client();
+    client.ok("SET a 1");
+    let refused = client.line("DEBUG RELOAD NOSAVE");
+    assert_eq!(
+        refused.error(),
+        "ERR Error trying to load the RDB dump, check server logs."
+    );
+    let refused = client.line("DEBUG LOADAOF");
+    assert_eq!(
+        refused.error(),
+        "ERR Error trying to load the AOF files, check server logs."
+    );
+    assert_eq!(client.line("GET a"), Reply::bulk("1"));
+    client.ok("DEBUG RELOAD");
+    assert_eq!(client.line("GET a"), Reply::bulk("1"));
 }

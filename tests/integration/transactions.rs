@@ -42,6 +42,14 @@ fn exec_runs_the_queue_and_discard_forgets_it() {
     assert!(client.line("MULTI").error().contains("can not be nested"));
     assert!(client.line("EXEC").error().starts_with("EXECABORT"));
     assert!(client.line("EXEC").error().contains("EXEC without MULTI"));
+    for line in ["MULTI", "UNWATCH"] {
+        client.line(line);
+        assert_eq!(
+            client.line("EXEC now").error(),
+            "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+        );
+    }
+    assert!(client.line("EXEC").error().contains("EXEC without MULTI"));
     assert!(
         client
             .line("DISCARD")

@@ -11,8 +11,10 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A reply as it was on the wire. Two replies are equal if their bytes were.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reply {
-    /// `$-1` or `_`.
+    /// `$-1`
     Null,
+    /// `_`, the null of RESP3.
+    Nothing,
     /// `*-1`
     NullArray,
     /// `+`
@@ -45,6 +47,7 @@ impl fmt::Debug for Reply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reply::Null => write!(formatter, "null"),
+            Reply::Nothing => write!(formatter, "_"),
             Reply::NullArray => write!(formatter, "null array"),
             Reply::Simple(text) => write!(formatter, "+{text}"),
             Reply::Error(text) => write!(formatter, "-{text}"),
@@ -236,7 +239,7 @@ impl Client {
             "," => Reply::Double(rest.to_owned()),
             "(" => Reply::BigNumber(rest.to_owned()),
             "#" => Reply::Boolean(rest == "t"),
-            "_" => Reply::Null,
+            "_" => Reply::Nothing,
             "$" if length()? < 0 => Reply::Null,
             "*" if length()? < 0 => Reply::NullArray,
             "$" => Reply::Bulk(self.read_bulk(length()? as usize)?),

@@ -126,6 +126,18 @@ pub fn check(user: &User, row: Row, arguments: &[&[u8]]) -> Result<(), Denial> {
     Err(furthest)
 }
 
+/// True if a selector allows this command line and, beside it, to read any key: for commands that learn only while they run
+/// which keys they read.
+pub fn may_read_all_keys(user: &User, row: Row, arguments: &[&[u8]]) -> bool {
+    let mut keys = Vec::new();
+    for_each_key_use(row.spec, arguments, |index, flags| {
+        keys.push((index, flags))
+    });
+    user.selectors.iter().any(|selector| {
+        selector.reads_all_keys() && check_selector(selector, row, arguments, &keys).is_ok()
+    })
+}
+
 /// Checks a command line of a session and notes a denial in the log. Free for a user without restrictions.
 pub fn check_and_log(
     session: &Session,

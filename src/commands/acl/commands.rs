@@ -16,31 +16,31 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 const HELP: &[&str] = &[
     "CAT [<category>]",
-    "    List all commands that belong to <category>, or all command categories",
-    "    when no category is specified.",
+    "    Lists the commands of <category>; without one,",
+    "    the categories that there are.",
     "DELUSER <username> [<username> ...]",
-    "    Delete a list of users.",
+    "    Removes users and hangs up on whoever is logged in as one of them.",
     "DRYRUN <username> <command> [<arg> ...]",
-    "    Returns whether the user can execute the given command without executing the command.",
+    "    Tells whether a user may run a command line, which is not run.",
     "GETUSER <username>",
-    "    Get the user's details.",
+    "    Shows what a user may do, and the hashes of the passwords.",
     "GENPASS [<bits>]",
-    "    Generate a secure 256-bit user password. The optional `bits` argument can",
-    "    be used to specify a different size.",
+    "    Makes up a password of 256 random bits,",
+    "    or of so many.",
     "LIST",
-    "    Show users details in config file format.",
+    "    Shows each user as a line of an ACL file.",
     "LOAD",
-    "    Reload users from the ACL file.",
+    "    Reads the ACL file again and takes its users in place of those that there are.",
     "LOG [<count> | RESET]",
-    "    Show the ACL log entries.",
+    "    Shows what was lately refused to whom, or forgets it.",
     "SAVE",
-    "    Save the current config to the ACL file.",
+    "    Writes all users into the ACL file.",
     "SETUSER <username> <attribute> [<attribute> ...]",
-    "    Create or modify a user with the specified attributes.",
+    "    Makes a user, or changes one, by rules that apply from left to right.",
     "USERS",
-    "    List all the registered usernames.",
+    "    Lists the names of all users.",
     "WHOAMI",
-    "    Return the current connection username.",
+    "    Tells as whom this connection is logged in.",
 ];
 
 fn container(_: &mut Context<'_>, _: &[&[u8]], _: &mut Reply<'_>) -> CommandResult {
@@ -342,33 +342,33 @@ const fn row(
     }
 }
 
-const PER_USER: &str = "O(N) where N is the number of configured users";
+const PER_USER: &str = "O(N) for N users";
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     row(
         "cat",
         -2,
         PLAIN,
-        "Lists the ACL categories, or the commands inside a category.",
+        "Lists the categories, or the commands of one of them.",
         cat,
     )
-    .with_complexity("O(1), or O(N) where N is the number of commands")
+    .with_complexity("O(1) for the categories; for one of them O(N), N being all commands")
     .with_syntax("[category]"),
     row(
         "deluser",
         -3,
         ADMIN,
-        "Deletes ACL users, and terminates their connections.",
+        "Removes users and hangs up on whoever is logged in as one of them.",
         delete_users,
     )
-    .with_complexity("O(1) amortized time considering the typical user")
+    .with_complexity("O(1) for each user, if it has few rules")
     .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .with_syntax("username..."),
     row(
         "dryrun",
         -4,
         ADMIN,
-        "Simulates the execution of a command by a user, without executing the command.",
+        "Tells whether a user may run a command line, which is not run.",
         dry_run,
     )
     .with_since("7.0.0")
@@ -377,40 +377,32 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "genpass",
         -2,
         PLAIN,
-        "Generates a pseudorandom, secure password that can be used to identify ACL users.",
+        "Makes up a random password.",
         generate_password,
     )
     .with_syntax("[bits:integer]"),
-    row(
-        "getuser",
-        3,
-        ADMIN,
-        "Lists the ACL rules of a user.",
-        get_user,
-    )
-    .with_complexity(
-        "O(N) where N is the number of password, command and pattern rules of the user",
-    )
-    .with_syntax("username")
-    .with_history(&[
-        ("6.2.0", "Shows patterns of channels."),
-        (
-            "7.0.0",
-            "Shows selectors; patterns of keys and channels look like the rules.",
-        ),
-    ]),
+    row("getuser", 3, ADMIN, "Shows what a user may do.", get_user)
+        .with_complexity("O(N) for N passwords and rules of the user")
+        .with_syntax("username")
+        .with_history(&[
+            ("6.2.0", "Shows patterns of channels."),
+            (
+                "7.0.0",
+                "Shows selectors; patterns of keys and channels look like the rules.",
+            ),
+        ]),
     row(
         "help",
         2,
         Flags::LOADING.and(Flags::STALE),
-        "Returns helpful text about the different subcommands.",
+        "Lists the subcommands and what each is for.",
         help,
     ),
     row(
         "list",
         2,
         ADMIN,
-        "Dumps the effective rules in ACL file format.",
+        "Shows each user as a line of an ACL file.",
         list,
     )
     .with_complexity(PER_USER),
@@ -418,7 +410,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "load",
         2,
         ADMIN,
-        "Reloads the rules from the configured ACL file.",
+        "Takes the users of the ACL file in place of those that there are.",
         load,
     )
     .with_complexity(PER_USER),
@@ -426,10 +418,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "log",
         -2,
         ADMIN,
-        "Lists recent security events generated due to ACL rules.",
+        "Shows what was lately refused, and to whom.",
         log,
     )
-    .with_complexity("O(N) with N being the number of entries shown")
+    .with_complexity("O(N) for N entries returned")
     .with_syntax("operation[count:integer | RESET]")
     .with_history(&[(
         "7.2.0",
@@ -439,7 +431,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "save",
         2,
         ADMIN.and(Flags::OFFLOADED),
-        "Saves the effective ACL rules in the configured ACL file.",
+        "Writes all users into the ACL file.",
         save,
     )
     .with_complexity(PER_USER)
@@ -448,22 +440,22 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "setuser",
         -3,
         ADMIN,
-        "Creates and modifies an ACL user and its rules.",
+        "Makes a user, or changes what one may do.",
         set_user,
     )
-    .with_complexity("O(N) where N is the number of rules provided")
+    .with_complexity("O(N) for N rules")
     .with_tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .with_syntax("username [rule...]")
     .with_history(&[
         ("6.2.0", "Rules about channels."),
         ("7.0.0", "Selectors; rules about what may be done to keys."),
     ]),
-    row("users", 2, ADMIN, "Lists all ACL users.", users).with_complexity(PER_USER),
+    row("users", 2, ADMIN, "Lists the names of the users.", users).with_complexity(PER_USER),
     row(
         "whoami",
         2,
         PLAIN,
-        "Returns the authenticated username of the current connection.",
+        "Tells as whom this connection is logged in.",
         who_am_i,
     ),
 ];
@@ -475,7 +467,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
         "acl",
         -2,
         Flags::NONE,
-        "A container for Access List Control commands.",
+        "Manages users and what they may do.",
         container,
     )
 }];

@@ -20,7 +20,7 @@ mod tests;
 pub mod user;
 pub mod users;
 
-pub use check::{Denial, check, check_and_log};
+pub use check::{Denial, check, check_and_log, may_read_all_keys};
 pub use log::{AclLog, LogContext, Reason};
 pub use user::User;
 pub use users::{UserTable, Users};

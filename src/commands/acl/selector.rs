@@ -124,6 +124,12 @@ impl Selector {
             })
     }
 
+    /// True if every key may be read, because a pattern says so and not by chance.
+    pub fn reads_all_keys(&self) -> bool {
+        let is_everything = |key: &KeyPattern| key.reads && key.pattern == b"*";
+        self.all_keys || self.keys.iter().any(is_everything)
+    }
+
     /// True if a channel, or a pattern of channels, may be used. A pattern must be allowed literally.
     pub fn allows_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
         self.all_channels

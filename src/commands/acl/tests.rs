@@ -240,3 +240,47 @@ fn commands() {
     ]);
     assert!(server.session.closing, "the caller's own user was deleted");
 }
+
+#[test]
+fn sort_follows_patterns_only_for_those_who_may_read_every_key() {
+    const BY: &str = "-ERR BY option of SORT denied due to insufficient ACL permissions.";
+    const GET: &str = "-ERR GET option of SORT denied due to insufficient ACL permissions.";
+    let sorted = r#"["2" "1"]"#;
+    let users = [
+        ("+@all ~*", true),
+        ("+@all %R~* %W~l", true),
+        ("+@all %W~* %R~l", false),
+        ("+@all ~l ~w*", false),
+        // One selector has to allow all of it.
+        ("+@all ~l (+get ~*)", false),
+        ("+@all ~l (+sort +sort_ro ~*)", true),
+    ];
+    for (rules, may_follow) in users {
+        let mut server = TestServer::new();
+        server.check_all(&[
+            ("RPUSH l 1 2", ":2"),
+            ("MSET w1 20 w2 10", "+OK"),
+            (&format!("ACL SETUSER alice on nopass {rules}"), "+OK"),
+            ("AUTH alice p", "+OK"),
+        ]);
+        let or = |expected: &'static str, error| if may_follow { expected } else { error };
+        server.check_all(&[
+            ("SORT l BY w*", or(sorted, BY)),
+            ("SORT_RO l BY w*", or(sorted, BY)),
+            ("SORT l GET w*", or(r#"["20" "10"]"#, GET)),
+            ("SORT_RO l GET #", or(r#"["1" "2"]"#, GET)),
+            ("SORT l BY constant", r#"["1" "2"]"#),
+            ("SORT l DESC", sorted),
+            // The first mistake counts.
+            ("SORT l GET # BY w* nonsense", or("-ERR syntax error", GET)),
+            ("SORT l nonsense BY w*", "-ERR syntax error"),
+            ("MULTI", "+OK"),
+            ("SORT l BY constant GET #", "+QUEUED"),
+        ]);
+        let within = format!("[{}]", or(r#"["1" "2"]"#, GET));
+        server.check("EXEC", &within);
+        let script = r#"EVAL "return redis.call('sort', KEYS[1], 'by', 'w*')" 1 l"#;
+        let outcome = server.run(script);
+        assert!(outcome.starts_with(or(sorted, BY)), "{rules}: {outcome}");
+    }
+}

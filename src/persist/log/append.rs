@@ -7,10 +7,10 @@
 use super::inventory::Inventory;
 use super::replay::LogEnd;
 use super::segment::Segment;
-use super::sync::Syncer;
+use super::sync::{SyncObserver, Syncer};
 use super::{LogOptions, SEGMENT_BYTES_MIN, SyncPolicy};
 use crate::error::InternalError;
-use crate::keyspace::Recorder;
+use crate::keyspace::{Recorder, lock_watch};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -173,6 +173,17 @@ impl Log {
     /// As [`Log::ensure_durable`].
     pub fn sync_now(&self) -> Result<(), InternalError> {
         self.ensure_durable(u64::MAX)
+    }
+
+    /// For tests: no sync ends before this is dropped.
+    #[cfg(test)]
+    pub fn hold_syncs(&self) -> impl Drop + '_ {
+        self.shared.syncer.hold()
+    }
+
+    /// Has `observer` told how long each sync took that replies wait for (`appendfsync always`). The first one counts.
+    pub fn observe_syncs(&self, observer: SyncObserver) {
+        self.shared.syncer.observe(observer);
     }
 
     /// Sets `appendfsync`.
@@ -393,12 +404,10 @@ impl Shared {
         }
         // The record that is waiting is the new segment's first.
         active.next_lsn = lsn;
-        let switched = self.switch(active)
-            || self
-                .inventory
-                .prepare(length + SEGMENT_HEADER_LENGTH)
-                .is_ok()
-                && self.switch(active);
+        // Only for an appender that did not ask for room.
+        let prepare = || self.inventory.prepare(length + SEGMENT_HEADER_LENGTH);
+        let switched =
+            self.switch(active) || lock_watch::may_wait(prepare).is_ok() && self.switch(active);
         active.next_lsn = lsn + 1;
         switched && fits(active)
     }
@@ -483,7 +492,10 @@ impl Shared {
         while !self.has_promised_room() {
             let disk_is_full = self.inventory.is_full() && self.inventory.spare_bytes() == 0;
             let bytes = self.promised_room_bytes() + SEGMENT_HEADER_LENGTH;
-            if disk_is_full || self.inventory.prepare(bytes).is_err() {
+            // A command asks for room under its locks. It waits here only if a whole segment was filled faster than the next
+            // one could be prepared.
+            let prepare = || self.inventory.prepare(bytes).is_err();
+            if disk_is_full || lock_watch::may_wait(prepare) {
                 return false;
             }
         }

@@ -8,6 +8,7 @@
 use super::LogOptions;
 use super::segment::{LOG_EXTENSION, POOL_EXTENSION, Segment, path_of};
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use memmap2::MmapMut;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::io;
@@ -123,6 +124,7 @@ impl Inventory {
     /// # Errors
     /// The disk is full, or another I/O error.
     pub fn prepare(&self, bytes: usize) -> Result<(), InternalError> {
+        lock_watch::waits("a file of the log");
         let mut state = self.state.lock();
         while state.preparing {
             self.changed.wait(&mut state);

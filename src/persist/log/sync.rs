@@ -8,9 +8,10 @@ use super::SyncPolicy;
 use super::append::Shared;
 use super::segment::SegmentFile;
 use crate::error::InternalError;
+use crate::keyspace::lock_watch;
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -36,7 +37,12 @@ pub struct Syncer {
     advanced: Condvar,
     has_failed: AtomicBool,
     syncs: AtomicU64,
+    /// Hears how long a sync took that replies waited for.
+    observer: OnceLock<SyncObserver>,
 }
+
+/// Is told how long a sync took.
+pub type SyncObserver = Box<dyn Fn(Duration) + Send + Sync>;
 
 impl Syncer {
     /// A syncer for a log of which everything up to `durable_lsn` is synced.
@@ -55,6 +61,7 @@ impl Syncer {
             advanced: Condvar::new(),
             has_failed: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
+            observer: OnceLock::new(),
         }
     }
 
@@ -77,6 +84,18 @@ impl Syncer {
     pub fn set_policy(&self, policy: SyncPolicy) {
         self.requests.lock().policy = policy;
         self.requested.notify_all();
+    }
+
+    /// Has `observer` told of each sync under the policy [`SyncPolicy::Always`]. The first one counts.
+    pub fn observe(&self, observer: SyncObserver) {
+        // A second observer of one log would be that of a second server.
+        let _ = self.observer.set(observer);
+    }
+
+    /// For tests: no sync ends before this is dropped.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> parking_lot::MutexGuard<'_, Vec<(Arc<SegmentFile>, usize)>> {
+        self.finished.lock()
     }
 
     /// True once a sync has failed.
@@ -126,6 +145,7 @@ impl Syncer {
         if self.durable_lsn() >= lsn {
             return Ok(());
         }
+        lock_watch::waits("a sync of the log");
         self.request(lsn);
         let mut requests = self.requests.lock();
         while self.durable_lsn() < lsn && requests.failure.is_none() && !requests.stopped {
@@ -216,11 +236,18 @@ impl Shared {
             return Ok(());
         }
         let finished = std::mem::take(&mut *self.syncer.finished.lock());
+        let started = Instant::now();
         for (file, end) in &finished {
             file.sync(*end)?;
         }
         active.sync(position)?;
+        let took = started.elapsed();
         self.syncer.publish(lsn);
+        if let Some(observer) = self.syncer.observer.get()
+            && self.syncer.policy() == SyncPolicy::Always
+        {
+            observer(took);
+        }
         Ok(())
     }
 }

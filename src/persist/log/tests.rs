@@ -400,3 +400,26 @@ proptest! {
         drop(model.reopen(directory.path()));
     }
 }
+
+#[test]
+fn syncs_that_replies_wait_for_are_observed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = open(directory.path());
+    let observed = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = observed.clone();
+    log.observe_syncs(Box::new(move |_| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }));
+    let append_and_sync = || {
+        assert!(log.has_room(10));
+        log.append(&body(1, 10));
+        log.sync_now().expect("synced");
+    };
+    append_and_sync();
+    assert_eq!(observed.load(std::sync::atomic::Ordering::SeqCst), 0);
+    log.set_sync_policy(SyncPolicy::Always);
+    append_and_sync();
+    // The observer is told after those who wait.
+    log.close().expect("closed");
+    assert!(observed.load(std::sync::atomic::Ordering::SeqCst) > 0);
+}

@@ -56,6 +56,10 @@ fn every_policy_evicts_what_it_may_and_nothing_else() {
         assert_eq!(events.len(), 100 - left, "{policy:?}");
         assert!(events.iter().all(|event| event.name == "evicted"));
         assert_eq!(fixture.keyspace.key_counts(0).0, left as u64);
+        let rounds = fixture.log.rounds.lock();
+        let told = |name: &str| rounds.iter().filter(|round| **round == name).count();
+        assert!(told("eviction-cycle") > 0, "{policy:?}");
+        assert_eq!(told("eviction-del"), 100 - left, "{policy:?}");
     }
 }
 

@@ -5,6 +5,7 @@ use super::fixture::Fixture;
 use crate::clock;
 use crate::keyspace::{EventClasses, Journal};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage_format::Effect;
 
 fn expire_all(fixture: &Fixture) {
@@ -193,12 +194,24 @@ fn a_full_log_and_the_switch_both_keep_keys_where_they_are() {
 }
 
 #[test]
-fn the_latency_monitor_hears_of_each_round() {
+fn the_latency_monitor_hears_of_each_round_and_each_key_that_goes() {
     let fixture = Fixture::new();
     expire_all(&fixture);
-    let rounds = fixture.log.rounds.lock();
+    let rounds = std::mem::take(&mut *fixture.log.rounds.lock());
     assert!(!rounds.is_empty());
     assert!(rounds.iter().all(|round| *round == "expire-cycle"));
+    let soon_ms = clock::now_ms() + 20;
+    fixture.set(b"hot", b"value", Some(soon_ms));
+    fixture.set(b"cold", b"value", Some(soon_ms));
+    fixture
+        .tier
+        .demote_keys(0, &[b"cold".to_vec()])
+        .expect("demoted");
+    pass(soon_ms);
+    expire_all(&fixture);
+    let rounds = fixture.log.rounds.lock();
+    let deletions = rounds.iter().filter(|round| **round == "expire-del");
+    assert_eq!(deletions.count(), 2);
 }
 
 #[test]
@@ -294,4 +307,35 @@ fn fields_go_although_nobody_asks_in_all_tiers() {
     fixture.check_index();
     assert_eq!(fields_left(&fixture, b"changed"), 2);
     assert_eq!(fields_left(&fixture, b"cold and alone"), 0);
+}
+
+#[test]
+fn the_expiry_knows_how_long_nothing_is_due() {
+    let fixture = Fixture::new();
+    let mut hand = ExpiryHand::default();
+    let wait = |hand: &mut ExpiryHand| {
+        fixture.tier.expire_round(hand).expect("expired");
+        fixture.tier.time_to_next_deadline(hand)
+    };
+    const HOUR: Duration = Duration::from_secs(3600);
+    assert!(wait(&mut hand) > 1000 * HOUR, "no deadline at all");
+    let now_ms = clock::now_ms();
+    fixture.set(b"late", b"value", Some(now_ms + 7_200_000));
+    assert!((HOUR..=2 * HOUR).contains(&wait(&mut hand)));
+    fixture.set(b"cold", b"value", Some(now_ms + 1_800_000));
+    assert!(wait(&mut hand) <= HOUR / 2, "while it is hot");
+    fixture
+        .tier
+        .demote_keys(0, &[b"cold".to_vec()])
+        .expect("demoted");
+    assert!(wait(&mut hand) <= HOUR / 2, "and when it is cold");
+    let hot_ms = clock::now_ms() + 30;
+    fixture.set(b"soon", b"value", Some(hot_ms));
+    assert!(wait(&mut hand) <= Duration::from_millis(30));
+    pass(hot_ms);
+    assert!(
+        wait(&mut hand) <= HOUR / 2,
+        "it is gone, the others are not"
+    );
+    assert_eq!(fixture.keyspace.key_counts(0), (2, 2));
 }

@@ -100,7 +100,7 @@ fn disturb(fixture: &Fixture, over: &AtomicBool) {
                 assert!(fixture.tier.demote_keys(0, &[key.into_bytes()]).is_ok());
             }
             _ => {
-                let mut writer = fixture.tier.writer.lock();
+                let mut writer = fixture.tier.lock_writer();
                 let choice = Choice {
                     bytes: 5000,
                     ignores_marks: false,

@@ -43,6 +43,64 @@ fn every_key_comes_once_whatever_the_count() {
 }
 
 #[test]
+fn a_step_removes_what_has_expired_where_that_is_wanted() {
+    let fixture = Fixture::new();
+    fixture.tier.set_active_expire(false);
+    let expired_ms = crate::clock::now_ms() + 20;
+    for number in 0..40u32 {
+        let deadline_ms = (number % 4 != 0).then_some(expired_ms);
+        fixture.set(
+            format!("{}:{number}", number % 2).as_bytes(),
+            b"value",
+            deadline_ms,
+        );
+    }
+    let cold: Vec<Vec<u8>> = (0..20u32)
+        .map(|number| format!("{}:{number}", number % 2).into_bytes())
+        .collect();
+    fixture.tier.demote_keys(0, &cold).expect("demoted");
+    while crate::clock::now_ms() <= expired_ms {
+        std::thread::yield_now();
+    }
+    assert_eq!(fixture.scan(7).len(), 10);
+    assert_eq!(
+        fixture.keyspace.key_counts(0),
+        (40, 30),
+        "scan removes nothing"
+    );
+    let accepts = |key: &[u8]| key.starts_with(b"1:");
+    let scan = |kind| {
+        let mut cursor = 0;
+        loop {
+            cursor = fixture
+                .tier
+                .scan_and_expire(0, cursor, 3, &accepts, kind, &mut |_| {
+                    panic!("all keys that match have expired")
+                })
+                .expect("scanned");
+            if cursor == 0 {
+                break;
+            }
+        }
+    };
+    fixture.tier.hold_expiry_until(u64::MAX);
+    scan(None);
+    assert_eq!(
+        fixture.keyspace.key_counts(0),
+        (40, 30),
+        "not during a pause"
+    );
+    fixture.tier.hold_expiry_until(0);
+    scan(Some(ValueKind::Hash));
+    assert_eq!(
+        fixture.keyspace.key_counts(0),
+        (20, 10),
+        "those that match, of any type"
+    );
+    assert_eq!(fixture.tier.statistics().expired_keys, 20);
+}
+
+#[test]
 fn a_step_returns_about_as_many_keys_as_asked_for() {
     let fixture = Fixture::new();
     fill(&fixture, 2000);

@@ -58,8 +58,10 @@ fn oldest_form(stream: &EncodedStream<'_>, first_id: StreamId) -> (u8, u16) {
         let estimate = entries_read_at(position, head.entry_count, first_id, head.last_id);
         group.entries_read == estimate
     };
-    let has_history =
-        head.max_deleted_id != StreamId::MIN || head.entries_added != head.entry_count as u64;
+    // Without entries, Redis would take the highest of all IDs for the first one.
+    let has_history = head.entry_count == 0
+        || head.max_deleted_id != StreamId::MIN
+        || head.entries_added != head.entry_count as u64;
     if has_history || !stream.groups().all(is_estimated) {
         return (value_type::STREAM_LISTPACKS_2, 10);
     }

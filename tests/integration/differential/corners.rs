@@ -27,6 +27,9 @@ const LINES: &[(&str, &[&str])] = &[
             "HELLO 3",
             "RESET",
             "RESTORE <key> <integer> <text>",
+            "<container> HELP",
+            "<container> HELP <text>",
+            "<container> <text>",
         ],
     ),
     (
@@ -151,6 +154,8 @@ const LINES: &[(&str, &[&str])] = &[
             "XCLAIM <key> <group> <consumer> <idle> <id> RETRYCOUNT <integer> FORCE LASTID <id>",
             "XAUTOCLAIM <key> <group> <consumer> 0 <id> COUNT <integer>",
             "XAUTOCLAIM <key> <group> <consumer> 0 0 JUSTID",
+            "XAUTOCLAIM <key> <group> <consumer> <idle> <id> COUNT <number>",
+            "XAUTOCLAIM <key> <group> <consumer> <idle> <id> JUSTID COUNT <small>",
             "XPENDING <key> <group>",
             "XPENDING <key> <group> - + <integer>",
             "XPENDING <key> <group> <id> <id> <small> <consumer>",
@@ -160,6 +165,9 @@ const LINES: &[(&str, &[&str])] = &[
             "XLEN <key>",
             "XINFO STREAM <key>",
             "XINFO STREAM <key> FULL COUNT <integer>",
+            "XINFO STREAM <key> FULL COUNT <number>",
+            "XINFO STREAM <key> FULL COUNT <small>",
+            "XINFO STREAM <key> COUNT <small>",
             "XINFO GROUPS <key>",
             "XINFO CONSUMERS <key> <group>",
         ],
@@ -298,6 +306,12 @@ const LIBRARIES: &[&str] = &[
     "#!lua name=two\nredis.register_function{function_name='put', callback=function(keys, arguments) return redis.call('set', keys[1], arguments[1]) end, flags={'no-writes'}}",
     "#!lua name=three\nreturn 1",
     "no library",
+];
+
+/// Commands with subcommands. Those of MODULE, CLUSTER and DEBUG are not all here.
+const CONTAINERS: &[&str] = &[
+    "ACL", "CLIENT", "COMMAND", "CONFIG", "FUNCTION", "LATENCY", "MEMORY", "OBJECT", "PUBSUB",
+    "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
 ];
 
 /// What runs a command line that is its arguments.
@@ -502,6 +516,7 @@ fn placeholder(random: &mut Random, group: &str, name: &str) -> Vec<u8> {
                 "h_*->*", "w_*\x00",
             ],
         ),
+        "container" => one_of(random, CONTAINERS),
         "script" => one_of(random, SCRIPTS),
         "library" => one_of(random, LIBRARIES),
         "function" => one_of(random, &["show", "add", "put", "none", ""]),

@@ -1,7 +1,8 @@
 //! Random histories on Larder and on `redis-server`, reply by reply.
 //!
 //! A history is a few dozen command lines over few keys (see [`grammar`] and [`corners`]), some of them in transactions or run by a
-//! script, in RESP2 or RESP3, and at its end the content of every key. Both servers get it as one pipeline. A history in which
+//! script, in RESP2 or RESP3, and at its end the content of every key. Both servers get it as one pipeline; then each
+//! restores what it has dumped itself and what the other has ([`restores`]). Subscribers have histories of their own ([`messages`]). A history in which
 //! two replies do not agree ([`agreement`], [`known`]) is shortened as long as it fails, and printed as lines for `redis-cli`. At the
 //! end of a run Larder has to have given back the memory that it took.
 //!
@@ -14,8 +15,10 @@ mod corners;
 mod grammar;
 mod history;
 mod known;
+mod messages;
 mod pair;
 mod random;
+mod restores;
 mod values;
 
 use crate::harness::{Reference, Server};

@@ -4,6 +4,7 @@ use super::agreement::{Judge, NO_REPLY, Verdict, name_of};
 use super::corners;
 use super::grammar::Request;
 use super::history::{History, usual_settings, words};
+use super::restores;
 use crate::wire::{Client, Reply, encode};
 use std::io;
 
@@ -21,7 +22,7 @@ pub struct Pair {
 }
 
 /// A client that connects anew when its server hung up.
-struct Side {
+pub struct Side {
     client: Option<Client>,
     port: u16,
 }
@@ -63,7 +64,7 @@ impl Side {
     }
 
     /// The replies to a pipeline. Where the connection ends, or where nothing comes in time, there is an error in their place.
-    fn replies(&mut self, requests: &[Request]) -> Vec<Reply> {
+    pub fn replies(&mut self, requests: &[Request]) -> Vec<Reply> {
         let mut client = match self.client.take() {
             Some(client) => client,
             None => match Client::connect(self.port) {
@@ -142,7 +143,7 @@ impl Pair {
                 _ => {}
             }
         }
-        None
+        restores::first_difference(&mut self.larder, &mut self.redis, judge)
     }
 
     /// Leaves out what is not needed for a difference of this kind.
