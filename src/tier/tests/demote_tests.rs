@@ -335,6 +335,52 @@ fn the_background_thread_demotes_all_it_can_and_says_when_that_is_not_enough() {
     assert_eq!(entries, 0);
 }
 
+/// True if a debug assertion stops this.
+fn is_stopped(work: impl FnOnce()) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err()
+}
+
+#[test]
+fn the_writers_lock_is_never_taken_under_a_shards() {
+    let fixture = Fixture::new();
+    let shard = fixture.keyspace.lock(1);
+    assert!(is_stopped(|| drop(fixture.tier.lock_writer())));
+    drop(shard);
+    let hand = fixture.tier.lock_writer();
+    drop((fixture.keyspace.lock(1), hand));
+}
+
+#[test]
+fn the_cold_tier_is_not_asked_under_a_lock() {
+    let fixture = Fixture::new();
+    fixture.set(b"key", b"value", None);
+    fixture.tier.demote_all(0).expect("demoted");
+    let hash = fixture.keyspace.hash(b"key");
+    type Ask = fn(&Fixture, u64);
+    let asks: [(&str, Ask); 4] = [
+        ("get", |fixture, hash| {
+            fixture.cold().get(0, hash, b"key").expect("read");
+        }),
+        ("cursor", |fixture, hash| {
+            drop(fixture.cold().cursor(0, hash))
+        }),
+        ("flush", |fixture, _| {
+            fixture.cold().flush().expect("flushed")
+        }),
+        ("drop", |fixture, _| {
+            fixture.cold().drop_generation(7).expect("dropped");
+        }),
+    ];
+    for (name, ask) in asks {
+        ask(&fixture, hash);
+        let shard = fixture.keyspace.lock(1);
+        assert!(is_stopped(|| ask(&fixture, hash)), "{name}");
+        // A probe never waits.
+        assert!(fixture.cold().may_contain(0, hash, b"key"));
+        drop(shard);
+    }
+}
+
 /// The rest of a log: it says that `key` is `new`.
 struct RestOfLog {
     keyspace: Arc<Keyspace>,
@@ -403,50 +449,4 @@ fn what_cannot_be_replayed_stays_and_the_hand_goes_on() {
     assert_eq!(fixture.tier.demote_all(0).expect("passed over"), 0);
     assert_eq!(fixture.temperature(b"key"), Some(Temperature::Hot));
     assert!(fixture.tier.demote_keys(0, &[b"key".to_vec()]).is_err());
-}
-
-/// True if a debug assertion stops this.
-fn is_stopped(work: impl FnOnce()) -> bool {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err()
-}
-
-#[test]
-fn the_writers_lock_is_never_taken_under_a_shards() {
-    let fixture = Fixture::new();
-    let shard = fixture.keyspace.lock(1);
-    assert!(is_stopped(|| drop(fixture.tier.lock_writer())));
-    drop(shard);
-    let hand = fixture.tier.lock_writer();
-    drop((fixture.keyspace.lock(1), hand));
-}
-
-#[test]
-fn the_cold_tier_is_not_asked_under_a_lock() {
-    let fixture = Fixture::new();
-    fixture.set(b"key", b"value", None);
-    fixture.tier.demote_all(0).expect("demoted");
-    let hash = fixture.keyspace.hash(b"key");
-    type Ask = fn(&Fixture, u64);
-    let asks: [(&str, Ask); 4] = [
-        ("get", |fixture, hash| {
-            fixture.cold().get(0, hash, b"key").expect("read");
-        }),
-        ("cursor", |fixture, hash| {
-            drop(fixture.cold().cursor(0, hash))
-        }),
-        ("flush", |fixture, _| {
-            fixture.cold().flush().expect("flushed")
-        }),
-        ("drop", |fixture, _| {
-            fixture.cold().drop_generation(7).expect("dropped");
-        }),
-    ];
-    for (name, ask) in asks {
-        ask(&fixture, hash);
-        let shard = fixture.keyspace.lock(1);
-        assert!(is_stopped(|| ask(&fixture, hash)), "{name}");
-        // A probe never waits.
-        assert!(fixture.cold().may_contain(0, hash, b"key"));
-        drop(shard);
-    }
 }
