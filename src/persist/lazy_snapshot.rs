@@ -172,6 +172,7 @@ impl LazySnapshot {
 
     /// Replays a part of the log, if that is still to be done.
     fn ensure_replayed(&self, part: usize, keyspace: &Keyspace) -> Result<(), InternalError> {
+        lock_watch::waits("a part of the log");
         let was_last = match self.pending_log.read().as_ref() {
             Some(pending) => pending.ensure_replayed(part, keyspace, &*self.cold, self)?,
             None => false,
@@ -333,6 +334,7 @@ impl LazySnapshot {
                 return;
             };
             // Not while the block is being loaded, which takes the settled keys out before.
+            lock_watch::waits("a block of the snapshot");
             let _not_meanwhile = mapped.block_locks[block % BLOCK_LOCKS].lock();
             if !mapped.is_loaded(block) {
                 let mut settled = mapped.settled.lock();
