@@ -52,20 +52,20 @@ class Peer:
 
 
 class Server:
-    """A running server, pinned to one core, with its data in a temporary directory that goes with it."""
+    """A running server, pinned to one core (or several), with its data in a temporary directory that goes with it."""
 
-    def __init__(self, peer: Peer, options, log: str = "off", cut_log: bool = False):
+    def __init__(self, peer: Peer, options, log: str = "off", cut_log: bool = False, cores: str | None = None):
         self.peer = peer
         self.log = log
         self.cut_log = cut_log
-        self.core = options.server_core
+        self.cores = cores or str(options.server_core)
         self.directory = tempfile.mkdtemp(prefix=f"larder-bench-{peer.name}-", dir=options.directory)
         self.port = free_port()
         self.process: subprocess.Popen | None = None
 
     def start(self, wait: bool = True) -> None:
         """Starts the process; with `wait`, until it answers PING."""
-        command = ["taskset", "--cpu-list", str(self.core), self.peer.binary]
+        command = ["taskset", "--cpu-list", self.cores, self.peer.binary]
         command += self.peer.arguments(self.port, self.directory, self.log, self.cut_log)
         with open(pathlib.Path(self.directory) / "output.txt", "ab") as output:
             self.process = subprocess.Popen(
