@@ -380,7 +380,8 @@ impl Cold {
         self.database.latest_sequence_number()
     }
 
-    fn property(&self, name: &str) -> u64 {
+    /// A figure of RocksDB's, for both families together.
+    pub(super) fn property(&self, name: &str) -> u64 {
         let of = |family| {
             self.database
                 .property_int_value_cf(family, name)

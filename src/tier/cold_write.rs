@@ -8,6 +8,7 @@ use crate::error::InternalError;
 use crate::keyspace::lock_watch;
 use rocksdb::{WriteBatch, WriteOptions};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use storage_format::record::{
     ColdKey, DeadlineKey, OF_A_FIELD_FLAG, encode_deadline_value, generation_prefix,
 };
@@ -108,13 +109,17 @@ impl<'a> ColdWrite<'a> {
         if self.puts > 0 {
             self.cold.written.store(true, Ordering::Release);
         }
-        self.cold.database.write_opt(self.batch, &unlogged())?;
+        self.cold.write(self.batch)?;
         if self.earliest_deadline_ms != u64::MAX {
             self.cold.note_deadline(self.earliest_deadline_ms);
         }
         Ok(())
     }
 }
+
+/// How long RocksDB may hold up a write when it has met an error before.
+const STALL_PATIENCE: Duration = Duration::from_secs(1);
+const STALL_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 fn unlogged() -> WriteOptions {
     let mut options = WriteOptions::default();
@@ -123,6 +128,24 @@ fn unlogged() -> WriteOptions {
 }
 
 impl Cold {
+    /// Writes a batch. Where RocksDB has stopped writes it would wait, on a full disk until there is space, however long that takes. So
+    /// it is asked first.
+    ///
+    /// # Errors
+    /// RocksDB cannot write.
+    fn write(&self, batch: WriteBatch) -> Result<(), InternalError> {
+        let started = Instant::now();
+        while self.property("rocksdb.is-write-stopped") > 0 {
+            let has_failed = self.property("rocksdb.background-errors") > 0;
+            if has_failed && started.elapsed() > STALL_PATIENCE {
+                let full = std::io::ErrorKind::StorageFull.into();
+                return Err(InternalError::io("write to", self.path())(full));
+            }
+            std::thread::sleep(STALL_LOOK_INTERVAL);
+        }
+        Ok(self.database.write_opt(batch, &unlogged())?)
+    }
+
     /// Removes all records of a generation whose database was flushed. Their disk space comes back with [`Cold::compact`].
     /// Index entries of deadlines still to come stay until they are due, and are dropped then, unless no record is
     /// left at all.
@@ -140,11 +163,11 @@ impl Cold {
         let start = generation_prefix(generation).to_vec();
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(&self.records(), &start, &end);
-        self.database.write_opt(batch, &unlogged())?;
+        self.write(batch)?;
         if !self.first_record()? {
             let mut batch = WriteBatch::default();
             batch.delete_range_cf(&self.deadlines(), &[0u8; 1][..], &[0xff; 21][..]);
-            self.database.write_opt(batch, &unlogged())?;
+            self.write(batch)?;
             self.written.store(false, Ordering::Release);
         }
         Ok(())
