@@ -126,6 +126,13 @@ mod tests {
         assert!(matches(run.as_bytes(), b"aa"));
     }
 
+    fn assert_cases(matches: fn(&[u8], &[u8]) -> bool, cases: &[(&str, &str, bool)]) {
+        for (pattern, text, expected) in cases {
+            let does = matches(pattern.as_bytes(), text.as_bytes());
+            assert_eq!(does, *expected, "{pattern:?} {text:?}");
+        }
+    }
+
     #[test]
     fn patterns_and_what_they_match() {
         let cases: &[(&str, &str, bool)] = &[
@@ -178,13 +185,7 @@ mod tests {
             ("[*]", "*", true),
             ("[?]", "a", false),
         ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                *expected,
-                "{pattern:?} {text:?}"
-            );
-        }
+        assert_cases(matches, cases);
     }
 
     #[test]
@@ -195,13 +196,7 @@ mod tests {
             ("", "", true),
             ("a*", "ab", true),
         ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(
-                selects(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern}"
-            );
-        }
+        assert_cases(selects, &cases);
     }
 
     #[test]
@@ -215,15 +210,7 @@ mod tests {
             ("[\\H]", "h", false),
             ("h", "i", false),
         ];
-        for (pattern, text, expected) in cases {
-            let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-            assert_eq!(
-                matches_ignoring_case(pattern, text),
-                *expected,
-                "{}",
-                pattern.escape_ascii()
-            );
-        }
+        assert_cases(matches_ignoring_case, cases);
     }
 
     #[test]

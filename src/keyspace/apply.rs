@@ -129,20 +129,9 @@ impl Keys<'_> {
         deadline: Deadline,
     ) -> Result<(), CommandError> {
         let deadline_ms = self.resolve(key, deadline);
-        self.ensure_room(key.len() + text.len())?;
-        let target = self.target(key);
-        self.journal.begin_effect(self.database, target.hash);
-        self.put_text(&target, text, deadline_ms);
-        self.note(
-            &target,
-            Effect::Put {
-                kind: ValueKind::String,
-                deadline_ms: deadline_ms.unwrap_or(0),
-                encoded: text,
-            },
-        );
-        self.journal.end_effect();
-        Ok(())
+        self.put(key, ValueKind::String, text, deadline_ms, |keys, target| {
+            keys.put_text(target, text, deadline_ms)
+        })
     }
 
     /// Sets a key to a value of any type (RENAME, COPY, the results of set operations). An empty collection removes
@@ -162,19 +151,32 @@ impl Keys<'_> {
         if self.recorder.keeps_effects() {
             value.encode(&mut encoded);
         }
+        let kind = value.kind();
+        self.put(key, kind, &encoded, deadline_ms, |keys, target| {
+            keys.put_value(target, value, deadline_ms)
+        })
+    }
+
+    /// Puts a value in the place of whatever a key had, and notes it.
+    fn put(
+        &mut self,
+        key: &[u8],
+        kind: ValueKind,
+        encoded: &[u8],
+        deadline_ms: Option<u64>,
+        put: impl FnOnce(&mut Self, &Target<'_>) -> Applied,
+    ) -> Result<(), CommandError> {
         self.ensure_room(key.len() + encoded.len())?;
         let target = self.target(key);
-        let kind = value.kind();
         self.journal.begin_effect(self.database, target.hash);
-        self.put_value(&target, value, deadline_ms);
-        self.note(
-            &target,
-            Effect::Put {
-                kind,
-                deadline_ms: deadline_ms.unwrap_or(0),
-                encoded: &encoded,
-            },
-        );
+        put(self, &target);
+        let deadline_ms = deadline_ms.unwrap_or(0);
+        let effect = Effect::Put {
+            kind,
+            deadline_ms,
+            encoded,
+        };
+        self.note(&target, effect);
         self.journal.end_effect();
         Ok(())
     }
@@ -296,24 +298,15 @@ impl Keys<'_> {
     /// Finds the entry that an effect changes, after removing it if it has expired.
     fn target<'k>(&mut self, key: &'k [u8]) -> Target<'k> {
         let hash = self.hash_of(key);
-        if self.undo.is_some() {
-            self.note_former(hash, key);
-        }
-        let (database, now_ms) = (self.database, self.now_ms);
+        self.note_former(hash, key);
+        let database = self.database;
         let shard = self.guards.shard_mut(hash);
         let mut place = shard.find(database, hash, key);
-        if let Some(found) = place {
-            let entry = shard.entry(database, found);
-            if !entry.has_no_deadline() {
-                let deadline_ms = entry.deadline_ms();
-                let is_due = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
-                if is_due && !entry.is_tombstone() {
-                    self.expire(hash, found, key);
-                } else if has_due_fields(&entry, now_ms) {
-                    self.expire_fields(hash, found, key);
-                }
-                place = self.guards.shard_mut(hash).find(database, hash, key);
-            }
+        if let Some(found) = place
+            && !shard.entry(database, found).has_no_deadline()
+            && self.expire_what_is_due(hash, found, key)
+        {
+            place = self.guards.shard(hash).find(database, hash, key);
         }
         let shard = self.guards.shard_mut(hash);
         let entry = place.map(|place| shard.entry(database, place));
@@ -324,6 +317,19 @@ impl Keys<'_> {
             is_live: entry.as_ref().is_some_and(|entry| !entry.is_tombstone()),
             previous_lsn: entry.as_deref().map_or(0, base_lsn),
         }
+    }
+
+    /// Removes an entry that has expired, or its fields that have; false if there is nothing of the kind.
+    fn expire_what_is_due(&mut self, hash: u64, place: Place, key: &[u8]) -> bool {
+        let entry = self.guards.shard(hash).entry(self.database, place);
+        if !entry.is_tombstone() && self.is_expired(&entry) {
+            self.expire(hash, place, key);
+        } else if has_due_fields(&entry, self.now_ms) {
+            self.expire_fields(hash, place, key);
+        } else {
+            return false;
+        }
+        true
     }
 
     #[inline]
@@ -354,11 +360,9 @@ impl Keys<'_> {
     ) -> R {
         let database = self.database;
         let seconds = (self.now_ms / 1000) as u32;
+        let generation = self.keyspace.generation(database);
         let shard = self.guards.shard_mut(target.hash);
-        if shard.cut.is_some() {
-            let generation = self.keyspace.generation(database);
-            shard.keep_pre_image(database, generation, place, target.hash);
-        }
+        shard.keep_pre_image(database, generation, place, target.hash);
         shard.tables[database as usize].change(place, |entry| {
             let result = change(entry);
             mark_changed(entry, seconds);
@@ -421,10 +425,8 @@ impl Keys<'_> {
             let entry = shard.entry(database, place);
             let former_ms = entry.deadline_ms();
             if former_ms.is_some() == deadline_ms.is_some() {
-                if entry.has_cold_record() {
-                    let generation = self.keyspace.generation(database);
-                    shard.note_cold_deadline(database, generation, place, deadline_ms);
-                }
+                let generation = self.keyspace.generation(database);
+                shard.note_cold_deadline(database, generation, place, deadline_ms);
                 let done = self.change_text_in_place(target, place, text, deadline_ms);
                 if done {
                     if let Some(deadline_ms) = deadline_ms.filter(|_| former_ms != deadline_ms) {

@@ -127,7 +127,7 @@ impl<'a> Guards<'a> {
     }
 
     #[inline]
-    fn shard(&self, hash: u64) -> &Shard {
+    pub(super) fn shard(&self, hash: u64) -> &Shard {
         let wanted = Keyspace::shard_of(hash);
         match &self.first {
             Some((shard, guard)) if *shard == wanted => guard,
@@ -339,7 +339,7 @@ impl<'a> Keys<'a> {
         self.lent.push((database, entry));
     }
 
-    fn is_expired(&self, entry: &Entry) -> bool {
+    pub(super) fn is_expired(&self, entry: &Entry) -> bool {
         !self.sees_expired
             && entry
                 .deadline_ms()
@@ -629,8 +629,6 @@ impl Drop for Keys<'_> {
         if std::thread::panicking() {
             self.settle_after_panic();
         }
-        if self.undo.is_some() {
-            self.forget_former();
-        }
+        self.forget_former();
     }
 }

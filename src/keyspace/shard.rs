@@ -66,7 +66,15 @@ impl Shard {
 
     /// Leaves the former state of an entry for a running snapshot, if the walk still needs it. To be called before
     /// the entry is changed or removed.
+    #[inline]
     pub fn keep_pre_image(&mut self, database: u32, generation: u32, place: Place, hash: u64) {
+        if self.cut.is_some() {
+            self.keep_pre_image_of_cut(database, generation, place, hash);
+        }
+    }
+
+    #[cold]
+    fn keep_pre_image_of_cut(&mut self, database: u32, generation: u32, place: Place, hash: u64) {
         let Some(cut) = &self.cut else { return };
         let walked = match cut
             .unwalked_from
@@ -112,6 +120,7 @@ impl Shard {
     }
 
     /// Remembers the cold record's deadline before the live entry's deadline changes to `new_ms`.
+    #[inline]
     pub fn note_cold_deadline(
         &mut self,
         database: u32,
@@ -119,14 +128,13 @@ impl Shard {
         place: Place,
         new_ms: Option<u64>,
     ) {
-        let entry = self.tables[database as usize].entry(place);
-        if !entry.has_cold_record() || entry.deadline_ms() == new_ms {
-            return;
+        let entry = self.entry(database, place);
+        if entry.has_cold_record() && entry.deadline_ms() != new_ms {
+            let (key, former) = (Box::from(entry.key()), entry.deadline_ms().unwrap_or(0));
+            self.cold_deadlines
+                .entry((generation, key))
+                .or_insert(former);
         }
-        let (key, former) = (Box::from(entry.key()), entry.deadline_ms().unwrap_or(0));
-        self.cold_deadlines
-            .entry((generation, key))
-            .or_insert(former);
     }
 
     /// Removes a live entry. If the key has a cold record, a tombstone takes its place until that record is removed.

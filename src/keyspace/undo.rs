@@ -75,6 +75,7 @@ impl Keys<'_> {
     }
 
     /// From here on, what was changed so far cannot be rolled back.
+    #[inline]
     pub fn forget_former(&mut self) {
         const KEPT_KEYS_MAX: usize = 1000;
         if let Some(mut undo) = self.undo.take()
@@ -86,7 +87,15 @@ impl Keys<'_> {
     }
 
     /// Notes what a key is before it is changed for the first time. Its shard is locked.
+    #[inline]
     pub(super) fn note_former(&mut self, hash: u64, key: &[u8]) {
+        if self.undo.is_some() {
+            self.note_former_of_undo(hash, key);
+        }
+    }
+
+    #[cold]
+    fn note_former_of_undo(&mut self, hash: u64, key: &[u8]) {
         let Some(undo) = &mut self.undo else { return };
         let database = self.database;
         let is_this = |former: &Former| former.database == database && former.key() == key;

@@ -79,7 +79,7 @@ impl<'a> Bases<'a> {
         if builds_on {
             rebuild
                 .lazy
-                .ensure_block_loaded(generation, hash, rebuild.keyspace)?;
+                .ensure_blocks_loaded(generation, hash, hash, rebuild.keyspace)?;
             if held() != Held::Nothing {
                 return Ok(());
             }

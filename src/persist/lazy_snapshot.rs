@@ -225,17 +225,8 @@ impl LazySnapshot {
         self.ensure_blocks_loaded(generation, first_hash, last_hash, keyspace)
     }
 
-    /// As [`LazySnapshot::ensure_loaded`], without what the log says: for replay itself.
-    pub(super) fn ensure_block_loaded(
-        &self,
-        generation: u32,
-        hash: u64,
-        keyspace: &Keyspace,
-    ) -> Result<(), InternalError> {
-        self.ensure_blocks_loaded(generation, hash, hash, keyspace)
-    }
-
-    fn ensure_blocks_loaded(
+    /// As [`LazySnapshot::ensure_range_loaded`], without what the log says: for replay itself.
+    pub(super) fn ensure_blocks_loaded(
         &self,
         generation: u32,
         first_hash: u64,

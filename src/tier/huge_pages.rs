@@ -109,11 +109,13 @@ impl HugePages {
         if self.position.is_some() {
             return true;
         }
+        if self.ended.elapsed() < PAUSE_BETWEEN_WALKS {
+            return false;
+        }
         let Some(resident_bytes) = anonymous_resident_bytes() else {
             return false;
         };
-        let is_due = resident_bytes.abs_diff(self.walked_at_bytes) >= WORTH_A_WALK_BYTES
-            && self.ended.elapsed() >= PAUSE_BETWEEN_WALKS;
+        let is_due = resident_bytes.abs_diff(self.walked_at_bytes) >= WORTH_A_WALK_BYTES;
         if is_due {
             self.walked_at_bytes = resident_bytes;
         }

@@ -170,16 +170,21 @@ fn a_deadline_that_was_read_from_the_index_and_changed_since_deletes_nothing() {
     }
 }
 
-#[test]
-fn a_full_log_and_the_switch_both_keep_keys_where_they_are() {
-    let fixture = Fixture::new();
-    let soon_ms = clock::now_ms() + 300;
-    fixture.set(b"hot", b"value", Some(soon_ms));
-    fixture.set(b"cold", b"value", Some(soon_ms));
+/// A key in memory and one on disk that expire together.
+fn set_hot_and_cold(fixture: &Fixture, deadline_ms: u64) {
+    fixture.set(b"hot", b"value", Some(deadline_ms));
+    fixture.set(b"cold", b"value", Some(deadline_ms));
     fixture
         .tier
         .demote_keys(0, &[b"cold".to_vec()])
         .expect("demoted");
+}
+
+#[test]
+fn a_full_log_and_the_switch_both_keep_keys_where_they_are() {
+    let fixture = Fixture::new();
+    let soon_ms = clock::now_ms() + 300;
+    set_hot_and_cold(&fixture, soon_ms);
     pass(soon_ms);
     fixture.tier.set_active_expire(false);
     expire_all(&fixture);
@@ -201,12 +206,7 @@ fn the_latency_monitor_hears_of_each_round_and_each_key_that_goes() {
     assert!(!rounds.is_empty());
     assert!(rounds.iter().all(|round| *round == "expire-cycle"));
     let soon_ms = clock::now_ms() + 20;
-    fixture.set(b"hot", b"value", Some(soon_ms));
-    fixture.set(b"cold", b"value", Some(soon_ms));
-    fixture
-        .tier
-        .demote_keys(0, &[b"cold".to_vec()])
-        .expect("demoted");
+    set_hot_and_cold(&fixture, soon_ms);
     pass(soon_ms);
     expire_all(&fixture);
     let rounds = fixture.log.rounds.lock();
