@@ -282,7 +282,13 @@ impl Session {
 
     /// Stands in for this session while it is elsewhere.
     pub fn leave_placeholder(&mut self) -> Session {
-        let mut placeholder = Session::new(self.id, false, String::new(), String::new());
+        let mut placeholder = Session::of_user(
+            self.id,
+            false,
+            Default::default(),
+            Arc::clone(&self.user),
+            0,
+        );
         placeholder.database = self.database;
         placeholder.commands = self.commands.clone();
         std::mem::replace(self, placeholder)

@@ -45,7 +45,7 @@ pub enum WaiterState {
     /// Waiting: here.
     Waiting(Box<Session>),
     /// Served, or sent away: the connection may take it back.
-    Done(Box<Wake>),
+    Done(Wake),
     /// The connection has it.
     Over,
 }
@@ -53,7 +53,7 @@ pub enum WaiterState {
 /// What a waiter was woken with.
 pub struct Wake {
     /// The session, as the command left it.
-    pub session: Session,
+    pub session: Box<Session>,
     /// The reply; `None` is the reply of a timeout.
     pub reply: Option<Vec<u8>>,
     /// The LSN that has to be durable before the reply leaves under `appendfsync always`; 0 if nothing was written.
@@ -96,11 +96,11 @@ impl Waiter {
                 }
                 session.commands.set(session.commands.get() + 1);
                 before();
-                *state = WaiterState::Done(Box::new(Wake {
-                    session: *session,
+                *state = WaiterState::Done(Wake {
+                    session,
                     reply: Some(output),
                     lsn: 0,
-                }));
+                });
                 self.woken.notify_one();
                 true
             }
@@ -115,11 +115,11 @@ impl Waiter {
     pub fn take(&self) -> Option<Wake> {
         match std::mem::replace(&mut *self.state.lock(), WaiterState::Over) {
             WaiterState::Waiting(session) => Some(Wake {
-                session: *session,
+                session,
                 reply: None,
                 lsn: 0,
             }),
-            WaiterState::Done(wake) => Some(*wake),
+            WaiterState::Done(wake) => Some(wake),
             WaiterState::Over => None,
         }
     }

@@ -132,6 +132,8 @@ pub struct Dispatcher {
     last_lsn: u64,
     last_command: usize,
     serving: Option<Serving>,
+    /// Clients that waited were served since this was last asked.
+    has_served: bool,
     /// The memory of the script that ran last.
     spare_script: Option<Box<scripts::ScriptRun>>,
     /// Unix time of the running batch, in milliseconds.
@@ -163,6 +165,7 @@ impl Dispatcher {
             last_lsn: 0,
             last_command: usize::MAX,
             serving: None,
+            has_served: false,
             spare_script: None,
             now_ms: clock::now_ms(),
             stopwatch: Stopwatch::default(),
@@ -218,6 +221,21 @@ impl Dispatcher {
             command.times.record(nanoseconds);
         }
         self.server.note_slow(session, row, arguments, nanoseconds);
+    }
+
+    /// Unix time at the beginning of the batch, in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// True if clients that waited were served.
+    pub fn has_served(&self) -> bool {
+        self.has_served
+    }
+
+    /// As [`Dispatcher::has_served`], which is false from here on.
+    pub fn take_has_served(&mut self) -> bool {
+        std::mem::take(&mut self.has_served)
     }
 
     /// The LSN of the last record this worker wrote; what a reply has to wait for under `appendfsync always`.

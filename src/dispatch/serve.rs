@@ -16,6 +16,9 @@ use crate::tier::Admission;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Room for a reply, in bytes: most are an item or two.
+const REPLY_BYTES: usize = 256;
+
 /// What became of a try to serve a waiter.
 enum Tried {
     /// It has its reply, or somebody else was faster.
@@ -69,7 +72,7 @@ impl Dispatcher {
         let Ok(row) = transactions::resolve(&arguments) else {
             return Tried::NotReady;
         };
-        let mut reply = Vec::new();
+        let mut reply = Vec::with_capacity(REPLY_BYTES);
         let former_lsn = std::mem::take(&mut self.last_lsn);
         self.serving = Some(Serving {
             waiter: Arc::clone(waiter),
@@ -94,13 +97,16 @@ impl Dispatcher {
                 Tried::NotReady
             };
         }
-        let session = session.leave_placeholder();
-        *state = WaiterState::Done(Box::new(Wake {
-            session,
-            reply: Some(reply),
-            lsn,
-        }));
+        if let WaiterState::Waiting(session) = std::mem::replace(&mut *state, WaiterState::Over) {
+            let reply = Some(reply);
+            *state = WaiterState::Done(Wake {
+                session,
+                reply,
+                lsn,
+            });
+        }
         drop(state);
+        self.has_served = true;
         self.server.blocked.forget(waiter);
         waiter.woken.notify_one();
         Tried::Over

@@ -148,9 +148,16 @@ pub struct Registration {
     pub record: Arc<ClientRecord>,
 }
 
+impl Registration {
+    /// The client counts no more, and nobody finds it.
+    pub fn end(&self) {
+        self.clients.records.lock().remove(&self.record.id);
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.clients.records.lock().remove(&self.record.id);
+        self.end();
     }
 }
 

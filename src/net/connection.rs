@@ -19,6 +19,7 @@ use crate::commands::Session;
 use crate::dispatch::{Foresight, Outcome, Pending, Request};
 use crate::error::CommandError;
 use crate::resp::{ArgumentRange, Decoded, Decoder, Limits, Protocol, Reply};
+use crate::server::Server;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -119,6 +120,8 @@ impl Connection {
                     }
                 }
                 Step::Close => {
+                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
+                    self.leave(&server);
                     self.flush().await?;
                     let stream = &mut self.stream;
                     let goodbye = poll_fn(|context| stream.poll_shutdown(context));
@@ -132,6 +135,26 @@ impl Connection {
                 self.flush().await?;
             }
         }
+    }
+
+    /// Clients that waited for what was just written get their replies first, as in Redis, where they are on this thread.
+    async fn let_served_go_first(&mut self) {
+        let mut is_their_turn = self.worker.borrow_mut().dispatcher.take_has_served();
+        // Not the runtime's `yield_now`, which looks for new input first, with a system call.
+        poll_fn(|context| {
+            if !std::mem::take(&mut is_their_turn) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The client is gone, as others see it: before it hears the reply to its QUIT.
+    fn leave(&mut self, server: &Server) {
+        server.forget_client(&mut self.session);
+        self.registration.end();
     }
 
     /// Reads, into the worker's buffer or behind the left-over, and runs what arrived. Replies go out at once if the
@@ -212,7 +235,9 @@ impl Connection {
     /// Sends the worker's output; what the socket does not take becomes this connection's.
     fn send_at_once(&mut self, context: &mut Context<'_>, worker: &mut Worker) -> io::Result<()> {
         let mut sent = 0;
-        let must_wait = !self.output.is_empty() || worker.waits_for_durability();
+        let must_wait = !self.output.is_empty()
+            || worker.waits_for_durability()
+            || worker.dispatcher.has_served();
         while !must_wait && sent < worker.output.len() {
             match self.stream.poll_write(context, &worker.output[sent..]) {
                 Poll::Ready(Ok(0)) | Poll::Pending => break,
@@ -271,6 +296,9 @@ impl Connection {
         worker.ends = ends;
         worker.dispatcher.server().tier.note_activity(consumed);
         self.note_activity(worker);
+        if matches!(step, Step::Close) {
+            self.leave(worker.dispatcher.server());
+        }
         (step, consumed)
     }
 
@@ -384,10 +412,11 @@ impl Connection {
                 }
                 Outcome::Done => {}
                 Outcome::Pending(pending) => {
-                    let owned = arguments
-                        .iter()
-                        .map(|argument| Box::from(*argument))
-                        .collect();
+                    let kept = match *pending {
+                        Pending::Blocked(_) => &[],
+                        _ => arguments,
+                    };
+                    let owned = kept.iter().map(|argument| Box::from(*argument)).collect();
                     return Some(Step::Wait(owned, pending));
                 }
             }
@@ -425,7 +454,7 @@ impl Connection {
 
     fn note_activity(&self, worker: &Worker) {
         let record = &self.registration.record;
-        let now_ms = clock::now_ms();
+        let now_ms = worker.dispatcher.now_ms();
         record.last_interaction_ms.store(now_ms, Relaxed);
         record.database.store(self.session.database, Relaxed);
         let unsent_bytes = self.output.len() + worker.output.len();
@@ -467,11 +496,16 @@ impl Connection {
 
     /// Sends all unsent replies. The connection ends here if the client does not take them and the limits say so.
     async fn flush(&mut self) -> io::Result<()> {
+        self.let_served_go_first().await;
         let mut sent = 0;
         while sent < self.output.len() {
             self.check_output_limits(self.output.len() - sent)?;
-            let unsent = &self.output[sent..];
-            let stream = &mut self.stream;
+            let (stream, unsent) = (&mut self.stream, &self.output[sent..]);
+            let at_once = poll_fn(|context| Poll::Ready(stream.poll_write(context, unsent)));
+            if let Poll::Ready(result) = at_once.await {
+                sent += result?;
+                continue;
+            }
             let write = poll_fn(|context| stream.poll_write(context, unsent));
             match tokio::time::timeout(Duration::from_secs(1), write).await {
                 Ok(result) => sent += result?,

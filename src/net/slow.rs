@@ -145,9 +145,10 @@ impl Connection {
         let Some(wake) = wake else {
             return;
         };
-        self.session = wake.session;
+        self.session = *wake.session;
         let start = self.output.len();
         match wake.reply {
+            Some(reply) if self.output.is_empty() => self.output = reply,
             Some(reply) => self.output.extend(reply),
             None => {
                 let reply = &mut Reply::new(&mut self.output, self.session.protocol);

@@ -43,6 +43,47 @@ fn clients_are_served_in_the_order_in_which_they_came_and_before_the_writer_goes
 }
 
 #[test]
+fn who_waited_has_its_reply_before_the_writer_on_the_same_thread() {
+    let server = Server::start(&format!("{OPTIONS} --threads 1"));
+    let (mut writer, mut waiting) = (server.client(), server.client());
+    for round in 0..50 {
+        block(&server, &mut waiting, "BLPOP queue 0");
+        let line: &[&str] = match round % 2 {
+            0 => &["LPUSH", "queue", "item"],
+            _ => &["EVAL", "return redis.call('lpush', 'queue', 'item')", "0"],
+        };
+        assert_eq!(writer.call(line), Reply::Integer(1));
+        waiting.stream().set_nonblocking(true).expect("a socket");
+        let there = waiting.stream().peek(&mut [0]).expect("it is there");
+        assert_eq!(there, 1);
+        waiting.stream().set_nonblocking(false).expect("a socket");
+        assert_eq!(waiting.read(), array(&["queue", "item"]));
+    }
+}
+
+#[test]
+fn who_leaves_is_gone_before_it_hears_so() {
+    let server = Server::start(&format!("{OPTIONS} --threads 2"));
+    let (mut reader, mut writer) = (server.client(), server.client());
+    reader.line("HELLO 3");
+    for _ in 0..200 {
+        let mut target = server.client();
+        let id = target.line("CLIENT ID").integer();
+        reader.ok("CLIENT TRACKING off");
+        reader.ok(&format!("CLIENT TRACKING on REDIRECT {id}"));
+        target.line("SUBSCRIBE __redis__:invalidate");
+        writer.ok("SET key value");
+        assert_eq!(reader.line("GET key"), Reply::bulk("value"));
+        target.ok("QUIT");
+        writer.ok("SET key other");
+        let broken = vec![Reply::bulk("tracking-redir-broken"), Reply::Integer(id)];
+        assert_eq!(reader.read(), Reply::Push(broken));
+        let subscribers = writer.line("PUBSUB NUMSUB __redis__:invalidate");
+        assert_eq!(subscribers.items()[1], Reply::Integer(0));
+    }
+}
+
+#[test]
 fn a_chain_of_moves_is_followed_to_its_end() {
     let server = Server::start(OPTIONS);
     let (mut first, mut second, mut last) = (server.client(), server.client(), server.client());
