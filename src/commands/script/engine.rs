@@ -32,8 +32,13 @@ const PRELUDE: &str = include_str!("prelude.lua");
 const INSTRUCTIONS_PER_LOOK: u32 = 100_000;
 /// A library that takes longer to load is refused.
 const LOAD_TIME_MAX: Duration = Duration::from_millis(500);
-/// After so many runs, the garbage collector takes a step.
-const RUNS_PER_COLLECTION: u32 = 50;
+/// After so many runs, the pauses of the garbage collector are chosen again.
+const RUNS_PER_TUNING: u32 = 50;
+/// Up to here a heap is small, in bytes.
+const SMALL_HEAP_BYTES: usize = 8 << 20;
+/// A cycle begins when the heap has so many percent of what the last one left alive. The first is Lua's own choice.
+const PAUSE: i32 = 200;
+const PAUSE_OF_SMALL_HEAP: i32 = 400;
 
 thread_local! {
     static SCRIPTS: RefCell<Option<Engine>> = const { RefCell::new(None) };
@@ -69,7 +74,8 @@ struct Engine {
     /// The flushes that this state knows of.
     flushes: u64,
     runs: u32,
-    buffers: Buffers,
+    /// Elsewhere while a script runs.
+    buffers: Option<Buffers>,
     /// A run was ended by force: the hook that did so is still there.
     is_spoiled: bool,
 }
@@ -269,7 +275,7 @@ impl Engine {
             libraries: HashMap::new(),
             flushes,
             runs: 0,
-            buffers: Buffers::default(),
+            buffers: None,
             is_spoiled: false,
         })
     }
@@ -438,7 +444,7 @@ impl Engine {
             command: run.call.command,
             limit_ms: context.settings.busy_reply_threshold_ms,
         };
-        let buffers = (&watch, std::mem::take(&mut self.buffers));
+        let buffers = (&watch, self.buffers.take().unwrap_or_default());
         let mut running = Running::new(context, run.flags, run.call.is_read_only, buffers);
         let start = Start {
             function: run.function,
@@ -449,7 +455,7 @@ impl Engine {
         let mut finished = current::enter(&mut running, || self.machine.run(&start));
         let script_protocol = running.protocol;
         self.is_spoiled |= running.is_killed;
-        self.buffers = running.end();
+        self.buffers = Some(running.end());
         context.may_block = may_block;
         context.by_script = by_script;
         context.session.protocol = client_protocol;
@@ -469,17 +475,24 @@ impl Engine {
             }
         }
         drop(finished);
-        self.collect_sometimes();
+        self.tune_collector_sometimes();
         Ok(())
     }
 
-    /// A step of the garbage collector from time to time, as Redis does it, so that no run pays for a whole cycle.
-    fn collect_sometimes(&mut self) {
+    /// Lua's collector works in small steps while memory is allocated, and after a cycle it pauses until the heap has grown. How
+    /// much it may grow is decided here, from time to time: a small heap further than Lua would let it, because each cycle
+    /// looks at all that is alive, and that is a tenth of the time of short scripts that make some garbage.
+    fn tune_collector_sometimes(&mut self) {
         self.runs += 1;
-        if self.runs >= RUNS_PER_COLLECTION {
-            self.runs = 0;
-            // What it tells, whether a cycle ended, makes no difference; it fails only in finalizers, of which there are none.
-            let _ = self.lua.gc_step_kbytes(RUNS_PER_COLLECTION as i32);
+        if self.runs < RUNS_PER_TUNING {
+            return;
+        }
+        self.runs = 0;
+        if self.lua.used_memory() <= SMALL_HEAP_BYTES {
+            self.lua.gc_set_pause(PAUSE_OF_SMALL_HEAP);
+        } else if self.lua.gc_set_pause(PAUSE) != PAUSE {
+            // The pause that runs now was planned for a small heap.
+            self.lua.gc_restart();
         }
     }
 }

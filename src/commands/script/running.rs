@@ -93,7 +93,8 @@ pub struct Running<'r, 'c> {
     has_written: bool,
     /// The locks were gone in between: what was changed before cannot be rolled back.
     is_loose: bool,
-    buffers: Buffers,
+    /// Elsewhere while a command uses them. Not replaced by new ones meanwhile, because those would look at the clock.
+    buffers: Option<Buffers>,
 }
 
 impl<'r, 'c> Running<'r, 'c> {
@@ -116,7 +117,7 @@ impl<'r, 'c> Running<'r, 'c> {
             allows_oom: declared.has(ScriptFlags::ALLOW_OOM),
             has_written: false,
             is_loose: false,
-            buffers,
+            buffers: Some(buffers),
         }
     }
 
@@ -139,7 +140,8 @@ impl<'r, 'c> Running<'r, 'c> {
 
     /// When the run began.
     fn started(&mut self) -> Instant {
-        let nanoseconds = self.buffers.tick_length.nanoseconds_since(self.started);
+        let buffers = self.buffers.get_or_insert_default();
+        let nanoseconds = buffers.tick_length.nanoseconds_since(self.started);
         let now = Instant::now();
         now.checked_sub(Duration::from_nanos(nanoseconds))
             .unwrap_or(now)
@@ -158,7 +160,7 @@ impl<'r, 'c> Running<'r, 'c> {
     /// Ends the run: others are let in again. Gives back the buffers, for the next run.
     pub fn end(mut self) -> Buffers {
         const KEPT_BYTES_MAX: usize = 1 << 20;
-        let mut buffers = std::mem::take(&mut self.buffers);
+        let mut buffers = self.buffers.take().unwrap_or_default();
         buffers.reply.shrink_to(KEPT_BYTES_MAX);
         buffers
     }
@@ -168,19 +170,27 @@ impl<'r, 'c> Running<'r, 'c> {
     /// # Errors
     /// There is no reply; what the script gets instead.
     pub fn call(&mut self, stack: &mut Stack, raises: bool) -> Result<(), Failure> {
-        self.perform(stack, raises)?;
-        stack.drop_arguments();
-        convert::push_reply(stack, &self.buffers.reply);
-        Ok(())
+        let mut buffers = self.buffers.take().unwrap_or_default();
+        let performed = self.perform(stack, &mut buffers, raises);
+        if performed.is_ok() {
+            stack.drop_arguments();
+            convert::push_reply(stack, &buffers.reply);
+        }
+        self.buffers = Some(buffers);
+        performed
     }
 
     /// The reply is in the buffer for replies then.
-    fn perform(&mut self, stack: &Stack, raises: bool) -> Result<(), Failure> {
-        let mut buffers = std::mem::take(&mut self.buffers);
+    fn perform(
+        &mut self,
+        stack: &Stack,
+        buffers: &mut Buffers,
+        raises: bool,
+    ) -> Result<(), Failure> {
         let called = buffers
             .read_numbers(stack)
-            .map(|()| self.call_with(stack, &mut buffers));
-        let performed = match called {
+            .map(|()| self.call_with(stack, buffers));
+        match called {
             Err(text) if raises => Err(Failure::Raise(reply_error(text))),
             Err(text) => Err(Failure::Table(text.into(), false)),
             Ok(Ok(())) if raises && buffers.reply.first() == Some(&b'-') => {
@@ -196,9 +206,7 @@ impl<'r, 'c> Running<'r, 'c> {
             Ok(Err(Refusal::GivenUp)) => {
                 Err(Failure::Raise(plain_error("the script is run again")))
             }
-        };
-        self.buffers = buffers;
-        performed
+        }
     }
 
     /// Texts are taken from where Lua keeps them: nothing of Lua's runs meanwhile.
