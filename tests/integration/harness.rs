@@ -65,12 +65,18 @@ struct Process {
 }
 
 impl Process {
-    fn spawn(program: &Path, arguments: &[String], lines: &Lines) -> Process {
+    fn spawn(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(&'static str, &'static str)],
+        lines: &Lines,
+    ) -> Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
             // Redis sorts texts by the rules of the language that the environment names.
             .env("LC_ALL", "C")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -129,6 +135,7 @@ pub struct Server {
     directory: PathBuf,
     port: u16,
     options: Vec<String>,
+    environment: Vec<(&'static str, &'static str)>,
     process: Option<Process>,
     lines: Lines,
     expected_errors: Vec<&'static str>,
@@ -158,6 +165,7 @@ impl Server {
             directory: directory.to_owned(),
             port: free_port(),
             options: Vec::new(),
+            environment: Vec::new(),
             process: None,
             lines: Lines::default(),
             expected_errors: Vec::new(),
@@ -172,6 +180,11 @@ impl Server {
         self.options = words
             .map(|word| word.trim_matches('\'').to_owned())
             .collect();
+    }
+
+    /// Starts it with this variable in its environment from the next start on.
+    pub fn set_environment(&mut self, name: &'static str, value: &'static str) {
+        self.environment.push((name, value));
     }
 
     /// ERROR lines that contain one of these texts are part of the test.
@@ -224,6 +237,7 @@ impl Server {
         self.process = Some(Process::spawn(
             Path::new(env!("CARGO_BIN_EXE_larder")),
             &arguments,
+            &self.environment,
             &self.lines,
         ));
     }
@@ -456,6 +470,7 @@ impl Reference {
         let process = Process::spawn(
             Path::new(&program),
             &words.collect::<Vec<_>>(),
+            &[],
             &Lines::default(),
         );
         let reference = Reference {

@@ -15,6 +15,7 @@ mod corners;
 mod grammar;
 mod history;
 mod known;
+mod leaks;
 mod messages;
 mod pair;
 mod random;

@@ -59,7 +59,8 @@ fn lost(error: &io::Error) -> Reply {
 }
 
 impl Side {
-    fn new(port: u16) -> Side {
+    /// A client that connects when it is used.
+    pub fn new(port: u16) -> Side {
         Side { client: None, port }
     }
 
