@@ -25,6 +25,8 @@ const HELP: &[&str] = &[
     "    Is remembered; clients are not evicted in any case.",
     "NO-TOUCH (ON|OFF)",
     "    With ON, what this connection does is no use of its keys.",
+    "CAPA <option> [<option> ...]",
+    "    Says what the client can do; nothing of it matters here.",
     "CACHING (YES|NO)",
     "    Says whether the keys of the next command are tracked, in the modes OPTIN and OPTOUT.",
     "GETREDIR",
@@ -307,6 +309,17 @@ fn no_touch(
     Ok(())
 }
 
+/// What Valkey's clients say of themselves: that they can be sent to another server, which does not happen here. Options that
+/// are not known are ignored.
+fn capabilities(
+    _context: &mut Context<'_>,
+    _arguments: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    reply.ok();
+    Ok(())
+}
+
 fn reply_mode(
     context: &mut Context<'_>,
     arguments: &[&[u8]],
@@ -444,6 +457,14 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         no_touch,
     )
     .with_syntax("enabled<ON | OFF>"),
+    row(
+        "capa",
+        -3,
+        "8.0.0",
+        "Is told what the client can do; nothing of it matters here. A command of Valkey.",
+        capabilities,
+    )
+    .with_syntax("option..."),
     row(
         "reply",
         3,
