@@ -44,9 +44,9 @@ impl From<CommandError> for Refusal {
 /// Buffers that runs on one thread share.
 #[derive(Default)]
 pub struct Buffers {
-    /// The numbers among a command's arguments as texts, one behind the other, and where they end.
+    /// The numbers among a command's arguments as texts, one behind the other; which arguments they are, and where they end.
     numbers: Vec<u8>,
-    ends: Vec<usize>,
+    ends: Vec<(usize, usize)>,
     reply: Vec<u8>,
     tick_length: TickLength,
 }
@@ -187,10 +187,7 @@ impl<'r, 'c> Running<'r, 'c> {
         buffers: &mut Buffers,
         raises: bool,
     ) -> Result<(), Failure> {
-        let called = buffers
-            .read_numbers(stack)
-            .map(|()| self.call_with(stack, buffers));
-        match called {
+        match self.call_with(stack, buffers) {
             Err(text) if raises => Err(Failure::Raise(reply_error(text))),
             Err(text) => Err(Failure::Table(text.into(), false)),
             Ok(Ok(())) if raises && buffers.reply.first() == Some(&b'-') => {
@@ -209,32 +206,45 @@ impl<'r, 'c> Running<'r, 'c> {
         }
     }
 
-    /// Texts are taken from where Lua keeps them: nothing of Lua's runs meanwhile.
-    fn call_with(&mut self, stack: &Stack, buffers: &mut Buffers) -> Result<(), Refusal> {
-        let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
-        let many: Vec<&[u8]>;
-        let mut numbers = buffers.ends.iter();
-        let mut start = 0;
-        let count = stack.arguments();
-        let slices = (1..=count).map(|number| match stack.argument(number) {
-            Seen::Text(text) => text,
-            _ => {
-                let end = numbers.next().copied().unwrap_or(start);
-                &buffers.numbers[std::mem::replace(&mut start, end)..end]
-            }
-        });
-        let arguments = if count <= INLINE_ARGUMENTS {
-            inline
-                .iter_mut()
-                .zip(slices)
-                .for_each(|(place, slice)| *place = slice);
-            &inline[..count]
-        } else {
-            many = slices.collect();
-            &many
-        };
+    /// Texts are taken from where Lua keeps them: nothing of Lua's runs meanwhile. Numbers become texts.
+    ///
+    /// # Errors
+    /// The arguments are none of a command.
+    fn call_with(
+        &mut self,
+        stack: &Stack,
+        buffers: &mut Buffers,
+    ) -> Result<Result<(), Refusal>, &'static str> {
+        buffers.numbers.clear();
+        buffers.ends.clear();
         buffers.reply.clear();
-        self.execute(arguments, &mut buffers.reply, &mut buffers.tick_length)
+        let count = stack.arguments();
+        let mut inline: [&[u8]; INLINE_ARGUMENTS] = [&[]; INLINE_ARGUMENTS];
+        let mut many: Vec<&[u8]>;
+        let arguments = if count <= INLINE_ARGUMENTS {
+            &mut inline[..count]
+        } else {
+            many = vec![&[]; count];
+            &mut many[..]
+        };
+        if arguments.is_empty() {
+            return Err("ERR Please specify at least one argument for this redis lib call");
+        }
+        for (index, place) in arguments.iter_mut().enumerate() {
+            match stack.argument(index + 1) {
+                Seen::Text(text) => *place = text,
+                Seen::Number(number) => {
+                    convert::push_number(number, &mut buffers.numbers);
+                    buffers.ends.push((index, buffers.numbers.len()));
+                }
+                _ => return Err("ERR Lua redis lib command arguments must be strings or integers"),
+            }
+        }
+        let mut start = 0;
+        for (index, end) in &buffers.ends {
+            arguments[*index] = &buffers.numbers[std::mem::replace(&mut start, *end)..*end];
+        }
+        Ok(self.execute(arguments, &mut buffers.reply, &mut buffers.tick_length))
     }
 
     fn execute(
@@ -477,28 +487,6 @@ impl Watch<'_> {
         });
         context.services.scripts().slow.enter(Arc::clone(&slow));
         slow
-    }
-}
-
-impl Buffers {
-    /// Writes the numbers among the arguments as a command sees them.
-    fn read_numbers(&mut self, stack: &Stack) -> Result<(), &'static str> {
-        self.numbers.clear();
-        self.ends.clear();
-        if stack.arguments() == 0 {
-            return Err("ERR Please specify at least one argument for this redis lib call");
-        }
-        for index in 1..=stack.arguments() {
-            match stack.argument(index) {
-                Seen::Text(_) => {}
-                Seen::Number(number) => {
-                    convert::push_number(number, &mut self.numbers);
-                    self.ends.push(self.numbers.len());
-                }
-                _ => return Err("ERR Lua redis lib command arguments must be strings or integers"),
-            }
-        }
-        Ok(())
     }
 }
 

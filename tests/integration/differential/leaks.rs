@@ -56,9 +56,14 @@ const CLEANING: &[&str] = &[
     "CONFIG RESETSTAT",
 ];
 
-/// What is in use without Lua's garbage. There is one worker, so that its collector is everybody's.
+/// What is in use without Lua's garbage, that of scripts and that of functions. There is one worker, and its collectors are
+/// everybody's.
 fn used_bytes(client: &mut Client) -> i64 {
-    client.call(&["EVAL", "collectgarbage()", "0"]);
+    const COLLECTOR: &str = "#!lua name=collector\n\
+        redis.register_function('collect', function() collectgarbage() collectgarbage() end)";
+    client.call(&["EVAL", "collectgarbage() collectgarbage()", "0"]);
+    client.call(&["FUNCTION", "LOAD", "REPLACE", COLLECTOR]);
+    client.call(&["FCALL", "collect", "0"]);
     let info = client.line("INFO memory").text();
     let line = info
         .lines()
