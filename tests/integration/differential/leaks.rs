@@ -165,7 +165,10 @@ fn no_line_leaves_memory_behind() {
     };
     let mut count = 0;
     for seed in seeds {
-        let history = history(&grammar, seed);
+        let mut history = history(&grammar, seed);
+        // What is on disk takes memory of RocksDB's, up to a limit, until it writes a memtable out.
+        let demotes = |request: &Request| request.iter().any(|word| word == b"TIER");
+        history.requests.retain(|request| !demotes(request));
         let bytes = growth(&server, &mut watcher, &history, count == 0);
         if bytes > 0 {
             let (history, shortest) = shortened(&server, &mut watcher, history);
