@@ -5,7 +5,7 @@
 //! on its behalf (see [`super::serve`]) and leaves the reply here; the connection only sleeps. So the order in which
 //! clients are served is the order of this registry, and an item is handed over before the writer gets its own reply.
 //!
-//! Lock order: a waiter's state, then shards. The registry's lock is held for look-ups only, under shard locks or without.
+//! Lock order: a waiter's state, then shards; nobody waits for a state who may have shards (a transaction with CLIENT UNBLOCK). The registry's lock is held for look-ups only, under shard locks or without.
 //! Cost for a server on which nobody waits: one relaxed load for each command.
 
 use crate::commands::{BlockRequest, Session};
@@ -34,8 +34,10 @@ pub struct Waiter {
     pub arguments: Vec<Box<[u8]>>,
     /// What it waits for.
     pub request: BlockRequest,
-    /// Waiting, or done.
+    /// Waiting, or done. Who has it may wait for shards; who has shards only tries to get it.
     pub state: Mutex<WaiterState>,
+    /// How the wait is to end, for whoever has the state.
+    ending: Mutex<Option<Ending>>,
     /// Told when the state becomes [`WaiterState::Done`].
     pub woken: Notify,
 }
@@ -48,6 +50,27 @@ pub enum WaiterState {
     Done(Wake),
     /// The connection has it.
     Over,
+}
+
+/// How somebody else ends a client's wait.
+pub enum Ending {
+    /// As its timeout does.
+    Timeout,
+    /// With an error.
+    Error(CommandError),
+    /// Its connection was ended: nothing is handed to it any more.
+    Abandoned,
+}
+
+/// What became of an [`Ending`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The wait is over.
+    Yes,
+    /// Somebody serves the client now; its wait is over afterwards.
+    ByOther,
+    /// It was over before, or nobody wanted it to end.
+    No,
 }
 
 /// What a waiter was woken with.
@@ -83,32 +106,67 @@ impl Waiter {
         kind == Some(self.request.kind) || self.request.also_when_gone
     }
 
-    /// Ends the wait as a timeout does, or with this error; false if it was over already. `before` runs before the client learns of it.
-    pub fn finish(&self, error: Option<&CommandError>, before: impl FnOnce()) -> bool {
-        let mut state = self.state.lock();
+    /// Ends the wait, if it is not over; whoever serves the client at this moment does so afterwards. `before` gets the error, if it
+    /// is one, and runs before the client learns of it. Never waits for that other thread, which may wait for locks that the caller
+    /// has.
+    pub fn end(&self, ending: Ending, before: impl Fn(Option<&CommandError>)) -> Ended {
+        *self.ending.lock() = Some(ending);
+        self.end_if_told(before)
+    }
+
+    /// True if somebody wants the wait to end, and it has not ended yet.
+    pub fn is_to_end(&self) -> bool {
+        self.ending.lock().is_some()
+    }
+
+    /// The second half of [`Waiter::end`], also for who had the state while somebody else came to the end of the first.
+    pub fn end_if_told(&self, before: impl Fn(Option<&CommandError>)) -> Ended {
+        let Some(mut state) = self.state.try_lock() else {
+            return Ended::ByOther;
+        };
+        let Some(ending) = self.ending.lock().take() else {
+            return Ended::No;
+        };
         match std::mem::replace(&mut *state, WaiterState::Over) {
             WaiterState::Waiting(session) => {
-                let mut output = Vec::new();
-                let mut reply = Reply::new(&mut output, session.protocol);
-                match error {
-                    Some(error) => reply.error(error.text()),
-                    None => self.request.timeout_reply.write(&mut reply),
-                }
-                session.commands.set(session.commands.get() + 1);
-                before();
+                let reply = Some(self.reply_of(&ending, &session, before));
                 *state = WaiterState::Done(Wake {
                     session,
-                    reply: Some(output),
+                    reply,
                     lsn: 0,
                 });
                 self.woken.notify_one();
-                true
+                Ended::Yes
             }
             other => {
                 *state = other;
-                false
+                Ended::No
             }
         }
+    }
+
+    fn reply_of(
+        &self,
+        ending: &Ending,
+        session: &Session,
+        before: impl Fn(Option<&CommandError>),
+    ) -> Vec<u8> {
+        let mut output = Vec::new();
+        let mut reply = Reply::new(&mut output, session.protocol);
+        let error = match ending {
+            Ending::Abandoned => return output,
+            Ending::Timeout => {
+                self.request.timeout_reply.write(&mut reply);
+                None
+            }
+            Ending::Error(error) => {
+                reply.error(error.text());
+                Some(error)
+            }
+        };
+        session.commands.set(session.commands.get() + 1);
+        before(error);
+        output
     }
 
     /// Takes the session back: with what it was woken with, or, if nothing came so far, as on a timeout.
@@ -178,6 +236,7 @@ impl BlockedClients {
             arguments,
             request,
             state: Mutex::new(WaiterState::Waiting(Box::new(session))),
+            ending: Mutex::new(None),
             woken: Notify::new(),
         });
         let mut registry = self.registry.lock();

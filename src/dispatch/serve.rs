@@ -58,12 +58,21 @@ impl Dispatcher {
     }
 
     fn serve_one(&mut self, waiter: &Arc<Waiter>, key: &DatabaseKey) -> Tried {
+        let tried = self.try_to_serve(waiter, key);
+        self.server.end_wait_if_told(waiter);
+        tried
+    }
+
+    fn try_to_serve(&mut self, waiter: &Arc<Waiter>, key: &DatabaseKey) -> Tried {
         // A transaction may have taken so long that what it wrote has expired.
         self.now_ms = clock::now_ms();
         let mut state = waiter.state.lock();
         let WaiterState::Waiting(session) = &mut *state else {
             return Tried::Over;
         };
+        if waiter.is_to_end() {
+            return Tried::Over;
+        }
         let arguments: Vec<&[u8]> = waiter
             .arguments
             .iter()

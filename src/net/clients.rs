@@ -55,6 +55,8 @@ pub struct ClientRecord {
     /// CLIENT TRACKING: 0 off, else a sum of 1 (on), 2 (BCAST) and 4 (the redirection is broken).
     pub(super) tracking: AtomicU32,
     pub(super) redirect: AtomicU64,
+    /// It has said goodbye: what is left of its replies is still sent, and nobody finds it by its id.
+    pub is_leaving: AtomicBool,
     /// MONITOR.
     pub monitors: AtomicBool,
     /// Subscriptions by [`crate::pubsub::ChannelKind`].
@@ -148,16 +150,9 @@ pub struct Registration {
     pub record: Arc<ClientRecord>,
 }
 
-impl Registration {
-    /// The client counts no more, and nobody finds it.
-    pub fn end(&self) {
-        self.clients.records.lock().remove(&self.record.id);
-    }
-}
-
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.end();
+        self.clients.records.lock().remove(&self.record.id);
     }
 }
 
@@ -204,6 +199,7 @@ impl Clients {
             outbox: Outbox::new(Arc::clone(&self.message_limit_bytes)),
             tracking: AtomicU32::new(0),
             redirect: AtomicU64::new(0),
+            is_leaving: AtomicBool::new(false),
             monitors: AtomicBool::new(false),
             subscriptions: Default::default(),
         });
@@ -220,9 +216,10 @@ impl Clients {
         self.message_limit_bytes.store(limit_bytes, Relaxed);
     }
 
-    /// The record of a client.
+    /// The record of a client that is not on its way out.
     pub fn find(&self, id: u64) -> Option<Arc<ClientRecord>> {
-        self.records.lock().get(&id).cloned()
+        let found = self.records.lock().get(&id).cloned();
+        found.filter(|record| !record.is_leaving.load(Relaxed))
     }
 
     /// Takes over what a session says of itself.
@@ -255,19 +252,20 @@ impl Clients {
         lines
     }
 
-    /// Ends the connections that match; returns how many. They do not count as clients any more.
-    pub fn kill(&self, filter: &ClientFilter) -> u64 {
+    /// Ends the connections that match; returns their clients' ids, ascending. They do not count as clients any more.
+    pub fn kill(&self, filter: &ClientFilter) -> Vec<u64> {
         let mut records = self.records.lock();
         let now_ms = clock::now_ms();
-        let before = records.len();
-        records.retain(|_, record| {
+        let mut killed = Vec::new();
+        records.retain(|id, record| {
             let is_meant = record.matches(filter, now_ms);
             if is_meant {
                 record.shut_down();
+                killed.push(*id);
             }
             !is_meant
         });
-        (before - records.len()) as u64
+        killed
     }
 
     /// Ends connections that have been idle for longer than so many milliseconds.

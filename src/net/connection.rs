@@ -154,7 +154,7 @@ impl Connection {
     /// The client is gone, as others see it: before it hears the reply to its QUIT.
     fn leave(&mut self, server: &Server) {
         server.forget_client(&mut self.session);
-        self.registration.end();
+        self.registration.record.is_leaving.store(true, Relaxed);
     }
 
     /// Reads, into the worker's buffer or behind the left-over, and runs what arrived. Replies go out at once if the

@@ -129,6 +129,22 @@ impl PubSub {
         removed.is_some()
     }
 
+    /// Ends all subscriptions of these clients, whose ids ascend. Looks at every topic.
+    pub fn forget(&self, clients: &[u64]) {
+        for (topics, kind) in self.topics.iter().zip(ChannelKind::ALL) {
+            topics.0.write().retain(|_, subscribers| {
+                subscribers.retain(|client| {
+                    let is_meant = clients.binary_search(&client.id).is_ok();
+                    if is_meant {
+                        client.subscriptions[kind.index()].fetch_sub(1, Relaxed);
+                    }
+                    !is_meant
+                });
+                !subscribers.is_empty()
+            });
+        }
+    }
+
     /// Sends a message to the subscribers of a channel, and (for channels of [`ChannelKind::Channel`]) to those of every
     /// pattern that matches it. Returns how many got it; a client counts once for each of its subscriptions.
     pub fn publish(&self, kind: ChannelKind, channel: &[u8], message: &[u8]) -> usize {

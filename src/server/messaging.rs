@@ -3,9 +3,10 @@
 use super::Server;
 use crate::commands::Session;
 use crate::commands::messaging::Messaging;
+use crate::commands::services::ClientFilter;
 use crate::commands::session::Remembers;
 use crate::dispatch::Dispatcher;
-use crate::dispatch::blocked::DatabaseKey;
+use crate::dispatch::blocked::{DatabaseKey, Ended, Ending, Waiter};
 use crate::error::CommandError;
 use crate::pubsub::ChannelKind;
 use crate::tracking::{TrackingOptions, TrackingState};
@@ -49,11 +50,13 @@ impl Messaging for Server {
         };
         const UNBLOCKED: CommandError =
             CommandError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        let error = with_error.then_some(UNBLOCKED);
-        let count = || self.count_unblocked(&waiter.arguments, error.as_ref());
-        let done = waiter.finish(error.as_ref(), count);
-        self.blocked.forget(&waiter);
-        done
+        self.end_wait(
+            &waiter,
+            match with_error {
+                true => Ending::Error(UNBLOCKED),
+                false => Ending::Timeout,
+            },
+        )
     }
 
     fn has_client(&self, id: u64) -> bool {
@@ -172,5 +175,45 @@ impl Server {
         if session.monitors {
             self.monitors.remove(session.id);
         }
+    }
+
+    /// Ends a client's wait; false if it was over.
+    fn end_wait(&self, waiter: &Waiter, ending: Ending) -> bool {
+        let ended = waiter.end(ending, |error| {
+            self.count_unblocked(&waiter.arguments, error);
+        });
+        self.forget_ended(waiter, ended)
+    }
+
+    /// Ends a client's wait, if somebody wanted that while it was tried to serve it.
+    pub fn end_wait_if_told(&self, waiter: &Waiter) {
+        let ended = waiter.end_if_told(|error| self.count_unblocked(&waiter.arguments, error));
+        self.forget_ended(waiter, ended);
+    }
+
+    fn forget_ended(&self, waiter: &Waiter, ended: Ended) -> bool {
+        if ended == Ended::Yes {
+            self.blocked.forget(waiter);
+        }
+        ended != Ended::No
+    }
+
+    /// Ends the connections that match, and what their clients were at: once this returns, none of them gets an item that it waited
+    /// for, or counts as the receiver of a message. Returns how many there were.
+    pub(super) fn kill_clients(&self, filter: &ClientFilter) -> u64 {
+        let killed = self.clients.kill(filter);
+        for id in &killed {
+            if let Some(waiter) = self.blocked.of_client(*id) {
+                self.end_wait(&waiter, Ending::Abandoned);
+            }
+            if self.tracking.any() {
+                self.tracking.disable(*id);
+            }
+            self.monitors.remove(*id);
+        }
+        if !killed.is_empty() {
+            self.pubsub.forget(&killed);
+        }
+        killed.len() as u64
     }
 }

@@ -489,7 +489,7 @@ impl Services for Server {
         });
         let ids: Vec<u64> = lost.iter().map(|client| client.id).collect();
         if !ids.is_empty() {
-            self.clients.kill(&ClientFilter {
+            self.kill_clients(&ClientFilter {
                 ids,
                 user: Some(String::from_utf8_lossy(&user.name).into_owned()),
                 ..ClientFilter::default()
@@ -502,7 +502,7 @@ impl Services for Server {
     }
 
     fn client_kill(&self, filter: &ClientFilter) -> u64 {
-        self.clients.kill(filter)
+        self.kill_clients(filter)
     }
 
     fn client_changed(&self, session: &Session) {

@@ -84,6 +84,63 @@ fn who_leaves_is_gone_before_it_hears_so() {
 }
 
 #[test]
+fn who_is_killed_gets_nothing_any_more() {
+    let server = Server::start(&format!("{OPTIONS} --threads 2"));
+    let (mut killer, mut observer) = (server.client(), server.client());
+    for round in 0..100 {
+        let (mut waiting, mut subscriber) = (server.client(), server.client());
+        let waiting_id = waiting.line("CLIENT ID").integer();
+        block(&server, &mut waiting, "BLPOP queue 0");
+        let subscriber_id = subscriber.line("CLIENT ID").integer();
+        subscriber.line("SUBSCRIBE news");
+        subscriber.line("PSUBSCRIBE n*");
+        // One pipeline: nobody else runs between the lines.
+        killer.send_line(&format!("CLIENT KILL ID {waiting_id}"));
+        killer.send_line(&format!("LPUSH queue item{round}"));
+        killer.send_line("LPOP queue");
+        killer.send_line(&format!("CLIENT KILL ID {subscriber_id}"));
+        killer.send_line("PUBLISH news message");
+        killer.send_line("PUBSUB CHANNELS");
+        assert_eq!(killer.read(), Reply::Integer(1));
+        assert_eq!(killer.read(), Reply::Integer(1));
+        assert_eq!(killer.read(), Reply::bulk(format!("item{round}")));
+        assert_eq!(killer.read(), Reply::Integer(1));
+        assert_eq!(killer.read(), Reply::Integer(0));
+        assert_eq!(killer.read(), Reply::Array(Vec::new()));
+        assert_eq!(observer.line("PUBSUB NUMPAT"), Reply::Integer(0));
+        assert_eq!(server.info("blocked_clients"), "0");
+    }
+}
+
+#[test]
+fn a_transaction_that_ends_a_wait_and_a_writer_that_serves_it_do_not_wait_for_each_other() {
+    let server = Server::start(&format!("{OPTIONS} --threads 2"));
+    let (mut exec, mut writer, mut waiting) = (server.client(), server.client(), server.client());
+    // On the other thread than the transaction's, whichever it is.
+    let mut other_writer = server.client();
+    let id = waiting.line("CLIENT ID").integer();
+    for _ in 0..500 {
+        block(&server, &mut waiting, "BLPOP queue 0");
+        exec.send_line("MULTI");
+        (0..20).for_each(|_| exec.send_line("LLEN queue"));
+        exec.send_line(&format!("CLIENT UNBLOCK {id}"));
+        exec.send_line("EXEC");
+        writer.send_line("RPUSH queue item");
+        other_writer.send_line("RPUSH queue item");
+        (0..22).for_each(|_| drop(exec.read()));
+        let unblocked = exec.read().items()[20].clone();
+        writer.read();
+        other_writer.read();
+        let got = waiting.read();
+        assert!(
+            got == array(&["queue", "item"]) || unblocked == Reply::Integer(1),
+            "{got:?}"
+        );
+        writer.line("DEL queue");
+    }
+}
+
+#[test]
 fn a_chain_of_moves_is_followed_to_its_end() {
     let server = Server::start(OPTIONS);
     let (mut first, mut second, mut last) = (server.client(), server.client(), server.client());
