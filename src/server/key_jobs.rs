@@ -128,7 +128,6 @@ impl Server {
     fn finish_job(&self, mut journal: Journal, lsn: Option<u64>) -> CommandResult {
         self.tier.note_activity(0);
         self.background
-            .lock()
             .changes
             .fetch_add(std::mem::take(&mut journal.changes), Ordering::Relaxed);
         if journal.has_events() {
@@ -162,7 +161,7 @@ impl Server {
             .tier
             .delete_prefix(database, prefix, last_lsn, &goes_on)
             .map_err(failed)?;
-        let changes = &self.background.lock().changes;
+        let changes = &self.background.changes;
         changes.fetch_add(deletion.deleted, Ordering::Relaxed);
         if !deletion.had_room {
             return Err(CommandError::LOG_UNWRITABLE);

@@ -8,6 +8,7 @@ use crate::commands::session::Remembers;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::blocked::{DatabaseKey, Ended, Ending, Waiter};
 use crate::error::CommandError;
+use crate::keyspace::lock_watch;
 use crate::pubsub::ChannelKind;
 use crate::tracking::{TrackingOptions, TrackingState};
 use std::sync::Arc;
@@ -130,8 +131,9 @@ impl Server {
     /// Serves the clients that wait for these keys: for writers that are not commands of a connection.
     pub fn serve_blocked(&self, written: Vec<DatabaseKey>) {
         if let Some(server) = self.this.upgrade().filter(|_| !written.is_empty()) {
-            let metrics = self.background.lock();
-            Dispatcher::new(server, Arc::clone(&metrics)).serve_blocked(written);
+            lock_watch::holds_none("the turn to serve");
+            let _turn = self.background_turn.lock();
+            Dispatcher::new(server, Arc::clone(&self.background)).serve_blocked(written);
         }
     }
 

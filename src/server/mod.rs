@@ -92,8 +92,11 @@ pub struct Server {
     snapshotter: Arc<Snapshotter>,
     report: RecoveryReport,
     workers: Vec<Arc<WorkerMetrics>>,
-    /// Counts what commands do that run on no worker's thread, one at a time.
-    background: Mutex<Arc<WorkerMetrics>>,
+    /// Counts what commands do that run on no worker's thread.
+    background: Arc<WorkerMetrics>,
+    /// Whose turn it is to serve waiting clients and count there. Held while shards are waited for, so that nobody may want it
+    /// who has any.
+    background_turn: Mutex<()>,
     started_ms: u64,
     run_id: String,
     /// Set once connections are accepted.
@@ -152,10 +155,9 @@ impl Server {
     }
 
     fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
-        let background = Arc::clone(&self.background.lock());
         let workers = self.workers.iter().map(|worker| &**worker);
-        crate::metrics::sum(workers.chain([&*self.inside]), &counter)
-            + counter(&background).load(Ordering::Relaxed)
+        let others = [&*self.inside, &*self.background];
+        crate::metrics::sum(workers.chain(others), &counter)
     }
 
     /// Takes a snapshot on this thread and notes how it went.

@@ -424,7 +424,7 @@ impl Services for Server {
 
     fn reset_statistics(&self) {
         self.workers.iter().for_each(|worker| worker.reset());
-        self.background.lock().reset();
+        self.background.reset();
         self.tier.reset_statistics();
         self.job_errors.store(0, Ordering::Relaxed);
         self.lazy_free.reset();
