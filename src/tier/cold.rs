@@ -15,21 +15,16 @@ use crate::keyspace::lock_watch;
 use parking_lot::Mutex;
 use rocksdb::{
     BoundColumnFamily, Cache, DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ErrorKind,
-    FlushOptions, ReadOptions, ReadTier, SnapshotWithThreadMode,
+    ReadOptions, ReadTier, SnapshotWithThreadMode,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 use storage_format::record::{
     ColdHeader, ColdKey, DeadlineKey, OF_A_FIELD_FLAG, decode_deadline_value, generation_prefix,
     position_prefix,
 };
 use storage_format::{FormatError, ValueKind};
-
-/// How long a flush may take without any part of it being done.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(15);
-const FLUSH_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A cold record, taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,36 +338,6 @@ impl Cold {
     /// Has [`Cold::due`] look from this deadline on again: a record with it was written, or left the keyspace.
     pub fn note_deadline(&self, deadline_ms: u64) {
         self.front_ms.fetch_min(deadline_ms, Ordering::AcqRel);
-    }
-
-    /// Brings both families to the disk, together.
-    ///
-    /// # Errors
-    /// RocksDB cannot write. On a full disk it would wait until there is space, however long that takes; what makes no headway
-    /// for [`FLUSH_PATIENCE`] has failed.
-    pub fn flush(&self) -> Result<(), InternalError> {
-        lock_watch::waits("a flush of the cold tier");
-        let mut options = FlushOptions::default();
-        options.set_wait(false);
-        let (records, deadlines) = (self.records(), self.deadlines());
-        self.database
-            .flush_cfs_opt(&[&records, &deadlines], &options)?;
-        let unflushed = || self.property("rocksdb.num-immutable-mem-table");
-        let (mut left, mut since) = (unflushed(), Instant::now());
-        while left > 0 {
-            if since.elapsed() > FLUSH_PATIENCE {
-                return Err(InternalError::Other(format!(
-                    "{}: the records in memory could not be brought to the disk; is there space?",
-                    self.path.display()
-                )));
-            }
-            std::thread::sleep(FLUSH_LOOK_INTERVAL);
-            let now = unflushed();
-            if now != left {
-                (left, since) = (now, Instant::now());
-            }
-        }
-        Ok(())
     }
 
     /// RocksDB's sequence number: it grows with every write.

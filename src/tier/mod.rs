@@ -17,6 +17,7 @@
 
 mod budget;
 mod cold;
+mod cold_flush;
 mod cold_options;
 mod cold_write;
 mod deletions;

@@ -61,6 +61,47 @@ fn a_store_is_empty_until_something_is_written_and_keeps_it_over_a_restart() {
 }
 
 #[test]
+fn a_flush_waits_while_rocksdb_has_stopped_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cold = reopen(directory.path());
+    let write = |hash: u64| {
+        let key = ColdKey {
+            generation: 0,
+            hash,
+            key: b"key",
+        };
+        put(&cold, key, hash, None, None, b"value");
+    };
+    // One file of the first level is too many; nothing is compacted before there are a thousand.
+    let stops = [
+        ("level0_file_num_compaction_trigger", "1000"),
+        ("level0_slowdown_writes_trigger", "1"),
+        ("level0_stop_writes_trigger", "1"),
+    ];
+    let goes_on = [
+        ("level0_slowdown_writes_trigger", "1000"),
+        ("level0_stop_writes_trigger", "1000"),
+    ];
+    let set = |options: &[(&str, &str)]| {
+        let set = cold.database.set_options_cf(&cold.records(), options);
+        set.expect("options that RocksDB knows");
+    };
+    write(1);
+    cold.flush().expect("flushed");
+    write(2);
+    set(&stops);
+    assert!(cold.property("rocksdb.is-write-stopped") > 0);
+    std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| cold.flush());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!flushed.is_finished());
+        set(&goes_on);
+        flushed.join().expect("no panic").expect("flushed");
+    });
+    assert_eq!(cold.property("rocksdb.num-immutable-mem-table"), 0);
+}
+
+#[test]
 fn what_was_not_flushed_is_gone_together_with_its_deadline() {
     let directory = tempfile::tempdir().expect("a directory");
     let cold = reopen(directory.path());
