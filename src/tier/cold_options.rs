@@ -85,6 +85,7 @@ pub(super) fn families(budget: ColdBudget, cache: &Cache) -> Vec<ColumnFamilyDes
 }
 
 fn family_options(budget: ColdBudget, cache: &Cache, is_records: bool) -> Options {
+    const FIRST_LEVEL_FILES_MAX: i32 = 24;
     const BLOOM_BITS_PER_KEY: f64 = 10.0;
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
@@ -111,6 +112,10 @@ fn family_options(budget: ColdBudget, cache: &Cache, is_records: bool) -> Option
     let file_bytes = (write_buffer_bytes * 2).clamp(4 * MIB, 64 * MIB);
     options.set_target_file_size_base(file_bytes);
     options.set_max_bytes_for_level_base(4 * file_bytes);
+    // Writes are stopped or not, never slowed down: who writes does not let RocksDB wait (`Cold::write`), and asks again.
+    options.set_level_zero_slowdown_writes_trigger(FIRST_LEVEL_FILES_MAX);
+    options.set_level_zero_stop_writes_trigger(FIRST_LEVEL_FILES_MAX);
+    options.set_soft_pending_compaction_bytes_limit(0);
     if is_records {
         options.set_memtable_whole_key_filtering(true);
         options.set_memtable_prefix_bloom_ratio(0.02);

@@ -6,7 +6,7 @@ use super::cold::{Cold, DueRecord};
 use super::cold_options::ColdBudget;
 use crate::error::InternalError;
 use crate::keyspace::lock_watch;
-use rocksdb::{WriteBatch, WriteOptions};
+use rocksdb::{ErrorKind, WriteBatch, WriteOptions};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use storage_format::record::{
@@ -124,26 +124,37 @@ const STALL_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 fn unlogged() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
+    options.set_no_slowdown(true);
     options
 }
 
 impl Cold {
     /// Writes a batch. Where RocksDB has stopped writes it would wait, on a full disk until there is space, however long that takes. So
-    /// it is asked first.
+    /// it is told not to, and asked again. It takes the batch with it when it refuses; hence the copy, which costs little beside
+    /// the write.
     ///
     /// # Errors
     /// RocksDB cannot write.
     fn write(&self, batch: WriteBatch) -> Result<(), InternalError> {
+        let options = unlogged();
+        let copy = batch.data().to_vec();
         let started = Instant::now();
-        while self.property("rocksdb.is-write-stopped") > 0 {
+        let mut written = self.database.write_opt(batch, &options);
+        while let Err(error) = written {
+            if error.kind() != ErrorKind::Incomplete {
+                return Err(error.into());
+            }
             let has_failed = self.property("rocksdb.background-errors") > 0;
             if has_failed && started.elapsed() > STALL_PATIENCE {
                 let full = std::io::ErrorKind::StorageFull.into();
                 return Err(InternalError::io("write to", self.path())(full));
             }
             std::thread::sleep(STALL_LOOK_INTERVAL);
+            written = self
+                .database
+                .write_opt(WriteBatch::from_data(&copy), &options);
         }
-        Ok(self.database.write_opt(batch, &unlogged())?)
+        Ok(())
     }
 
     /// Removes all records of a generation whose database was flushed. Their disk space comes back with [`Cold::compact`].

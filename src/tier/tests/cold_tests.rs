@@ -61,7 +61,7 @@ fn a_store_is_empty_until_something_is_written_and_keeps_it_over_a_restart() {
 }
 
 #[test]
-fn a_flush_waits_while_rocksdb_has_stopped_writes() {
+fn flushes_and_writes_wait_while_rocksdb_has_stopped_writes() {
     let directory = tempfile::tempdir().expect("a directory");
     let cold = reopen(directory.path());
     let write = |hash: u64| {
@@ -93,11 +93,14 @@ fn a_flush_waits_while_rocksdb_has_stopped_writes() {
     assert!(cold.property("rocksdb.is-write-stopped") > 0);
     std::thread::scope(|scope| {
         let flushed = scope.spawn(|| cold.flush());
+        let written = scope.spawn(|| write(3));
         std::thread::sleep(std::time::Duration::from_millis(50));
-        assert!(!flushed.is_finished());
+        assert!(!flushed.is_finished() && !written.is_finished());
         set(&goes_on);
         flushed.join().expect("no panic").expect("flushed");
+        written.join().expect("written");
     });
+    assert!(cold.get(0, 3, b"key").expect("read").is_some());
     assert_eq!(cold.property("rocksdb.num-immutable-mem-table"), 0);
 }
 
