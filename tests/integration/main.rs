@@ -10,6 +10,7 @@ mod catalogue;
 mod clients;
 mod command_docs;
 mod command_info;
+mod concurrency;
 mod differential;
 mod documented_lines;
 mod dump;

@@ -18,7 +18,7 @@ mod known;
 mod leaks;
 mod messages;
 mod pair;
-mod random;
+pub mod random;
 mod restores;
 mod values;
 
