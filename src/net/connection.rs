@@ -107,7 +107,11 @@ impl Connection {
                 Step::Read => poll_fn(|context| self.poll_read_and_run(context)).await?,
                 Step::Again => self.run_left_over(),
                 Step::Wait(arguments, pending) => {
-                    let bytes = arguments.iter().map(|argument| argument.len()).sum();
+                    let kept = match &*pending {
+                        Pending::Blocked(waiter) => &waiter.arguments,
+                        _ => &arguments,
+                    };
+                    let bytes = kept.iter().map(|argument| argument.len()).sum();
                     let record = Arc::clone(&self.registration.record);
                     record.buffers.arguments.store(bytes, Relaxed);
                     self.finish_slowly(arguments, pending).await;
