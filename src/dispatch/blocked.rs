@@ -5,7 +5,8 @@
 //! on its behalf (see [`super::serve`]) and leaves the reply here; the connection only sleeps. So the order in which
 //! clients are served is the order of this registry, and an item is handed over before the writer gets its own reply.
 //!
-//! Lock order: a waiter's state, then shards; nobody waits for a state who may have shards (a transaction with CLIENT UNBLOCK). The registry's lock is held for look-ups only, under shard locks or without.
+//! Lock order: a waiter's state, then shards; nobody waits for a state who may have shards (a transaction with CLIENT
+//! UNBLOCK). The registry's lock is held for look-ups only, under shard locks or without.
 //! Cost for a server on which nobody waits: one relaxed load for each command.
 
 use crate::commands::{BlockRequest, Session};
@@ -106,12 +107,9 @@ impl Waiter {
         kind == Some(self.request.kind) || self.request.also_when_gone
     }
 
-    /// Ends the wait, if it is not over; whoever serves the client at this moment does so afterwards. `before` gets the error, if it
-    /// is one, and runs before the client learns of it. Never waits for that other thread, which may wait for locks that the caller
-    /// has.
-    pub fn end(&self, ending: Ending, before: impl Fn(Option<&CommandError>)) -> Ended {
+    /// Notes that the wait is to end; [`Waiter::end_if_told`] is to follow.
+    pub fn tell_end(&self, ending: Ending) {
         *self.ending.lock() = Some(ending);
-        self.end_if_told(before)
     }
 
     /// True if somebody wants the wait to end, and it has not ended yet.
@@ -119,7 +117,9 @@ impl Waiter {
         self.ending.lock().is_some()
     }
 
-    /// The second half of [`Waiter::end`], also for who had the state while somebody else came to the end of the first.
+    /// Ends the wait, if it is to end and not over. `before` gets the error, if it is one, and runs before the client learns of it.
+    /// Never waits for a thread that serves the client at this moment, which may wait for locks that the caller has: that one
+    /// calls this afterwards.
     pub fn end_if_told(&self, before: impl Fn(Option<&CommandError>)) -> Ended {
         let Some(mut state) = self.state.try_lock() else {
             return Ended::ByOther;

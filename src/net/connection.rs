@@ -118,14 +118,14 @@ impl Connection {
                     record.buffers.arguments.store(0, Relaxed);
                     record.commands.store(self.session.commands.get(), Relaxed);
                     if self.session.closing {
+                        let server = self.server();
+                        self.leave(&server);
                         Step::Close
                     } else {
                         Step::Again
                     }
                 }
                 Step::Close => {
-                    let server = Arc::clone(self.worker.borrow().dispatcher.server());
-                    self.leave(&server);
                     self.flush().await?;
                     let stream = &mut self.stream;
                     let goodbye = poll_fn(|context| stream.poll_shutdown(context));
@@ -505,11 +505,6 @@ impl Connection {
         while sent < self.output.len() {
             self.check_output_limits(self.output.len() - sent)?;
             let (stream, unsent) = (&mut self.stream, &self.output[sent..]);
-            let at_once = poll_fn(|context| Poll::Ready(stream.poll_write(context, unsent)));
-            if let Poll::Ready(result) = at_once.await {
-                sent += result?;
-                continue;
-            }
             let write = poll_fn(|context| stream.poll_write(context, unsent));
             match tokio::time::timeout(Duration::from_secs(1), write).await {
                 Ok(result) => sent += result?,

@@ -91,7 +91,7 @@ impl Connection {
         }
     }
 
-    fn server(&self) -> Arc<Server> {
+    pub(super) fn server(&self) -> Arc<Server> {
         Arc::clone(self.worker.borrow().dispatcher.server())
     }
 

@@ -171,29 +171,28 @@ impl Server {
                 self.pubsub.unsubscribe(kind, &topic, session.id);
             }
         }
+        self.stop_telling(session.id);
+    }
+
+    /// Ends CLIENT TRACKING and MONITOR of a client.
+    fn stop_telling(&self, client: u64) {
         if self.tracking.any() {
-            self.tracking.disable(session.id);
+            self.tracking.disable(client);
         }
-        if session.monitors {
-            self.monitors.remove(session.id);
+        if self.monitors.any() {
+            self.monitors.remove(client);
         }
     }
 
     /// Ends a client's wait; false if it was over.
     fn end_wait(&self, waiter: &Waiter, ending: Ending) -> bool {
-        let ended = waiter.end(ending, |error| {
-            self.count_unblocked(&waiter.arguments, error);
-        });
-        self.forget_ended(waiter, ended)
+        waiter.tell_end(ending);
+        self.end_wait_if_told(waiter)
     }
 
-    /// Ends a client's wait, if somebody wanted that while it was tried to serve it.
-    pub fn end_wait_if_told(&self, waiter: &Waiter) {
+    /// Ends a client's wait, if somebody wants that, perhaps since it was tried to serve it; false if not, or if it was over.
+    pub fn end_wait_if_told(&self, waiter: &Waiter) -> bool {
         let ended = waiter.end_if_told(|error| self.count_unblocked(&waiter.arguments, error));
-        self.forget_ended(waiter, ended);
-    }
-
-    fn forget_ended(&self, waiter: &Waiter, ended: Ended) -> bool {
         if ended == Ended::Yes {
             self.blocked.forget(waiter);
         }
@@ -208,10 +207,7 @@ impl Server {
             if let Some(waiter) = self.blocked.of_client(*id) {
                 self.end_wait(&waiter, Ending::Abandoned);
             }
-            if self.tracking.any() {
-                self.tracking.disable(*id);
-            }
-            self.monitors.remove(*id);
+            self.stop_telling(*id);
         }
         if !killed.is_empty() {
             self.pubsub.forget(&killed);

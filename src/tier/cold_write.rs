@@ -121,7 +121,8 @@ impl<'a> ColdWrite<'a> {
 const STALL_PATIENCE: Duration = Duration::from_secs(1);
 const STALL_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-fn unlogged() -> WriteOptions {
+/// Without a log of RocksDB's, and without waiting.
+fn write_options() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
     options.set_no_slowdown(true);
@@ -136,7 +137,7 @@ impl Cold {
     /// # Errors
     /// RocksDB cannot write.
     fn write(&self, batch: WriteBatch) -> Result<(), InternalError> {
-        let options = unlogged();
+        let options = write_options();
         let copy = batch.data().to_vec();
         let started = Instant::now();
         let mut written = self.database.write_opt(batch, &options);

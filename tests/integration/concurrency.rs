@@ -3,10 +3,10 @@
 //! What is looked for is a server that hangs: two threads that wait for each other's locks, or a thread that waits for itself. In builds
 //! with debug assertions each lock is checked as well (`keyspace/lock_watch.rs`). The lines are drawn from the clock's seed.
 
-use crate::differential::random::Random;
+use crate::differential::random::{Random, seed_of_now};
 use crate::harness::Server;
 use crate::wire::{Client, Reply, encode};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const THREADS: u64 = 10;
 const SECONDS: u64 = 10;
@@ -169,8 +169,7 @@ fn send_some(client: &mut Client, random: &mut Random) -> bool {
 #[test]
 fn whatever_runs_beside_each_other_comes_to_its_end() {
     let server = Server::start("--maxmemory 24mb --threads 4 --appendonly yes");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seed = now.expect("a time after 1970").as_micros() as u64;
+    let seed = seed_of_now();
     println!("seed {seed}");
     let end = Instant::now() + Duration::from_secs(SECONDS);
     let work = |number: u64| {

@@ -15,6 +15,7 @@ use super::store::{
 };
 use super::values::{Kept, KeptFunction, Seen, Stack};
 use super::{api, convert, current, stack};
+use crate::clock::TickLength;
 use crate::commands::context::Context;
 use crate::commands::options::up_to_nul;
 use crate::error::{CommandError, CommandResult};
@@ -74,8 +75,8 @@ struct Engine {
     /// The flushes that this state knows of.
     flushes: u64,
     runs: u32,
-    /// Elsewhere while a script runs.
-    buffers: Option<Buffers>,
+    buffers: Buffers,
+    tick_length: TickLength,
     /// A run was ended by force: the hook that did so is still there.
     is_spoiled: bool,
 }
@@ -275,7 +276,8 @@ impl Engine {
             libraries: HashMap::new(),
             flushes,
             runs: 0,
-            buffers: None,
+            buffers: Buffers::default(),
+            tick_length: TickLength::default(),
             is_spoiled: false,
         })
     }
@@ -444,8 +446,9 @@ impl Engine {
             command: run.call.command,
             limit_ms: context.settings.busy_reply_threshold_ms,
         };
-        let buffers = (&watch, self.buffers.take().unwrap_or_default());
-        let mut running = Running::new(context, run.flags, run.call.is_read_only, buffers);
+        let buffers = std::mem::take(&mut self.buffers);
+        let measured = (&watch, &mut self.tick_length, buffers);
+        let mut running = Running::new(context, run.flags, run.call.is_read_only, measured);
         let start = Start {
             function: run.function,
             keys: run.call.keys,
@@ -455,7 +458,7 @@ impl Engine {
         let mut finished = current::enter(&mut running, || self.machine.run(&start));
         let script_protocol = running.protocol;
         self.is_spoiled |= running.is_killed;
-        self.buffers = Some(running.end());
+        self.buffers = running.end();
         context.may_block = may_block;
         context.by_script = by_script;
         context.session.protocol = client_protocol;

@@ -48,7 +48,6 @@ pub struct Buffers {
     numbers: Vec<u8>,
     ends: Vec<(usize, usize)>,
     reply: Vec<u8>,
-    tick_length: TickLength,
 }
 
 /// What a run is called, and how long it may take before others are told.
@@ -93,8 +92,8 @@ pub struct Running<'r, 'c> {
     has_written: bool,
     /// The locks were gone in between: what was changed before cannot be rolled back.
     is_loose: bool,
-    /// Elsewhere while a command uses them. Not replaced by new ones meanwhile, because those would look at the clock.
-    buffers: Option<Buffers>,
+    tick_length: &'r mut TickLength,
+    buffers: Buffers,
 }
 
 impl<'r, 'c> Running<'r, 'c> {
@@ -103,7 +102,7 @@ impl<'r, 'c> Running<'r, 'c> {
         context: &'r mut Context<'c>,
         flags: Option<ScriptFlags>,
         is_read_only: bool,
-        (watch, buffers): (&'r Watch<'r>, Buffers),
+        (watch, tick_length, buffers): (&'r Watch<'r>, &'r mut TickLength, Buffers),
     ) -> Running<'r, 'c> {
         let declared = flags.unwrap_or_default();
         Running {
@@ -117,7 +116,8 @@ impl<'r, 'c> Running<'r, 'c> {
             allows_oom: declared.has(ScriptFlags::ALLOW_OOM),
             has_written: false,
             is_loose: false,
-            buffers: Some(buffers),
+            tick_length,
+            buffers,
         }
     }
 
@@ -140,8 +140,7 @@ impl<'r, 'c> Running<'r, 'c> {
 
     /// When the run began.
     fn started(&mut self) -> Instant {
-        let buffers = self.buffers.get_or_insert_default();
-        let nanoseconds = buffers.tick_length.nanoseconds_since(self.started);
+        let nanoseconds = self.tick_length.nanoseconds_since(self.started);
         let now = Instant::now();
         now.checked_sub(Duration::from_nanos(nanoseconds))
             .unwrap_or(now)
@@ -160,7 +159,7 @@ impl<'r, 'c> Running<'r, 'c> {
     /// Ends the run: others are let in again. Gives back the buffers, for the next run.
     pub fn end(mut self) -> Buffers {
         const KEPT_BYTES_MAX: usize = 1 << 20;
-        let mut buffers = self.buffers.take().unwrap_or_default();
+        let mut buffers = std::mem::take(&mut self.buffers);
         buffers.reply.shrink_to(KEPT_BYTES_MAX);
         buffers
     }
@@ -170,13 +169,13 @@ impl<'r, 'c> Running<'r, 'c> {
     /// # Errors
     /// There is no reply; what the script gets instead.
     pub fn call(&mut self, stack: &mut Stack, raises: bool) -> Result<(), Failure> {
-        let mut buffers = self.buffers.take().unwrap_or_default();
+        let mut buffers = std::mem::take(&mut self.buffers);
         let performed = self.perform(stack, &mut buffers, raises);
         if performed.is_ok() {
             stack.drop_arguments();
             convert::push_reply(stack, &buffers.reply);
         }
-        self.buffers = Some(buffers);
+        self.buffers = buffers;
         performed
     }
 
@@ -244,15 +243,10 @@ impl<'r, 'c> Running<'r, 'c> {
         for (index, end) in &buffers.ends {
             arguments[*index] = &buffers.numbers[std::mem::replace(&mut start, *end)..*end];
         }
-        Ok(self.execute(arguments, &mut buffers.reply, &mut buffers.tick_length))
+        Ok(self.execute(arguments, &mut buffers.reply))
     }
 
-    fn execute(
-        &mut self,
-        arguments: &[&[u8]],
-        output: &mut Vec<u8>,
-        tick_length: &mut TickLength,
-    ) -> Result<(), Refusal> {
+    fn execute(&mut self, arguments: &[&[u8]], output: &mut Vec<u8>) -> Result<(), Refusal> {
         if self.context.retry.is_some() {
             return Err(Refusal::GivenUp);
         }
@@ -285,7 +279,7 @@ impl<'r, 'c> Running<'r, 'c> {
             row,
             arguments,
             settings: self.context.settings,
-            nanoseconds: tick_length.nanoseconds_since(started),
+            nanoseconds: self.tick_length.nanoseconds_since(started),
             error: result.as_ref().err().map(CommandError::text),
             has_failed: result.is_err(),
             was_rejected: false,

@@ -20,6 +20,35 @@ pub struct History {
     pub requests: Vec<Request>,
 }
 
+impl History {
+    /// Without the lines and settings that it does not need to fail.
+    pub fn shortened(mut self, mut still_fails: impl FnMut(&History) -> bool) -> History {
+        let mut size = self.requests.len() / 2;
+        while size > 0 {
+            let mut place = 0;
+            while place < self.requests.len() {
+                let mut fewer = self.clone();
+                let end = (place + size).min(fewer.requests.len());
+                fewer.requests.drain(place..end);
+                if still_fails(&fewer) {
+                    self = fewer;
+                } else {
+                    place += size;
+                }
+            }
+            size /= 2;
+        }
+        for place in (0..self.settings.len()).rev() {
+            let mut fewer = self.clone();
+            fewer.settings.remove(place);
+            if still_fails(&fewer) {
+                self = fewer;
+            }
+        }
+        self
+    }
+}
+
 /// The words between the blanks of a line.
 pub fn words(line: &str) -> Request {
     line.split(' ')

@@ -10,10 +10,10 @@
 use super::grammar::{Grammar, Request};
 use super::history::{History, history, usual_settings, words};
 use super::pair::Side;
-use super::{as_line, environment};
+use super::{as_line, seeds};
 use crate::harness::{Server, wait_until};
 use crate::wire::Client;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 const USUAL_SECONDS: u64 = 20;
 const FIXED_HISTORIES: u64 = 12;
@@ -122,28 +122,6 @@ fn growth(server: &Server, watcher: &mut Client, history: &History, unfinished: 
     least
 }
 
-/// Without the lines that a growth does not need.
-fn shortened(server: &Server, watcher: &mut Client, mut history: History) -> (History, i64) {
-    let mut size = history.requests.len() / 2;
-    let mut bytes = 0;
-    while size > 0 {
-        let mut place = 0;
-        while place < history.requests.len() {
-            let mut fewer = history.clone();
-            let end = (place + size).min(fewer.requests.len());
-            fewer.requests.drain(place..end);
-            let still = growth(server, watcher, &fewer, false);
-            if still > 0 {
-                (history, bytes) = (fewer, still);
-            } else {
-                place += size;
-            }
-        }
-        size /= 2;
-    }
-    (history, bytes)
-}
-
 #[test]
 fn no_line_leaves_memory_behind() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -154,15 +132,7 @@ fn no_line_leaves_memory_behind() {
     let (mut watcher, mut other) = (server.client(), server.client());
     let grammar = Grammar::read(&mut watcher, &mut other);
     drop(other);
-    let start = SystemTime::now().duration_since(UNIX_EPOCH);
-    let start = start.expect("a time after 1970").as_micros() as u64;
-    println!("random histories begin with LARDER_LEAK_SEED={start}");
-    let seconds = environment("LARDER_LEAK_SECONDS").unwrap_or(USUAL_SECONDS);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let seeds: Box<dyn Iterator<Item = u64>> = match environment("LARDER_LEAK_SEED") {
-        Some(seed) => Box::new(std::iter::once(seed)),
-        None => Box::new((0..FIXED_HISTORIES).chain(start..)),
-    };
+    let (seeds, end) = seeds("LARDER_LEAK", FIXED_HISTORIES, USUAL_SECONDS);
     let mut count = 0;
     for seed in seeds {
         let mut history = history(&grammar, seed);
@@ -171,7 +141,12 @@ fn no_line_leaves_memory_behind() {
         history.requests.retain(|request| !demotes(request));
         let bytes = growth(&server, &mut watcher, &history, count == 0);
         if bytes > 0 {
-            let (history, shortest) = shortened(&server, &mut watcher, history);
+            let mut shortest = bytes;
+            let history = history.shortened(|fewer| {
+                let still = growth(&server, &mut watcher, fewer, false);
+                shortest = if still > 0 { still } else { shortest };
+                still > 0
+            });
             let lines: Vec<String> = history.requests.iter().map(as_line).collect();
             panic!(
                 "LARDER_LEAK_SEED={seed}: each {ROUNDS} rounds left {bytes} bytes or more, and these lines {shortest}:\n  {}",

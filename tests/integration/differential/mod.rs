@@ -27,9 +27,10 @@ use agreement::Judge;
 use grammar::{Grammar, Request};
 use history::{History, history, inspection};
 use pair::{Difference, Pair};
+use random::seed_of_now;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const USUAL_SECONDS: u64 = 40;
 /// Histories that are the same in every run.
@@ -77,19 +78,22 @@ fn environment(name: &str) -> Option<u64> {
     })
 }
 
-/// The seeds of a run, and when it is over.
-fn seeds() -> (Box<dyn Iterator<Item = u64>>, Instant) {
-    let single = environment("LARDER_DIFFERENTIAL_SEED");
-    let seconds = environment("LARDER_DIFFERENTIAL_SECONDS");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let start = now.expect("a time after 1970").as_micros() as u64;
-    println!("random histories begin with LARDER_DIFFERENTIAL_SEED={start}");
+/// The seeds of a run, and when it is over. Variables whose names begin with `name` may say otherwise than usual.
+fn seeds(
+    name: &str,
+    fixed_histories: u64,
+    usual_seconds: u64,
+) -> (Box<dyn Iterator<Item = u64>>, Instant) {
+    let single = environment(&format!("{name}_SEED"));
+    let seconds = environment(&format!("{name}_SECONDS"));
+    let start = seed_of_now();
+    println!("random histories begin with {name}_SEED={start}");
     let seeds: Box<dyn Iterator<Item = u64>> = match (single, seconds) {
         (Some(seed), None) => Box::new(std::iter::once(seed)),
         (Some(seed), Some(_)) => Box::new(seed..),
-        _ => Box::new((0..FIXED_HISTORIES).chain(start..)),
+        _ => Box::new((0..fixed_histories).chain(start..)),
     };
-    let duration = Duration::from_secs(seconds.unwrap_or(USUAL_SECONDS));
+    let duration = Duration::from_secs(seconds.unwrap_or(usual_seconds));
     (seeds, Instant::now() + duration)
 }
 
@@ -115,7 +119,7 @@ fn replies_are_those_of_redis() {
     let judge = Judge::of(&mut redis);
     let inspection = inspection(&grammar);
     let mut pair = Pair::new(server.port(), reference.port(), inspection, judge);
-    let (seeds, end) = seeds();
+    let (seeds, end) = seeds("LARDER_DIFFERENTIAL", FIXED_HISTORIES, USUAL_SECONDS);
     let (mut failures, mut histories) = (BTreeMap::new(), 0);
     let mut bytes_at_first = None;
     for seed in seeds {

@@ -148,32 +148,11 @@ impl Pair {
     }
 
     /// Leaves out what is not needed for a difference of this kind.
-    pub fn shorten(&mut self, mut history: History, kind: &str) -> History {
-        let mut size = history.requests.len() / 2;
-        while size > 0 {
-            let mut place = 0;
-            while place < history.requests.len() {
-                let mut fewer = history.clone();
-                let end = (place + size).min(fewer.requests.len());
-                fewer.requests.drain(place..end);
-                let still = self.first_difference(&fewer);
-                if still.is_some_and(|difference| difference.kind() == kind) {
-                    history = fewer;
-                } else {
-                    place += size;
-                }
-            }
-            size /= 2;
-        }
-        for place in (0..history.settings.len()).rev() {
-            let mut fewer = history.clone();
-            fewer.settings.remove(place);
-            let still = self.first_difference(&fewer);
-            if still.is_some_and(|difference| difference.kind() == kind) {
-                history = fewer;
-            }
-        }
-        history
+    pub fn shorten(&mut self, history: History, kind: &str) -> History {
+        history.shortened(|fewer| {
+            let still = self.first_difference(fewer);
+            still.is_some_and(|difference| difference.kind() == kind)
+        })
     }
 }
 

@@ -1,7 +1,15 @@
 //! Random numbers that a seed repeats. Splitmix64: a history has to be the same on every machine and for ever.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// See the module's comment.
 pub struct Random(u64);
+
+/// A seed from the clock.
+pub fn seed_of_now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("a time after 1970").as_micros() as u64
+}
 
 impl Random {
     /// The sequence of this seed.
